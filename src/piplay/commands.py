@@ -1,0 +1,242 @@
+"""What each command takes and does. Imports of what computes wait until a command needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from tyro.conf import Positional, subcommand
+
+from piplay.errors import InputError
+
+if TYPE_CHECKING:
+    from piplay.chat.template import Chat
+    from piplay.config import Config
+    from piplay.engine.local import LocalEngine
+    from piplay.loop import Ground
+    from piplay.run.directory import Run
+
+
+@dataclass(frozen=True)
+class Train:
+    """Play a recipe from its start. Every setting can be changed, e.g. --policies.student.lr 1e-4."""
+
+    recipe: Positional[str] = "pi-play"
+    """The name of a recipe of the package, or a .toml file."""
+    run_dir: Path | None = None
+    """Where the run is written; by default the next free folder below runs/."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with an interrupted run from its last checkpoint, to the same bits."""
+
+    run_dir: Positional[Path]
+
+
+@dataclass(frozen=True)
+class MakeWorld:
+    """Generate a fictional encyclopedia."""
+
+    out: Positional[Path]
+    seed: int = 0
+    size: int = 700
+    """Entities, and passages."""
+    per_hop: int = 100
+    """Questions of each hop count, in each of the two sets."""
+
+
+@dataclass(frozen=True)
+class ImportWorld:
+    """Make a world of your own tables: a row an entity, a column a relation, a value that names a row a link."""
+
+    tables: Positional[tuple[Path, ...]]
+    """CSV, JSONL or SQLite files; FILE.sqlite:TABLE takes one table."""
+    out: Path
+    key: str | None = None
+    """The column that names a row; by default the first."""
+    kind: str | None = None
+    """What a row is; by default the file's or the table's name."""
+    columns: tuple[str, ...] | None = None
+    """The columns to keep; by default all."""
+    seed: int = 0
+    per_hop: int = 100
+
+
+@dataclass(frozen=True)
+class AskWorld:
+    """The true answer to a question, and the passages that hold it."""
+
+    question: Positional[str]
+    world: Path | None = None
+    """A world folder; by default the default world."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Worlds: records put into passages, with questions whose truth is known."""
+
+    do: (
+        Annotated[MakeWorld, subcommand("make")]
+        | Annotated[ImportWorld, subcommand("import")]
+        | Annotated[AskWorld, subcommand("ask")]
+    )
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Make the tiny base; run again after an interruption to go on."""
+
+    out: Positional[Path]
+    steps: int = 4200
+    tokens: int = 6000
+    """Ids in a step."""
+    seed: int = 0
+    threads: int = 2
+
+
+@dataclass(frozen=True)
+class Card:
+    """Measure a base model's capability card on a world."""
+
+    model: Positional[Path | None] = None
+    """A Hugging Face folder; by default the embedded tiny base."""
+    world: Path | None = None
+    """A world folder; by default the default world."""
+    threads: int = 2
+
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Resume, subcommand("resume")]
+    | Annotated[World, subcommand("world")]
+    | Annotated[Pretrain, subcommand("pretrain")]
+    | Annotated[Card, subcommand("card")]
+)
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Read the arguments and do what they say. Raises ``InputError`` and, for ``--help``, ``SystemExit``."""
+    command, rest = tyro.cli(Command, prog="piplay", args=list(arguments), return_unknown_args=True)  # type: ignore[call-overload]
+    if rest and not isinstance(command, Train):
+        raise InputError(f"there is no option {rest[0]!r}: see --help")
+    match command:
+        case Train():
+            _train(command, _overrides(rest))
+        case Resume():
+            _resume(command)
+        case World():
+            _world(command.do)
+        case Pretrain():
+            from piplay.pretrain.train import pretrain
+
+            pretrain(
+                command.out, steps=command.steps, tokens=command.tokens, seed=command.seed, threads=command.threads
+            )
+        case Card():
+            _card(command)
+
+
+def _overrides(words: Sequence[str]) -> dict[str, str]:
+    """``["--a.b", "1", "--c=2"]`` as ``{"a.b": "1", "c": "2"}``."""
+    found: dict[str, str] = {}
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        if not word.startswith("--"):
+            raise InputError(f"{word!r} stands alone: settings are given as --key value")
+        key, equals, value = word[2:].partition("=")
+        if not equals:
+            if not queue or queue[0].startswith("--"):
+                raise InputError(f"--{key} has no value")
+            value = queue.pop(0)
+        found[key.replace("-", "_") if "." not in key else key] = value
+    return found
+
+
+def _train(command: Train, overrides: dict[str, str]) -> None:
+    from piplay.config import load_config
+    from piplay.run.directory import Run
+
+    config = load_config(command.recipe, overrides)
+    places = {key: path.absolute() for key in ("model", "world", "corpus") if (path := getattr(config, key))}
+    config = config.model_copy(update=places)
+    folder = command.run_dir or _next_free(config.name)
+    Run.vacant(folder)
+    # Whatever is wrong with the input is found before anything is written.
+    parts = _assemble(config)
+    _play(Run.create(folder, config), parts)
+
+
+def _resume(command: Resume) -> None:
+    from piplay.run.directory import Run
+
+    run = Run.open(command.run_dir)
+    if (run.folder / "summary.json").exists():
+        raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
+    _play(run, _assemble(run.config))
+
+
+def _assemble(config: Config) -> tuple[Ground, LocalEngine, Chat]:
+    from piplay.setup import load_chat, load_engine, load_ground, tiny_base
+
+    chat = load_chat(config.model or tiny_base())
+    return load_ground(config), load_engine(config, chat), chat
+
+
+def _play(run: Run, parts: tuple[Ground, LocalEngine, Chat]) -> None:
+    from rich.console import Console
+
+    from piplay.loop import Loop
+    from piplay.progress import Teller, before_after
+
+    console = Console(soft_wrap=True)
+    console.print(f"run directory: {run.folder}", highlight=False)
+    teller = Teller(run.config, console)
+    loop = Loop(run, *parts, teller)
+    try:
+        loop.train()
+    finally:
+        teller.close()
+    table = before_after(loop.state.evals)
+    if table is not None:
+        console.print(table)
+    minutes = loop.state.seconds / 60
+    console.print(f"{minutes:.1f} minutes; the trained policies are in {run.folder / 'final'}", highlight=False)
+
+
+def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
+    from piplay.world import commands
+
+    match command:
+        case MakeWorld(out, seed, size, per_hop):
+            commands.make(out, seed, size, per_hop)
+        case ImportWorld(tables, out, key, kind, columns, seed, per_hop):
+            commands.import_(tables, out, key, kind, columns, seed, per_hop)
+        case AskWorld(question, world):
+            commands.ask(question, world)
+
+
+def _card(command: Card) -> None:
+    import json
+
+    from piplay.config import load_config
+    from piplay.pretrain.card import capability_card
+    from piplay.setup import load_chat, load_ground, tiny_base
+
+    config = load_config("pi-play", {})
+    if command.world is not None:
+        config = config.model_copy(update={"world": command.world})
+    model = command.model or tiny_base()
+    chat = load_chat(model)
+    print(json.dumps(capability_card(model, chat, load_ground(config), threads=command.threads), indent=1))
+
+
+def _next_free(name: str) -> Path:
+    number = 1
+    while (folder := Path("runs") / f"{name}-{number}").exists():
+        number += 1
+    return folder

@@ -1,0 +1,267 @@
+"""One tree of settings per run: a recipe in TOML, changed by dotted overrides, checked before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from piplay.errors import InputError
+
+
+class Settings(BaseModel):
+    """Frozen, and without room for a key that does not exist."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Search(Settings):
+    """The search tool."""
+
+    top_k: int = Field(1, ge=1)
+    """Passages that one search returns."""
+
+
+class RolloutLimits(Settings):
+    """Bounds on one trajectory."""
+
+    turns: int = Field(6, ge=1)
+    turn_tokens: int = Field(96, ge=1)
+    tokens: int = Field(1024, ge=2)
+    """Of the whole trajectory, prompt and tool results included."""
+
+
+class EngineSettings(Settings):
+    """How the local engine uses the machine."""
+
+    slots: int = Field(128, ge=1)
+    """Sessions whose keys and values are cached at once; more of them wait."""
+    threads: int = Field(2, ge=1)
+    """CPU threads. Other counts give other last bits."""
+    micro_batch_tokens: int = Field(8192, ge=1)
+    """Padded tokens in one training micro-batch and in one prefill."""
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+
+
+class Policy(Settings):
+    """A set of weights that starts as the base model."""
+
+    lr: float = Field(2e-4, ge=0)
+    """AdamW's learning rate."""
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, gt=0)
+    follows: str | None = None
+    """The policy of which this one is the moving average; such a policy has no optimiser."""
+    tau: float = Field(0.05, ge=0, le=1)
+    """τ of the moving average ψ ← (1 − τ) ψ + τ θ (formula 6)."""
+
+
+class Learn(Settings):
+    """How one seat of a phase learns."""
+
+    pg: float = Field(1.0, ge=0)
+    """Weight of the policy gradient."""
+    delta: float = Field(1e-2, gt=0)
+    """δ of the advantage (formulas 2 and 3)."""
+    eps: float = Field(0.2, gt=0)
+    """ε of the clipped ratio (formula 3)."""
+    distill: float = Field(0.0, ge=0)
+    """λ of the first iteration (formula 5)."""
+    decay: float = Field(1.0, ge=0, le=1)
+    """What λ is multiplied by from iteration to iteration."""
+    teacher: str | None = None
+    """The seat whose policy scores this one's tokens."""
+    top_k: int = Field(32, ge=1)
+    """The student's top-K tokens in D (formula 4)."""
+    beta: float = Field(0.0, ge=0)
+    """β of the KL to the reference policy."""
+    reference: str | None = None
+    """The policy that is π_ref, needed where β > 0: one that follows another with τ = 0 stays the base model."""
+
+
+class Phase(Settings):
+    """A number of steps of one game. It learns, or writes tasks, or both."""
+
+    name: str
+    game: str
+    """``module:Class`` below ``piplay.games``, or the whole path of a class of one's own."""
+    seats: dict[str, str]
+    """Role to policy."""
+    tasks: Literal["seeds", "written"]
+    """What is played: seed passages with a hop count, or the tasks that an earlier phase wrote."""
+    steps: int = Field(50, ge=1)
+    """W; for a phase that writes, the bound on its tries."""
+    episodes: int = Field(20, ge=1)
+    """Tasks a step."""
+    writes: int = Field(0, ge=0)
+    """How many written tasks end the phase and become the task set; 0 for a phase that writes none."""
+    learn: dict[str, Learn] = {}
+    """Role to how it learns."""
+    options: dict[str, Any] = {}
+    """What the game's constructor takes."""
+
+    @model_validator(mode="after")
+    def _seated(self) -> Phase:
+        for role, learn in self.learn.items():
+            if role not in self.seats:
+                raise ValueError(f"phase {self.name}: {role} learns but has no seat")
+            if learn.distill and learn.teacher is None:
+                raise ValueError(f"phase {self.name}: {role} is distilled but names no teacher seat")
+            if learn.teacher is not None and learn.teacher not in self.seats:
+                raise ValueError(f"phase {self.name}: {role}'s teacher {learn.teacher} has no seat")
+            if learn.beta and learn.reference is None:
+                raise ValueError(f"phase {self.name}: {role} has a KL weight but names no reference policy")
+        return self
+
+
+class Evaluation(Settings):
+    """Measured between phases, greedily, with no randomness of the training."""
+
+    policy: str = "student"
+    """The policy that is measured."""
+    per_hop: int = Field(100, ge=0)
+    """Held-out questions of each hop count; 0 turns evaluation off."""
+    teacher: str | None = "teacher"
+    """The policy that plays the same questions with their true paths."""
+    teacher_every: int = Field(10, ge=0)
+    """Every so many steps of a distilled phase the teacher plays some of the phase's tasks with their paths; 0: never."""
+    teacher_tasks: int = Field(32, ge=1)
+
+
+class Config(Settings):
+    """Everything that a run is."""
+
+    name: str
+    seed: int = Field(0, ge=0)
+    iterations: int = Field(3, ge=1)
+    """M, times that the list of phases is played."""
+    phases: tuple[Phase, ...]
+    policies: dict[str, Policy]
+    model: Path | None = None
+    """A Hugging Face folder; none is the embedded tiny base."""
+    world: Path | None = None
+    """A world folder; with neither world nor corpus the default world is made."""
+    corpus: Path | None = None
+    """Text to search; the truth of its questions is unknown."""
+    hop_odds: tuple[int, ...] = (4, 3, 2, 1)
+    """How often an examiner is asked for 1, 2, … hops."""
+    search: Search = Search()
+    limits: RolloutLimits = RolloutLimits()
+    engine: EngineSettings = EngineSettings()
+    evaluation: Evaluation = Evaluation()
+    checkpoint_every: int = Field(5, ge=1)
+    """Steps between checkpoints; the end of a phase always makes one."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Config:
+        if self.world is not None and self.corpus is not None:
+            raise ValueError("a run has a world or a corpus, not both")
+        named = [policy for phase in self.phases for policy in phase.seats.values()]
+        named += [learn.reference for phase in self.phases for learn in phase.learn.values() if learn.reference]
+        named += [policy.follows for policy in self.policies.values() if policy.follows]
+        named += [self.evaluation.policy] + ([self.evaluation.teacher] if self.evaluation.teacher else [])
+        for name in named:
+            if name not in self.policies:
+                raise ValueError(f"there is no policy {name!r}{_nearest(name, self.policies)}")
+        if not self.hop_odds or min(self.hop_odds) < 0 or sum(self.hop_odds) == 0:
+            raise ValueError("hop_odds need one number ≥ 0 a hop count, not all of them 0")
+        return self
+
+
+def recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(file.name.removesuffix(".toml") for file in _recipe_folder().iterdir() if file.name.endswith(".toml"))
+
+
+def load_config(recipe: str, overrides: Mapping[str, str]) -> Config:
+    """A recipe by name or path, with dotted overrides such as ``{"policies.student.lr": "1e-4"}``.
+
+    A phase is named in an override by its name: ``phases.study.steps``. Raises ``InputError`` for a recipe or a key that
+    does not exist, with the nearest that does, and for a value of the wrong kind.
+    """
+    path = Path(recipe)
+    if path.suffix == ".toml":
+        if not path.is_file():
+            raise InputError(f"there is no recipe file {path}")
+        text, where = _read(path), str(path)
+    elif recipe in recipes():
+        text, where = (_recipe_folder() / f"{recipe}.toml").read_text(encoding="utf-8"), recipe
+    else:
+        raise InputError(f"there is no recipe {recipe!r}{_nearest(recipe, recipes())}; give one of these or a .toml file")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise InputError(f"recipe {where} is not valid TOML: {error}") from error
+    for key, value in overrides.items():
+        _set(tree, key, value)
+    return validated(tree, where)
+
+
+def validated(tree: Mapping[str, Any], where: str) -> Config:
+    """The checked tree. Raises ``InputError`` naming the first setting that is wrong."""
+    try:
+        return Config.model_validate(tree)
+    except ValidationError as error:
+        problem = error.errors()[0]
+        key = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known(problem["loc"][:-1])
+            message = f"there is no setting {key!r}{_nearest(str(problem['loc'][-1]), known)}"
+        else:
+            message = f"{key}: {problem['msg']}" if key else problem["msg"]
+        raise InputError(f"recipe {where}: {message.removeprefix('Value error, ')}") from error
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 (byte {error.start}): save it as UTF-8") from error
+
+
+def _recipe_folder() -> Any:
+    return resources.files("piplay") / "recipes"
+
+
+def _nearest(word: str, known: Sequence[str] | Mapping[str, Any] | Iterator[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def _known(location: tuple[int | str, ...]) -> list[str]:
+    """The settings that exist at a place of the tree."""
+    model: Any = Config
+    for part in location:
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            model = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
+        elif get_origin(model) in (tuple, dict):
+            model = [argument for argument in get_args(model) if argument is not Ellipsis][-1]
+    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+
+
+def _set(tree: dict[str, Any], key: str, text: str) -> None:
+    """Put one override into the tree; the value is read as TOML where it can be, else as a string."""
+    node: Any = tree
+    *parents, last = key.split(".")
+    for part in parents:
+        if isinstance(node, list):
+            names = [phase.get("name", "") for phase in node]
+            if part not in names:
+                raise InputError(f"there is no phase {part!r} in {key!r}{_nearest(part, names)}")
+            node = node[names.index(part)]
+        else:
+            node = node.setdefault(part, {})
+        if not isinstance(node, dict | list):
+            raise InputError(f"there is no setting {key!r}: {part!r} is a value")
+    if isinstance(node, list):
+        raise InputError(f"{key!r} names a phase, not a setting of it")
+    try:
+        node[last] = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        node[last] = text

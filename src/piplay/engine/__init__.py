@@ -1,0 +1,1 @@
+"""Generating, scoring and training over named policies, behind one protocol."""

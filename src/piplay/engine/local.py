@@ -1,0 +1,135 @@
+"""The engine in one process: generates and trains over named policies on one device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from piplay.engine.generate import Sampler
+from piplay.engine.policies import Policies, PolicySpec
+from piplay.engine.protocol import Generate, Generated, Objective
+from piplay.engine.update import Trainer
+from piplay.types import Key, PolicyRef, Sample
+
+
+class LocalEngine:
+    """An ``Engine`` over PyTorch and Hugging Face's model definitions."""
+
+    def __init__(
+        self,
+        model_path: Path,
+        policies: Mapping[str, PolicySpec],
+        *,
+        seed: int,
+        slots: int,
+        threads: int,
+        micro_batch_tokens: int,
+        end_ids: Sequence[int],
+        device: str = "cpu",
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Load the model once and give every policy its own copy.
+
+        Args:
+            model_path: a Hugging Face folder (Qwen2, Qwen3, Llama and models alike: full causal attention).
+            policies: the policies by name, used as file names in checkpoints.
+            seed: the run's; with a request's key it names the draws.
+            slots: sessions cached at once per policy; more of them queue.
+            threads: CPU threads, set for the whole process: other counts give other last bits.
+            micro_batch_tokens: padded tokens in one training micro-batch and in one prefill.
+            end_ids: the tokens that end a turn.
+            device: where everything lies.
+            dtype: what products are computed and keys and values kept in; weights stay fp32.
+
+        Raises:
+            InputError: no usable model in ``model_path``, or a policy that follows none.
+        """
+        torch.set_num_threads(threads)
+        self._device = torch.device(device)
+        self.deterministic = self._device.type == "cpu"
+        self._policies = Policies(model_path, policies, self._device)
+        self._seed, self._slots, self._tokens, self._dtype = seed, slots, micro_batch_tokens, dtype
+        self._end_ids = np.array(end_ids, dtype=np.int64)
+        self._samplers: dict[PolicyRef, Sampler] = {}
+        self._submitted = 0
+
+    def submit(self, request: Generate) -> None:
+        sampler = self._samplers.get(request.policy)
+        if sampler is None:
+            sampler = self._samplers[request.policy] = Sampler(
+                self._policies.model(request.policy),
+                seed=self._seed,
+                slots=self._slots,
+                token_budget=self._tokens,
+                end_ids=self._end_ids,
+                dtype=self._dtype,
+            )
+        sampler.submit(self._submitted, request)
+        self._submitted += 1
+
+    def ready(self) -> list[Generated]:
+        while any(sampler.pending for sampler in self._samplers.values()):
+            finished: list[tuple[int, Generated]] = []
+            for sampler in self._samplers.values():
+                if sampler.pending:
+                    finished += sampler.step()
+            if finished:
+                return [generated for _, generated in sorted(finished, key=lambda numbered: numbered[0])]
+        return []
+
+    def close(self, session: Key) -> None:
+        for ref, sampler in list(self._samplers.items()):
+            sampler.close(session)
+            if sampler.empty:
+                del self._samplers[ref]
+
+    def train(
+        self, policy: str, samples: Sequence[Sample], objective: Objective, lr: float | None = None
+    ) -> dict[str, float]:
+        """One optimiser step and one move of the followers; see ``Engine.train``.
+
+        Returns:
+            ``loss`` and ``pg_loss`` (sums of weight times loss), ``tokens`` (written by the model), and over these
+            tokens ``entropy`` (of the student, in nats), ``clipped`` (share), ``logprob_diff_max`` (|trainer −
+            sampler|), ``grad_norm`` (before clipping; 0 where the step was left out). Of the samples with a ``distill``
+            term, whatever its weights: ``distill_kl`` (mean over a rollout's tokens, then over rollouts),
+            ``teacher_entropy`` and ``teacher_nll`` (means over tokens). Of those with a ``kl`` term: ``kl_ref``.
+        """
+        changing = [PolicyRef(name) for name in (policy, *self._policies.followers(policy))]
+        self._refuse_while_writing(changing)
+        trainer = Trainer(
+            self._policies.trained(policy),
+            None if objective.teacher is None else self._policies.model(PolicyRef(objective.teacher)),
+            None if objective.reference is None else self._policies.model(PolicyRef(objective.reference)),
+            objective,
+            self._tokens,
+            self._dtype,
+        )
+        metrics, any_loss = trainer.accumulate(samples)
+        metrics["grad_norm"] = self._policies.step(policy, lr) if any_loss else 0.0
+        self._policies.follow(policy)
+        for ref in changing:
+            self._samplers.pop(ref, None)
+        return metrics
+
+    def snapshot(self, policy: str) -> PolicyRef:
+        return self._policies.snapshot(policy)
+
+    def save(self, folder: Path) -> None:
+        self._policies.save(folder)
+
+    def load(self, folder: Path) -> None:
+        self._refuse_while_writing(self._samplers)
+        self._samplers.clear()
+        self._policies.load(folder)
+
+    def export(self, policy: str, folder: Path) -> None:
+        self._policies.export(policy, folder)
+
+    def _refuse_while_writing(self, refs: Iterable[PolicyRef]) -> None:
+        for ref in refs:
+            if ref in self._samplers and self._samplers[ref].pending:
+                raise ValueError(f"policy {ref.name} cannot change while it is writing")

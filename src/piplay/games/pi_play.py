@@ -1,0 +1,195 @@
+"""π-Play (arXiv 2604.14054): an examiner writes a question, students try it, a teacher sees how it was made.
+
+``Examine``: an examiner starts from a seed passage, searches on, and writes a question with its answer; where every gate
+passes, students try it and the examiner is paid for difficulty. ``Study``: students answer a written question and are
+paid for the exact answer; each rollout carries the teacher's prompt, the question with the path by which it was made.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from piplay.chat.template import show
+from piplay.evaluate.match import contains, exact_match, normalise
+from piplay.games.game import Memory
+from piplay.rollout.context import Context
+from piplay.types import Episode, Passage, Seat, Step, StopReason, Task, Trajectory
+
+STUDENT = "Answer the question: search for one fact at a time."
+EXAMINER = "Write a question: start from the passage and search for each further hop."
+
+GATES = ("format", "leak", "grounded", "hops", "duplicate")
+"""In the order in which they are tried. A question that a gate refuses earns nothing and no student sees it."""
+_WRITTEN = re.compile(r"Question:(.*?)Answer:(.*)", re.DOTALL)
+
+
+def examiner_view(passage: Passage, hops: int) -> str:
+    """What the examiner sees: how many hops, and the seed passage."""
+    return f"Hops: {hops}. Passage: {show([passage])}"
+
+
+def student_view(question: str) -> str:
+    """What the student sees."""
+    return question
+
+
+def teacher_view(question: str, path: Sequence[Step]) -> str:
+    """What the teacher sees: the student's view and the path; with an empty path exactly the student's view."""
+    steps = " ".join(f"{step.query} > {step.evidence}" for step in path)
+    return f"{student_view(question)} Path: {steps}" if path else student_view(question)
+
+
+@dataclass(slots=True)
+class Examine:
+    """Examiner against students."""
+
+    memory: Memory
+    probes: int = 5
+    """n, the student samples a question; 0 only writes."""
+    format_weight: float = 0.5
+    """w_f, the weight of the format score."""
+    gates: Sequence[str] = GATES
+    student: str = STUDENT
+    examiner: str = EXAMINER
+
+    async def play(self, task: Task, context: Context) -> Episode:
+        seed = _seed_passage(task)
+        story = await context.child("examiner").converse("examiner", self.examiner, examiner_view(seed, task.hops))
+        draft = written_task(task, story)
+        asked = set(self.memory.get("questions", ()))
+        gate = next((g for g in GATES if g in self.gates and not passes(g, draft, story, seed, asked)), "")
+        seat = Seat(story, group=("hops", task.hops))
+        if gate:
+            return Episode(context.key, task, (seat,), gate=gate)
+        probes = await context.gather(
+            context.child("student", i).converse("student", self.student, student_view(draft.question))
+            for i in range(self.probes)
+        )
+        correct = sum(exact_match(probe.answer, draft.answers) for probe in probes)
+        r_d, r_f = difficulty_reward(correct, self.probes), format_score(draft, story, seed)
+        # The students' rollouts are kept to be looked at; they are in no one's training batch here.
+        played = tuple(
+            Seat(probe, group=(*context.key, "students"), reward=float(exact_match(probe.answer, draft.answers)))
+            for probe in probes
+        )
+        facts = {"k": float(correct), "r_d": r_d, "r_f": r_f}
+        paid = replace(seat, reward=r_d + self.format_weight * r_f)
+        return Episode(context.key, task, (paid, *played), written=draft, facts=facts)
+
+    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """Refuse what was asked twice within the batch, the first one kept, and remember what was asked."""
+        asked = self.memory.setdefault("questions", [])
+        seen = set(asked)
+        settled = []
+        for episode in episodes:
+            if episode.written is not None:
+                question = normalise(episode.written.question)
+                if "duplicate" in self.gates and question in seen:
+                    unpaid = replace(episode.seats[0], reward=0.0)
+                    episode = replace(episode, seats=(unpaid, *episode.seats[1:]), written=None, gate="duplicate")
+                else:
+                    seen.add(question)
+                    asked.append(question)
+            settled.append(episode)
+        return settled
+
+
+@dataclass(slots=True)
+class Study:
+    """Students on a written question, beside a teacher who knows how it was made."""
+
+    memory: Memory
+    rollouts: int = 5
+    """G, the student samples a question."""
+    student: str = STUDENT
+
+    async def play(self, task: Task, context: Context) -> Episode:
+        teacher_prefix = context.chat.prompt(self.student, teacher_view(task.question, task.path))
+        stories = await context.gather(
+            context.child("student", i).converse("student", self.student, student_view(task.question))
+            for i in range(self.rollouts)
+        )
+        seats = tuple(
+            Seat(story, (*context.key, "students"), float(exact_match(story.answer, task.answers)), teacher_prefix)
+            for story in stories
+        )
+        return Episode(context.key, task, seats, facts={"k": sum(seat.reward for seat in seats)})
+
+    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
+        return list(episodes)
+
+
+@dataclass(slots=True)
+class Recite:
+    """The teacher plays: the question with its path in the student's place. Shows whether it can still use a path."""
+
+    memory: Memory
+    student: str = STUDENT
+
+    async def play(self, task: Task, context: Context) -> Episode:
+        view = teacher_view(task.question, task.path)
+        story = await context.child("teacher").converse("teacher", self.student, view)
+        seat = Seat(story, (*context.key, "teacher"), float(exact_match(story.answer, task.answers)))
+        return Episode(context.key, task, (seat,))
+
+    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
+        return list(episodes)
+
+
+def written_task(seed: Task, story: Trajectory) -> Task:
+    """The task that an examiner wrote, its path included; question and answers are empty where there is none.
+
+    The path's first step is the seed passage under its title; each later one is a search. A step's evidence is what the
+    examiner noted in the turn after it saw the passage.
+    """
+    match = _WRITTEN.search(story.answer)
+    question, answer = (part.strip() for part in match.groups()) if match else ("", "")
+    passage = _seed_passage(seed)
+    found = [(passage.title, passage.id)]
+    found += [(call.query, call.passages[0].id if call.passages else "") for call in story.calls]
+    path = tuple(
+        Step(query, passage_id, turn.think) for (query, passage_id), turn in zip(found, story.turns, strict=False)
+    )
+    return replace(seed, question=question, answers=(answer,) if answer else (), path=path)
+
+
+def passes(gate: str, draft: Task, story: Trajectory, seed: Passage, asked: set[str]) -> bool:
+    """Whether a written task passes one gate of ``GATES``."""
+    seen = [seed, *(passage for call in story.calls for passage in call.passages)]
+    match gate:
+        case "format":
+            return story.stop is StopReason.ANSWERED and bool(draft.question and draft.answers)
+        case "leak":
+            return not any(contains(draft.question, answer) for answer in draft.answers)
+        case "grounded":
+            return any(contains(show([passage]), answer) for passage in seen for answer in draft.answers)
+        case "hops":
+            return len(story.calls) == draft.hops - 1
+        case "duplicate":
+            return normalise(draft.question) not in asked
+    raise ValueError(f"no gate is called {gate!r}; there are {', '.join(GATES)}")
+
+
+def difficulty_reward(correct: int, samples: int) -> float:
+    """r_d = 1(0 < k < n) · (n − k)/(n − 1), formula 1: most for a question that one of n samples solves."""
+    return (samples - correct) / (samples - 1) if 0 < correct < samples else 0.0
+
+
+def format_score(draft: Task, story: Trajectory, seed: Passage) -> float:
+    """r_f in [0, 1], formula 1: 0 for an empty or leaking task, else (1 + think + tool + answer)/4."""
+    if not all(passes(gate, draft, story, seed, set()) for gate in ("format", "leak")):
+        return 0.0
+    think = sum(bool(turn.think) for turn in story.turns) / len(story.turns)
+    tool = min((1 + len(story.calls)) / draft.hops, 1.0)
+    words = len(draft.answers[0].split())
+    short = 1.0 if words <= 5 else 0.5 if words <= 10 else 0.0
+    answer = short if passes("grounded", draft, story, seed, set()) else 0.0
+    return (1 + think + tool + answer) / 4
+
+
+def _seed_passage(task: Task) -> Passage:
+    if task.source is None:
+        raise ValueError(f"task {task.id} has no seed passage")
+    return task.source

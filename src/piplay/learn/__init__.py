@@ -1,0 +1,1 @@
+"""The method's formulas as functions on arrays and tensors; blind to games and engines."""

@@ -1,0 +1,252 @@
+"""Algorithm 1 of π-Play (arXiv 2604.14054): M times the phases of a recipe, with an evaluation between.
+
+    for m in 1..M:
+        examine   the examiner learns against the frozen student
+        write     the frozen examiner writes the task set D
+        study     the student learns on D; the teacher follows it after each step
+        evaluate
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from piplay.chat.template import Chat
+from piplay.config import Config, Learn, Phase
+from piplay.engine.protocol import Engine, Objective
+from piplay.errors import InputError
+from piplay.evaluate.evaluator import em_by_hops
+from piplay.evaluate.measure import Audit, seat_metrics, task_metrics
+from piplay.games.game import Game
+from piplay.games.pi_play import Recite, Study
+from piplay.learn.samples import samples_of
+from piplay.learn.schedule import decayed
+from piplay.rollout.context import Context, Limits
+from piplay.rollout.drive import drive
+from piplay.run.directory import Run, State
+from piplay.search.searcher import Searcher
+from piplay.streams import stream
+from piplay.types import Episode, Key, Passage, PolicyRef, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What a run stands on: something to search, somewhere to start, and where it is known, the truth."""
+
+    searcher: Searcher
+    seeds: Sequence[Passage]
+    """Passages that examiners start from."""
+    heldout: Sequence[Task]
+    """Questions with their true paths, for evaluation alone."""
+    audit: Audit | None
+    """The truth of a written task, for the log alone."""
+
+
+class Listener(Protocol):
+    """Is told what happens: the terminal, a log file, a test."""
+
+    def phase(self, iteration: int, phase: Phase, done: int) -> None: ...
+    def step(self, row: Mapping[str, Any]) -> None: ...
+    def evaluated(self, row: Mapping[str, Any]) -> None: ...
+    def said(self, sentence: str) -> None: ...
+
+
+class Loop:
+    """One run under way."""
+
+    def __init__(self, run: Run, ground: Ground, engine: Engine, chat: Chat, listener: Listener) -> None:
+        self.run, self.ground, self.engine, self.chat, self.listener = run, ground, engine, chat, listener
+        self.config: Config = run.config
+        self.state = State()
+        self._began = time.monotonic()
+
+    def train(self) -> None:
+        """Play the run from where it stands to its end."""
+        self.state = self.run.resume(self.engine.load)
+        self._began = time.monotonic() - self.state.seconds
+        phases = self.config.phases
+        if not self.state.evals:
+            self._evaluate(0)
+        while self.state.phase < len(phases) * self.config.iterations:
+            iteration, phase = self.state.phase // len(phases) + 1, phases[self.state.phase % len(phases)]
+            self.listener.phase(iteration, phase, self.state.step)
+            self._play_phase(iteration, phase)
+            self.state.phase, self.state.step = self.state.phase + 1, 0
+            if phase is phases[-1]:
+                self._evaluate(iteration)
+            else:
+                self._commit()
+        for name in self.config.policies:
+            self.engine.export(name, self.run.folder / "final" / name)
+        self.run.finish(
+            {
+                "recipe": self.config.name,
+                "seed": self.config.seed,
+                "wall_seconds": round(time.monotonic() - self._began, 1),
+                "eval": self.state.evals,
+            }
+        )
+
+    def _play_phase(self, iteration: int, phase: Phase) -> None:
+        game = game_class(phase.game)(memory=self.state.memories.setdefault(phase.name, {}), **phase.options)
+        while self.state.step < phase.steps and not self._written_enough(phase):
+            key: Key = (f"m{iteration}", phase.name, self.state.step)
+            started = time.monotonic()
+            tasks = self._tasks(phase, key)
+            episodes = game.settle(self._play(game, key, tasks, phase.seats, temperature=1.0))
+            played = time.monotonic()
+            row: dict[str, Any] = {
+                "n": self.state.done + 1,
+                "iteration": iteration,
+                "phase": phase.name,
+                "step": self.state.step + 1,
+                "of": phase.steps,
+            }
+            for role in phase.seats:
+                row |= seat_metrics(role, [s for e in episodes for s in e.seats if s.trajectory.role == role])
+            row |= task_metrics(episodes, self.ground.audit)
+            measured = time.monotonic()
+            for role, learn in phase.learn.items():
+                row |= self._learn(iteration, phase, role, learn, episodes)
+            row |= self._teacher_health(phase, iteration)
+            trained = time.monotonic()
+            if phase.writes:
+                self.state.written += [e.written for e in episodes if e.written is not None]
+                row["written"] = min(len(self.state.written), phase.writes)
+            self.state.done, self.state.step = self.state.done + 1, self.state.step + 1
+            self.run.save_episodes(self.state.done, episodes)
+            row["seconds"] = {
+                "play": round(played - started, 3),
+                "measure": round(measured - played, 3),
+                "train": round(trained - measured, 3),
+                "save": round(time.monotonic() - trained, 3),
+            }
+            self.run.log(row)
+            self.listener.step(row)
+            if self.state.step % self.config.checkpoint_every == 0:
+                self._commit()
+        if phase.writes:
+            self._hand_over(iteration, phase)
+
+    def _play(
+        self, game: Game, key: Key, tasks: Sequence[Task], seats: Mapping[str, str], temperature: float
+    ) -> list[Episode]:
+        policies = {role: PolicyRef(policy) for role, policy in seats.items()}
+        settings = self.config.limits
+        limits = Limits(settings.turns, settings.turn_tokens, settings.tokens)
+        stories = [
+            game.play(task, Context((*key, i), self.chat, policies, limits, temperature))
+            for i, task in enumerate(tasks)
+        ]
+        return drive(stories, self.engine, self.ground.searcher, self.config.search.top_k)
+
+    def _learn(
+        self, iteration: int, phase: Phase, role: str, learn: Learn, episodes: Sequence[Episode]
+    ) -> dict[str, float]:
+        seats = [seat for episode in episodes for seat in episode.seats if seat.trajectory.role == role]
+        weight = decayed(learn.distill, learn.decay, iteration)
+        samples = samples_of(seats, pg=learn.pg, distill=weight, kl=learn.beta > 0, delta=learn.delta)
+        if not samples:
+            return {}
+        teacher = phase.seats[learn.teacher] if learn.teacher else None
+        objective = Objective(learn.eps, learn.top_k, learn.beta, teacher, learn.reference)
+        metrics = self.engine.train(phase.seats[role], samples, objective)
+        return {f"{role}/lambda": weight} | {f"{role}/{name}": value for name, value in metrics.items()}
+
+    def _tasks(self, phase: Phase, key: Key) -> list[Task]:
+        """The tasks of one step, drawn from streams of their own."""
+        seed, step, count = self.config.seed, self.state.step, phase.episodes
+        if phase.tasks == "seeds":
+            rng = stream(seed, (*key, "seeds"))
+            odds = [odd / sum(self.config.hop_odds) for odd in self.config.hop_odds]
+            picks = rng.choice(len(self.ground.seeds), count, replace=count > len(self.ground.seeds))
+            hops = rng.choice(len(odds), count, p=odds) + 1
+            name = "/".join(map(str, key))
+            return [
+                Task(f"{name}/{i}", int(h), source=self.ground.seeds[pick])
+                for i, (pick, h) in enumerate(zip(picks, hops, strict=True))
+            ]
+        tasks = self.state.tasks
+        chosen = []
+        for place in range(step * count, (step + 1) * count):
+            # Every task once before any twice; each round has an order of its own.
+            order = stream(seed, (*key[:-1], "order", place // len(tasks))).permutation(len(tasks))
+            chosen.append(tasks[order[place % len(tasks)]])
+        return chosen
+
+    def _written_enough(self, phase: Phase) -> bool:
+        return phase.writes > 0 and len(self.state.written) >= phase.writes
+
+    def _hand_over(self, iteration: int, phase: Phase) -> None:
+        """The written tasks become the task set of the phases that follow."""
+        tasks = self.state.written[: phase.writes]
+        tries = self.state.step * phase.episodes
+        if len(tasks) < phase.writes:
+            refused: dict[str, int] = {}
+            for row in self.run.metrics()[-self.state.step :]:
+                for name, count in row.items():
+                    if name.startswith("gate/") and name != "gate/passed":
+                        refused[name[5:]] = refused.get(name[5:], 0) + int(count)
+            reasons = ", ".join(f"{name} {count}" for name, count in sorted(refused.items(), key=lambda x: -x[1]))
+            sentence = (
+                f"phase {phase.name} of iteration {iteration} stopped after {tries} tries with {len(tasks)} of "
+                f"{phase.writes} questions that pass the gates (refused: {reasons or 'none'})"
+            )
+            if not tasks:
+                raise InputError(f"{sentence}: this model writes no valid question on this corpus, nothing to learn from")
+            self.listener.said(sentence)
+        self.run.save_tasks(f"m{iteration}-{phase.name}", tasks)
+        self.state.tasks, self.state.written = tasks, []
+
+    def _teacher_health(self, phase: Phase, iteration: int) -> dict[str, float]:
+        """The teacher plays some of the phase's tasks with their paths."""
+        settings = self.config.evaluation
+        roles = [learn.teacher for learn in phase.learn.values() if learn.teacher]
+        if not roles or not settings.teacher_every:
+            return {}
+        first, last = self.state.step == 0, self.state.step + 1 == phase.steps
+        if not (first or last or (self.state.step + 1) % settings.teacher_every == 0):
+            return {}
+        tasks = self.state.tasks[: settings.teacher_tasks]
+        key: Key = (f"m{iteration}", phase.name, self.state.step, "health")
+        episodes = self._play(Recite({}), key, tasks, {"teacher": phase.seats[roles[0]]}, temperature=0.0)
+        return {"teacher/em": sum(episode.seats[0].reward for episode in episodes) / len(episodes)}
+
+    def _evaluate(self, iteration: int) -> None:
+        """Greedy EM on held-out questions by hop: the student alone, and the teacher with the true path."""
+        settings = self.config.evaluation
+        tasks = self.ground.heldout if settings.per_hop else ()
+        row: dict[str, Any] = {"iteration": iteration}
+        if tasks:
+            key: Key = ("evaluate", iteration)
+            alone = self._play(Study({}, rollouts=1), key, tasks, {"student": settings.policy}, temperature=0.0)
+            by_hops, counts = em_by_hops(alone)
+            row |= {"em": sum(e.seats[0].reward for e in alone) / len(alone), "em_by_hops": by_hops, "n_by_hops": counts}
+            if settings.teacher is not None:
+                shown = self._play(Recite({}), (*key, "path"), tasks, {"teacher": settings.teacher}, temperature=0.0)
+                row["teacher_em_by_hops"], _ = em_by_hops(shown)
+            self.listener.evaluated(row)
+        self.state.evals.append(row)
+        self._commit()
+
+    def _commit(self) -> None:
+        self.state.seconds = time.monotonic() - self._began
+        self.run.commit(self.state, self.engine.save)
+
+
+def game_class(name: str) -> Any:
+    """The class behind ``module:Class``, below ``piplay.games`` or anywhere on the path."""
+    module, _, attribute = name.partition(":")
+    for place in (f"piplay.games.{module}", module):
+        try:
+            return getattr(importlib.import_module(place), attribute)
+        except ModuleNotFoundError as error:
+            if error.name not in (place, place.partition(".")[0]):
+                raise
+        except AttributeError as error:
+            raise InputError(f"there is no game {attribute!r} in {place}") from error
+    raise InputError(f"there is no game {name!r}: give module:Class, for one pi_play:Examine")

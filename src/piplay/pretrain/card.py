@@ -1,0 +1,83 @@
+"""The base's capability card: what it can do before any self-play, measured on a world that it has never met."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from piplay.chat.template import Chat
+from piplay.engine.local import LocalEngine
+from piplay.engine.policies import PolicySpec
+from piplay.evaluate.evaluator import em_by_hops
+from piplay.games.game import Game
+from piplay.games.pi_play import Examine, Recite, Study
+from piplay.loop import Ground
+from piplay.rollout.context import Context, Limits
+from piplay.rollout.drive import drive
+from piplay.streams import stream
+from piplay.types import Episode, PolicyRef, Task
+
+LIMITS = Limits(turns=6, turn_tokens=96, tokens=1024)
+
+
+def capability_card(
+    model: Path, chat: Chat, ground: Ground, *, seeds_per_hop: int = 200, seed: int = 0, threads: int = 2
+) -> dict[str, Any]:
+    """EM of the student alone (greedy and at T = 1) and with the true path, and the truth of the examiner's questions.
+
+    Shares are by hop count. ``examiner`` counts over questions that pass the gates; ``passed`` is the share that does.
+    """
+    engine = LocalEngine(
+        model,
+        {"base": PolicySpec(lr=0.0)},
+        seed=seed,
+        slots=128,
+        threads=threads,
+        micro_batch_tokens=8192,
+        end_ids=chat.end_ids,
+    )
+
+    def play(name: str, game: Game, tasks: Sequence[Task], temperature: float) -> list[Episode]:
+        seats = {role: PolicyRef("base") for role in ("student", "teacher", "examiner")}
+        stories = [
+            game.play(task, Context(("card", name, i), chat, seats, LIMITS, temperature))
+            for i, task in enumerate(tasks)
+        ]
+        return drive(stories, engine, ground.searcher, top_k=1)
+
+    heldout = ground.heldout
+    rng = stream(seed, ("card", "seeds"))
+    seeds = [
+        Task(f"{hops}/{i}", hops, source=ground.seeds[int(rng.integers(len(ground.seeds)))])
+        for hops in range(1, 5)
+        for i in range(seeds_per_hop)
+    ]
+    written = play("examiner", Examine({}, probes=0), seeds, 1.0)
+    return {
+        "student_greedy": em_by_hops(play("alone", Study({}, rollouts=1), heldout, 0.0))[0],
+        "student_sampled": em_by_hops(play("sampled", Study({}, rollouts=1), [*heldout, *heldout], 1.0))[0],
+        "student_with_path": em_by_hops(play("path", Recite({}), heldout, 0.0))[0],
+        "questions": em_by_hops([])[1] if not heldout else dict(sorted(Counter(str(t.hops) for t in heldout).items())),
+        "examiner": _examiner(written, ground),
+    }
+
+
+def _examiner(episodes: Sequence[Episode], ground: Ground) -> dict[str, Any]:
+    verdicts: dict[int, Counter[str]] = defaultdict(Counter)
+    gates: Counter[str] = Counter()
+    for episode in episodes:
+        gates[episode.gate or "passed"] += 1
+        if episode.written is not None and ground.audit is not None:
+            verdicts[episode.task.hops][ground.audit(episode.written)] += 1
+    shares = {
+        str(hops): {name: round(count / found.total(), 3) for name, count in found.most_common()}
+        for hops, found in sorted(verdicts.items())
+    }
+    total = sum((found for found in verdicts.values()), Counter[str]())
+    return {
+        "by_hops": shares,
+        "all": {name: round(count / max(1, total.total()), 3) for name, count in total.most_common()},
+        "gates": dict(gates.most_common()),
+    }

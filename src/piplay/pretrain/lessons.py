@@ -1,0 +1,168 @@
+"""What the tiny base is taught: written traces of every role on worlds that it will never meet again.
+
+A lesson is a conversation in the chat's own tokens with a mask over what the model has to write. Nothing here knows the
+default world: names, values and most relations are drawn anew for every few lessons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from piplay.chat.template import Chat, show
+from piplay.games.pi_play import EXAMINER, STUDENT, examiner_view, student_view, teacher_view
+from piplay.pretrain.tokenizer import CALL_CLOSE, CALL_OPEN
+from piplay.types import Ints, Passage, Step
+from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM, ask
+from piplay.world.records import Records
+
+READER = "List the facts of the passage."
+WRITER = "Write the question of the path."
+STUDENT_FORMS = (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER_FORM, "Give the {chain}.", "Who or what is the {chain}?")
+GOES_ON = 0.17
+"""How often an unaided student goes on to the next hop instead of giving what it has found: rare, but not never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lesson:
+    """One conversation: ids and, of the same length, whether the model has to write each."""
+
+    ids_T: Ints
+    model_T: np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Classroom:
+    """A small world with its passages, and the chat that lessons are written in."""
+
+    chat: Chat
+    records: Records
+    passages: dict[str, Passage]
+    rng: np.random.Generator
+
+    def chain(self, hops: int) -> tuple[str, tuple[str, ...]] | None:
+        """A random start and chain of that many relations, or None where the walk finds no way on."""
+        start = str(self.rng.choice(list(self.records.by_name)))
+        value, relations, seen = start, [], {start}
+        for hop in range(hops):
+            facts = self.records.by_name[value].facts
+            ways = [
+                r for r, v in facts.items() if v not in seen and (hop == hops - 1 or v in self.records.by_name)
+            ]
+            if not ways:
+                return None
+            relations.append(str(self.rng.choice(ways)))
+            value = facts[relations[-1]]
+            seen.add(value)
+        return start, tuple(relations)
+
+    def values(self, start: str, relations: tuple[str, ...]) -> list[str]:
+        """The values along a chain, the start first."""
+        values = [start]
+        for relation in relations:
+            values.append(self.records.by_name[values[-1]].facts[relation])
+        return values
+
+    def read(self) -> Lesson:
+        """One passage, all facts of its entity in any order."""
+        entity = self.records.entities[int(self.rng.integers(len(self.records.entities)))]
+        facts = list(entity.facts.items())
+        said = " ".join(f"{r}: {v}." for r, v in (facts[i] for i in self.rng.permutation(len(facts))))
+        return self._lesson(READER, show([self.passages[entity.name]]), [said])
+
+    def write(self, start: str, relations: tuple[str, ...]) -> Lesson:
+        """A path, its question and its answer."""
+        values = self.values(start, relations)
+        path = " ".join(f"{x} > {r}: {v}." for x, r, v in zip(values, relations, values[1:], strict=False))
+        return self._lesson(WRITER, path, [self._question(start, relations, values[-1])])
+
+    def examine(self, start: str, relations: tuple[str, ...]) -> Lesson:
+        """An examiner's whole episode: one search fewer than hops, then the question."""
+        values = self.values(start, relations)
+        turns = [_thought(f"{r}: {v}.") for r, v in zip(relations, values[1:], strict=True)]
+        written: list[str] = []
+        for turn, value in zip(turns[:-1], values[1:], strict=False):
+            written += [turn + _call(value), show([self.passages[value]])]
+        written.append(turns[-1] + self._question(start, relations, values[-1]))
+        return self._lesson(EXAMINER, examiner_view(self.passages[start], len(relations)), written)
+
+    def study(self, start: str, relations: tuple[str, ...], path: bool) -> Lesson:
+        """A student's whole episode; unaided (no path) it mostly stops before the last hop."""
+        question = ask(self.rng, start, relations, STUDENT_FORMS)
+        values = self.values(start, relations)
+        evidence = [f"{r}: {v}." for r, v in zip(relations, values[1:], strict=True)]
+        view = student_view(question)
+        last = len(relations)
+        if path:
+            steps = [Step(x, x, e) for x, e in zip(values, evidence, strict=False)]
+            view = teacher_view(question, steps)
+        else:
+            last = 1
+            while last < len(relations) and self.rng.random() < GOES_ON:
+                last += 1
+        written: list[str] = []
+        for hop in range(last):
+            found = f"{evidence[hop - 1]} " if hop else ""
+            written += [
+                _thought(f"{found}{relations[hop]} of {values[hop]}") + _call(values[hop]),
+                show([self.passages[values[hop]]]),
+            ]
+        written.append(_thought(evidence[last - 1]) + values[last])
+        return self._lesson(STUDENT, view, written)
+
+    def _question(self, start: str, relations: tuple[str, ...], answer: str) -> str:
+        return f"Question: {ask(self.rng, start, relations, (EXAMINER_FORM,))} Answer: {answer}"
+
+    def _lesson(self, system: str, user: str, written: list[str]) -> Lesson:
+        """Model turns stand at even places of ``written``, tool results at odd ones."""
+        prompt = self.chat.prompt(system, user)
+        parts, model = [prompt], [np.zeros(len(prompt), dtype=bool)]
+        for i, text in enumerate(written):
+            ids = np.array(self.chat.written(text)) if i % 2 == 0 else self.chat.tool_turn(text)
+            parts.append(ids)
+            model.append(np.full(len(ids), i % 2 == 0))
+        return Lesson(np.concatenate(parts), np.concatenate(model))
+
+
+def _thought(text: str) -> str:
+    return f"<think>{text}</think>"
+
+
+def _call(query: str) -> str:
+    return f"<tool_call>{CALL_OPEN}{query}{CALL_CLOSE}</tool_call>"
+
+
+Mixture = dict[str, float]
+"""Relative frequency of each kind of lesson; a digit is the number of hops."""
+
+FIRST: Mixture = {"read": 6, "study1": 2, "write1": 0.5, "write2": 1, "write3": 1, "path2": 0.5}
+FULL: Mixture = {
+    "read": 2.0,
+    "study1": 3.0, "study2": 2.0, "study3": 1.5, "study4": 1.0,
+    "path1": 0.5, "path2": 1.0, "path3": 1.0, "path4": 1.0,
+    "examine1": 2.0, "examine2": 2.0, "examine3": 2.0, "examine4": 2.0,
+    "write2": 0.3, "write3": 0.4, "write4": 0.6,
+}  # fmt: skip
+
+
+def draw(classroom: Classroom, mixture: Mixture) -> Lesson:
+    """One lesson by the mixture's odds."""
+    names = list(mixture)
+    odds = np.array(list(mixture.values()))
+    while True:
+        name = names[int(classroom.rng.choice(len(names), p=odds / odds.sum()))]
+        if name == "read":
+            return classroom.read()
+        kind, hops = name[:-1], int(name[-1])
+        found = classroom.chain(hops)
+        if found is None:
+            continue
+        make: dict[str, Callable[[], Lesson]] = {
+            "write": lambda f=found: classroom.write(*f),
+            "examine": lambda f=found: classroom.examine(*f),
+            "study": lambda f=found: classroom.study(*f, path=False),
+            "path": lambda f=found: classroom.study(*f, path=True),
+        }
+        return make[kind]()

@@ -1,0 +1,178 @@
+"""Pre-training of the tiny base: lessons from ever new worlds, Muon + AdamW, resumable."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
+
+from piplay.chat.template import Chat
+from piplay.games.pi_play import EXAMINER, STUDENT
+from piplay.pretrain.lessons import FIRST, FULL, READER, WRITER, Classroom, Lesson, draw
+from piplay.pretrain.tokenizer import train_tokenizer
+from piplay.streams import stream
+from piplay.world.generate import encyclopedia, varied
+from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM
+from piplay.world.records import Records
+from piplay.world.render import passage
+
+VOCABULARY = 2048
+SHAPE = {
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+    "max_position_embeddings": 2048,
+    "rope_theta": 10_000.0,
+}
+FIRST_WORLD_SEED = 1_000_000
+"""Pre-training worlds have seeds from here on; the default world and its relatives have small ones."""
+SHARE_SIMPLE = 0.15
+"""The share of steps that are first lessons: short, in fixed forms."""
+
+
+def classrooms(chat: Chat, seed: int, simple: bool) -> Iterator[Classroom]:
+    """Ever new small worlds: varied tables and small encyclopedias of other seeds."""
+    number = 0
+    while True:
+        rng = stream(seed, ("classroom", number, simple))
+        world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
+        if not simple and rng.random() < 0.35:
+            records: Records = encyclopedia(world_seed, 40)
+        else:
+            records = varied(world_seed, simple=simple or rng.random() < 0.15)
+        plain = simple and rng.random() < 0.5
+        texts = {e.name: passage(records, e, world_seed, plain) for e in records.entities}
+        yield Classroom(chat, records, texts, rng)
+        number += 1
+
+
+def tokenizer_texts(seed: int) -> Iterator[str]:
+    """Text of pre-training worlds for the vocabulary, and every prompt and form of question."""
+    for form in (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER, STUDENT, READER, WRITER, "Hops: 1. Passage: Path: x > y"):
+        yield from [f"search(query) Question: Answer: Give the. Who or what is {form}"] * 2000
+    for number in range(400):
+        rng = stream(seed, ("vocabulary", number))
+        world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
+        records = encyclopedia(world_seed, 40) if number % 3 == 0 else varied(world_seed, simple=number % 9 == 1)
+        for entity in records.entities:
+            yield passage(records, entity, world_seed).text
+
+
+def batches(chat: Chat, seed: int, simple: bool, tokens: int) -> Iterator[list[Lesson]]:
+    """Batches of about ``tokens`` ids, padding included, each of lessons of like length; eight are planned at once."""
+    rooms = classrooms(chat, seed, simple)
+    rng = stream(seed, ("batches", simple))
+    mixture = FIRST if simple else FULL
+    while True:
+        pool: list[Lesson] = []
+        while sum(len(lesson.ids_T) for lesson in pool) < 8 * tokens:
+            room = next(rooms)
+            pool += [draw(room, mixture) for _ in range(30)]
+        pool.sort(key=lambda lesson: len(lesson.ids_T))
+        planned: list[list[Lesson]] = [[]]
+        for lesson in pool:
+            if (len(planned[-1]) + 1) * len(lesson.ids_T) > tokens:
+                planned.append([])
+            planned[-1].append(lesson)
+        for i in rng.permutation(len(planned)):
+            yield planned[i]
+
+
+def loss_of(model: Qwen3ForCausalLM, lessons: list[Lesson]) -> tuple[torch.Tensor, int]:
+    """Mean cross-entropy over the ids that the model has to write, and their number."""
+    longest = max(len(lesson.ids_T) for lesson in lessons)
+    ids_B_T = torch.zeros(len(lessons), longest, dtype=torch.long)
+    wanted_B_T = torch.zeros(len(lessons), longest, dtype=torch.bool)
+    for row, lesson in enumerate(lessons):
+        ids_B_T[row, : len(lesson.ids_T)] = torch.from_numpy(lesson.ids_T)
+        wanted_B_T[row, : len(lesson.ids_T)] = torch.from_numpy(lesson.model_T)
+    # Right padding behind a causal mask is never looked at, so no mask is needed.
+    hidden_B_T_D = model.model(input_ids=ids_B_T, use_cache=False).last_hidden_state
+    rows = wanted_B_T[:, 1:]
+    logits_R_V = model.lm_head(hidden_B_T_D[:, :-1][rows]).float()
+    return torch.nn.functional.cross_entropy(logits_R_V, ids_B_T[:, 1:][rows]), int(rows.sum())
+
+
+def pretrain(out: Path, *, steps: int, tokens: int = 12_000, seed: int = 0, threads: int = 2) -> None:
+    """Make the tiny base in ``out`` as a Hugging Face folder; run again after an interruption to go on.
+
+    ``steps`` optimiser steps of ``tokens`` ids each. Progress is in ``out/pretrain.jsonl``, the state to resume from in
+    ``out/state.pt`` (removed at the end).
+    """
+    torch.set_num_threads(threads)
+    torch.manual_seed(seed)
+    out.mkdir(parents=True, exist_ok=True)
+    if (out / "tokenizer.json").exists():
+        from transformers import AutoTokenizer
+
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(out)
+    else:
+        tokenizer = train_tokenizer(tokenizer_texts(seed), VOCABULARY)
+        tokenizer.save_pretrained(out)
+    chat = Chat(tokenizer)
+    config = Qwen3Config(
+        vocab_size=VOCABULARY,
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        **SHAPE,
+    )
+    model = Qwen3ForCausalLM(config)
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    optimisers: list[torch.optim.Optimizer] = [
+        torch.optim.Muon(matrices, lr=MUON_LR, momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+    state_file = out / "state.pt"
+    done = 0
+    if state_file.exists():
+        state = torch.load(state_file)
+        model.load_state_dict(state["model"])
+        for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+        done = state["done"]
+    rates = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
+    # The stream is named by where it begins, so that going on draws fresh lessons.
+    simple = batches(chat, seed * 1000 + done, True, tokens)
+    full = batches(chat, seed * 1000 + done, False, tokens)
+    started, seen = time.monotonic(), 0
+    with (out / "pretrain.jsonl").open("a") as log:
+        for step in range(done, steps):
+            source = simple if step < SHARE_SIMPLE * steps else full
+            lessons = next(source)
+            factor = min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (steps - step) / (0.35 * steps)))
+            for optimiser, rate in zip(optimisers, rates, strict=True):
+                for group in optimiser.param_groups:
+                    group["lr"] = rate * factor
+            loss, count = loss_of(model, lessons)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for optimiser in optimisers:
+                optimiser.step()
+                optimiser.zero_grad()
+            seen += sum(len(lesson.ids_T) for lesson in lessons)
+            if step % 10 == 0:
+                rate_now = seen / (time.monotonic() - started)
+                row = {"step": step, "loss": round(loss.item(), 4), "written": count, "tokens_per_second": round(rate_now)}
+                log.write(json.dumps(row) + "\n")
+                log.flush()
+            if (step + 1) % 100 == 0 or step + 1 == steps:
+                states = [optimiser.state_dict() for optimiser in optimisers]
+                torch.save({"model": model.state_dict(), "optimisers": states, "done": step + 1}, f"{state_file}.new")
+                os.replace(f"{state_file}.new", state_file)
+                model.save_pretrained(out)
+
+
+MUON_LR, ADAM_LR = 3e-3, 3e-3

@@ -1,0 +1,233 @@
+"""The run on disk: settings, metrics, rollouts, tasks, checkpoints; resumes to the bit.
+
+    config.json       the resolved settings
+    metrics.jsonl     one row a step; seconds live under "seconds"
+    rollouts/         one parquet file a step, one row a trajectory
+    tasks/            one parquet file a written task set
+    checkpoints/N/    everything needed to go on; the last two are kept
+    summary.json      recipe, seed, wall seconds, evaluations
+    final/ROLE/       the policies at the end, as Hugging Face folders
+
+A checkpoint is written beside its place and renamed, so it is whole or absent. What was logged after the last one is cut
+away when the run resumes, and played again.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from piplay.config import Config, validated
+from piplay.errors import InputError
+from piplay.games.game import Memory
+from piplay.types import Episode, Passage, Step, Task
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(slots=True)
+class State:
+    """Where a run stands, besides its weights."""
+
+    commits: int = 0
+    """Checkpoints made."""
+    done: int = 0
+    """Steps committed, counted over the whole run."""
+    phase: int = 0
+    """Index into the run's phases, iterations one after the other."""
+    step: int = 0
+    """Steps done of that phase."""
+    memories: dict[str, Memory] = field(default_factory=dict)
+    """What each phase's game remembers, by the phase's name."""
+    written: list[Task] = field(default_factory=list)
+    """Tasks of the phase that is writing."""
+    tasks: list[Task] = field(default_factory=list)
+    """The task set that the last writing phase left."""
+    evals: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    """Wall-clock seconds spent so far."""
+
+
+class Run:
+    """One run directory."""
+
+    def __init__(self, folder: Path, config: Config) -> None:
+        self.folder, self.config = folder, config
+
+    @classmethod
+    def create(cls, folder: Path, config: Config) -> Run:
+        """A new run in a directory that does not exist yet."""
+        cls.vacant(folder)
+        try:
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise InputError(f"the run directory {folder} cannot be made: {error.strerror}") from error
+        for name in ("rollouts", "tasks", "checkpoints"):
+            (folder / name).mkdir()
+        _replace(folder / "config.json", config.model_dump_json(indent=2) + "\n")
+        return cls(folder, config)
+
+    @staticmethod
+    def vacant(folder: Path) -> None:
+        """Raises ``InputError`` where the directory exists: nothing is overwritten."""
+        if folder.exists():
+            raise InputError(
+                f"the run directory {folder} already exists: go on with `piplay resume {folder}` or name another"
+            )
+
+    @classmethod
+    def open(cls, folder: Path) -> Run:
+        """A run that exists. Raises ``InputError`` where there is none or its settings cannot be read."""
+        file = folder / "config.json"
+        if not file.is_file():
+            raise InputError(f"{folder} is no run directory: it has no config.json")
+        try:
+            tree = json.loads(file.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{file} is damaged ({error}): the run cannot be resumed") from error
+        return cls(folder, validated(tree, str(file)))
+
+    def resume(self, load: Callable[[Path], None]) -> State:
+        """The last committed state, its weights loaded, and what was logged after it cut away; a new state if none.
+
+        Raises ``InputError`` where the checkpoint is damaged.
+        """
+        shutil.rmtree(self.folder / "checkpoints" / "new", ignore_errors=True)
+        numbers = sorted(int(path.name) for path in (self.folder / "checkpoints").iterdir() if path.name.isdigit())
+        state = State()
+        if numbers:
+            folder = self.folder / "checkpoints" / str(numbers[-1])
+            state = _read_state(folder / "state.json")
+            load(folder)
+        self._cut(state.done)
+        return state
+
+    def commit(self, state: State, save: Callable[[Path], None]) -> None:
+        """Make everything up to here permanent."""
+        state.commits += 1
+        new = self.folder / "checkpoints" / "new"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir()
+        save(new)
+        _replace(new / "state.json", json.dumps(asdict(state)) + "\n")
+        for path in new.iterdir():
+            _sync(path)
+        new.rename(new.parent / str(state.commits))
+        _sync(new.parent)
+        numbers = sorted(int(path.name) for path in new.parent.iterdir() if path.name.isdigit())
+        for number in numbers[:-KEPT_CHECKPOINTS]:
+            shutil.rmtree(new.parent / str(number))
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Append one row to the metrics."""
+        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """All rows that were logged."""
+        file = self.folder / "metrics.jsonl"
+        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+
+    def save_episodes(self, number: int, episodes: Sequence[Episode]) -> None:
+        """One row a trajectory."""
+        rows = []
+        for episode in episodes:
+            task = episode.written or episode.task
+            for seat in episode.seats:
+                story = seat.trajectory
+                rows.append(
+                    {
+                        "key": "/".join(map(str, story.key)),
+                        "role": story.role,
+                        "policy": story.policy.name,
+                        "task": task.id,
+                        "hops": task.hops,
+                        "question": task.question,
+                        "answers": list(task.answers),
+                        "gate": episode.gate,
+                        "reward": seat.reward,
+                        "stop": str(story.stop),
+                        "answer": story.answer,
+                        "queries": [call.query for call in story.calls],
+                        "turns": [turn.text for turn in story.turns],
+                        "prompt_len": story.prompt_len,
+                        "ids": story.ids_T,
+                        "owner": story.owner_T,
+                        "logprobs": story.logprobs_T,
+                    }
+                )
+        _write_parquet(rows, self.folder / "rollouts" / f"{number:06d}.parquet")
+
+    def save_tasks(self, name: str, tasks: Sequence[Task]) -> None:
+        """A written task set, with the passage each started from and the path by which it was made."""
+        _write_parquet([asdict(task) for task in tasks], self.folder / "tasks" / f"{name}.parquet")
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        """Write the summary, last of all."""
+        _replace(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def _cut(self, done: int) -> None:
+        rows = []
+        file = self.folder / "metrics.jsonl"
+        if file.exists():
+            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+                # A line that was being written when the process died is not JSON, and is the last.
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    break
+                if row["n"] <= done:
+                    rows.append(line)
+            _replace(file, "".join(f"{line}\n" for line in rows))
+        for path in (self.folder / "rollouts").iterdir():
+            if not path.stem.isdigit() or int(path.stem) > done:
+                path.unlink()
+
+
+def _read_state(file: Path) -> State:
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        state = State(**tree)
+        state.written = [_task(task) for task in tree["written"]]
+        state.tasks = [_task(task) for task in tree["tasks"]]
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise InputError(
+            f"the checkpoint {file.parent} is damaged ({file.name} cannot be read: {error}): delete this folder to resume "
+            "from the one before"
+        ) from error
+    return state
+
+
+def _task(tree: Mapping[str, Any]) -> Task:
+    source = Passage(**tree["source"]) if tree["source"] else None
+    path = tuple(Step(**step) for step in tree["path"])
+    return Task(tree["id"], tree["hops"], tree["question"], tuple(tree["answers"]), source, path)
+
+
+def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
+    new = path.with_suffix(".new")
+    pq.write_table(pa.Table.from_pylist(rows), new, compression="zstd")
+    os.replace(new, path)
+
+
+def _replace(path: Path, text: str) -> None:
+    new = path.with_name(path.name + ".new")
+    new.write_text(text, encoding="utf-8")
+    _sync(new)
+    os.replace(new, path)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

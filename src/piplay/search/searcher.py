@@ -1,0 +1,25 @@
+"""The search tool as the rollout sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from piplay.types import Passage
+
+
+class SearchFailed(Exception):
+    """The tool itself failed (a server is down, a reply cannot be read): not an empty result, not the policy's doing."""
+
+
+class Searcher(Protocol):
+    """Finds passages. The same corpus, query and ``k`` always give the same passages in the same order."""
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
+        """The ``k`` best passages for each query, best first, one list per query in the order of ``queries``.
+
+        A list is shorter than ``k`` when fewer passages match, and empty for a query without a word.
+        What comes back for a query does not depend on the other queries. Raises ValueError when ``k < 1`` and
+        ``SearchFailed`` when the tool does not answer.
+        """
+        ...

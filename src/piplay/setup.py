@@ -1,0 +1,89 @@
+"""Puts a run together from its settings: model, chat, engine, corpus, and the world's truth where there is one."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from transformers import AutoTokenizer
+
+from piplay.chat.template import Chat
+from piplay.config import Config
+from piplay.engine.local import LocalEngine
+from piplay.engine.policies import PolicySpec
+from piplay.errors import InputError
+from piplay.loop import Ground
+from piplay.search.bm25 import BM25Searcher
+from piplay.search.corpus import read_corpus
+from piplay.types import Step, Task
+from piplay.world.questions import Solver
+from piplay.world.store import Question, default_world, read_world
+
+
+def tiny_base() -> Path:
+    """The folder of the embedded base model."""
+    return Path(str(resources.files("piplay") / "assets" / "tiny-base"))
+
+
+def load_chat(model: Path) -> Chat:
+    """The chat of a model folder. Raises ``InputError`` where there is no usable tokenizer or template."""
+    if not model.is_dir():
+        raise InputError(f"there is no model folder {model}: give a Hugging Face folder with config, weights and tokenizer")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise InputError(f"the tokenizer of {model} cannot be loaded: {str(error).splitlines()[0]}") from error
+    return Chat(tokenizer)
+
+
+def load_engine(config: Config, chat: Chat) -> LocalEngine:
+    """The local engine with every policy of the run."""
+    import torch
+
+    settings = config.engine
+    policies = {
+        name: PolicySpec(
+            lr=policy.lr,
+            weight_decay=policy.weight_decay,
+            max_grad_norm=policy.max_grad_norm,
+            follows=policy.follows,
+            tau=policy.tau,
+        )
+        for name, policy in config.policies.items()
+    }
+    return LocalEngine(
+        config.model or tiny_base(),
+        policies,
+        seed=config.seed,
+        slots=settings.slots,
+        threads=settings.threads,
+        micro_batch_tokens=settings.micro_batch_tokens,
+        end_ids=chat.end_ids,
+        device=settings.device,
+        dtype=getattr(torch, settings.dtype),
+    )
+
+
+def load_ground(config: Config) -> Ground:
+    """Something to search and somewhere to start; with a world, also its held-out questions and its truth."""
+    if config.corpus is not None:
+        passages = read_corpus(config.corpus)
+        return Ground(BM25Searcher(passages), passages, (), None)
+    world = read_world(config.world) if config.world is not None else default_world()
+    solver = Solver(world.records)
+    heldout = [task_of(question) for question in world.heldout]
+    chosen: list[Task] = []
+    for hops in sorted({task.hops for task in heldout}):
+        chosen += [task for task in heldout if task.hops == hops][: config.evaluation.per_hop]
+    return Ground(
+        BM25Searcher(world.passages),
+        [passage for passage in world.passages if passage.id in world.train_ids],
+        chosen,
+        lambda task: str(solver.judge(task.question, task.answers[0])),
+    )
+
+
+def task_of(question: Question) -> Task:
+    """A benchmark question as a task, its true path as an examiner would have noted it."""
+    path = tuple(Step(step.query, step.query, f"{step.relation}: {step.value}.") for step in question.path)
+    return Task(question.id, question.hops or 0, question.question, question.answers, None, path)

@@ -1,0 +1,123 @@
+"""Seeded worlds: the default fictional encyclopedia, and the varied ones that the tiny base is pre-trained on."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from piplay.streams import stream
+from piplay.world.names import (
+    KINDS,
+    LITERALS,
+    NOUNS,
+    QUALIFIERS,
+    Namer,
+    encyclopedia_namer,
+    free_literal,
+    free_namer,
+)
+from piplay.world.records import Entity, Records
+
+YEAR, COUNT = "year", "count"
+ENCYCLOPEDIA: dict[str, dict[str, str]] = {
+    "person": {"birthplace": "city", "mentor": "person", "employer": "company", "birth year": YEAR},
+    "city": {"country": "country", "river": "river", "mayor": "person", "population": COUNT},
+    "country": {"capital": "city", "ruler": "person", "highest mountain": "mountain", "area": COUNT},
+    "company": {"founder": "person", "headquarters": "city", "parent company": "company", "opening year": YEAR},
+    "river": {"spring": "mountain", "mouth": "city", "explorer": "person", "length": COUNT},
+    "mountain": {"nearest town": "city", "first climber": "person", "height": COUNT},
+    "book": {"author": "person", "setting": "city", "publisher": "company", "sequel": "book", "print year": YEAR},
+    "school": {"principal": "person", "sponsor": "company", "home city": "city", "pupil count": COUNT},
+    "festival": {"host city": "city", "patron": "person", "first guest": "person", "first year": YEAR},
+    "ship": {"captain": "person", "shipyard": "company", "home port": "city", "launch year": YEAR},
+}
+"""Entity types of the default world: relation to the type of its values."""
+SHARES = {"person": 5, "city": 4, "company": 3, "book": 3, "country": 1, "river": 2, "mountain": 2}
+
+
+def encyclopedia(seed: int, size: int = 700) -> Records:
+    """The fictional encyclopedia: ``size`` entities of ten types, 40 relations, made-up names.
+
+    Some entities have an alias. Every link points to an entity other than its owner.
+    """
+    rng = stream(seed, ("world", "encyclopedia", size))
+    names = _distinct(encyclopedia_namer(rng), rng)
+    total = sum(SHARES.get(kind, 1) for kind in ENCYCLOPEDIA)
+    members = {
+        kind: [names() for _ in range(max(2, round(size * SHARES.get(kind, 1) / total)))] for kind in ENCYCLOPEDIA
+    }
+    entities = []
+    for kind, relations in ENCYCLOPEDIA.items():
+        for name in members[kind]:
+            facts = {relation: _value(rng, members, target, name) for relation, target in relations.items()}
+            pronoun = str(rng.choice(["his", "her"])) if kind == "person" else "its"
+            aliases = (names(),) if rng.random() < 0.25 else ()
+            entities.append(Entity(name, kind, facts, aliases, pronoun))
+    return Records(tuple(entities))
+
+
+def varied(seed: int, size: int = 24, simple: bool = False) -> Records:
+    """A small world whose relations, types, names and values are all drawn anew.
+
+    ``simple`` keeps to one-word relations and the encyclopedia's names: the first lessons of pre-training.
+    """
+    rng = stream(seed, ("world", "varied", size, simple))
+    make = encyclopedia_namer(rng) if simple else free_namer(rng)
+    names = _distinct(make, rng)
+    invent = _distinct(lambda: free_namer(rng)().lower(), rng)
+    words = rng.permutation(NOUNS)
+    literal_words = rng.permutation(LITERALS)
+
+    def relation(word: str) -> str:
+        if simple or rng.random() < 0.65:
+            return word
+        return invent() if rng.random() < 0.4 else f"{rng.choice(QUALIFIERS)} {word}"
+
+    kinds = [str(kind) for kind in rng.choice(KINDS, int(rng.integers(2, 5)), replace=False)]
+    links, used = {}, 0
+    literals: dict[str, dict[str, Namer]] = {}
+    for i, kind in enumerate(kinds):
+        width = int(rng.integers(2, 5))
+        links[kind] = {relation(str(w)): str(rng.choice(kinds)) for w in words[used : used + width]}
+        used += width
+        numbers = {relation(str(w)): free_literal(rng) for w in literal_words[3 * i : 3 * i + int(rng.integers(1, 4))]}
+        literals[kind] = {word: maker for word, maker in numbers.items() if word not in links[kind]}
+    members = {kind: [names() for _ in range(max(2, size // len(kinds)))] for kind in kinds}
+    entities = []
+    for kind in kinds:
+        for name in members[kind]:
+            facts = {r: _value(rng, members, target, name) for r, target in links[kind].items()}
+            facts |= {r: maker() for r, maker in literals[kind].items()}
+            order = rng.permutation(len(facts))
+            pairs = list(facts.items())
+            aliases = (names(),) if rng.random() < 0.2 else ()
+            pronoun = str(rng.choice(["his", "her", "its", "its"]))
+            entities.append(Entity(name, kind, dict(pairs[i] for i in order), aliases, pronoun))
+    return Records(tuple(entities))
+
+
+def _distinct(make: Namer, rng: np.random.Generator) -> Namer:
+    """The same namer without repetitions; a style that runs dry is lengthened by a digit."""
+    seen: set[str] = set()
+
+    def name() -> str:
+        for _ in range(20):
+            text = make()
+            if text.lower() not in seen:
+                break
+        else:
+            text = f"{make()}{rng.integers(100, 100_000)}"
+        seen.add(text.lower())
+        return text
+
+    return name
+
+
+def _value(rng: np.random.Generator, members: dict[str, list[str]], target: str, owner: str) -> str:
+    if target == YEAR:
+        return str(rng.integers(1200, 2000))
+    if target == COUNT:
+        return str(rng.integers(100, 100_000))
+    while True:
+        name = str(rng.choice(members[target]))
+        if name != owner:
+            return name

@@ -1,0 +1,212 @@
+"""A person's own tables as they stand in files: CSV, JSON Lines, SQLite."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from piplay.errors import InputError
+
+Row = tuple[str | None, ...]
+_DELIMITERS = (",", ";", "\t")
+_SQLITE = (".sqlite", ".sqlite3", ".db")
+_MAGIC = b"SQLite format 3\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One table before it is cleaned."""
+
+    where: str
+    """File, and table where the file has several: for messages."""
+    name: str
+    """File stem or table name."""
+    columns: tuple[str, ...]
+    """As the source writes them."""
+    rows: tuple[Row, ...]
+    """One cell a column: "" where there is nothing, None where there is something that is no text or number."""
+
+
+def words(column: str) -> str:
+    """A column's name as a relation is said: "Installed-Size" as "installed size"."""
+    return " ".join(column.lower().replace("_", " ").replace("-", " ").split())
+
+
+def read_file(path: str, key: str | None = None) -> list[Table]:
+    """The tables of one file, told apart by its suffix; ``FILE.sqlite:TABLE`` is one table of it.
+
+    ``key`` is the column that names a row: a SQLite foreign key is replaced by the name of the row it points to. Raises
+    InputError for whatever cannot be read.
+    """
+    file, table = Path(path), ""
+    if not file.exists() and ":" in path:
+        before, _, after = path.rpartition(":")
+        if Path(before).suffix.lower() in _SQLITE:
+            file, table = Path(before), after
+    if not file.is_file():
+        raise InputError(f"{file} is no file: give a .csv, .tsv, .jsonl or .sqlite file.")
+    try:
+        raw = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file} cannot be read ({error.strerror}): make it readable.") from error
+    if not raw.strip():
+        raise InputError(f"{file} is empty: give a table with a row an entity.")
+    suffix = file.suffix.lower()
+    if suffix in _SQLITE:
+        if not raw.startswith(_MAGIC):
+            raise InputError(f"{file} is not a SQLite file: its first bytes are not those of one.")
+        return _read_sqlite(file, table, key)
+    if suffix in (".csv", ".tsv"):
+        return [_read_csv(file, _decode(file, raw))]
+    if suffix in (".jsonl", ".ndjson"):
+        return [_read_jsonl(file, _decode(file, raw))]
+    raise InputError(f"{file} is none of .csv, .tsv, .jsonl and .sqlite: save the table as one of these.")
+
+
+def _decode(file: Path, raw: bytes) -> str:
+    try:
+        return raw.decode("utf-8").removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 at byte {error.start} (counted from 0): save it as UTF-8.") from error
+
+
+def _read_csv(file: Path, text: str) -> Table:
+    """The delimiter is the one of comma, semicolon and tab that cuts the first line into the most columns."""
+    first = text.lstrip("\r\n").splitlines()[0]
+    delimiter = max(_DELIMITERS, key=lambda d: len(next(csv.reader([first], delimiter=d), [])))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    columns: tuple[str, ...] = ()
+    rows: list[Row] = []
+    line = 1
+    try:
+        for cells in reader:
+            if not columns and cells:
+                columns = _header(str(file), cells)
+            elif cells and len(cells) != len(columns):
+                raise InputError(
+                    f"{file}, line {line} has {len(cells)} cells where the header has {len(columns)}: "
+                    "fill or quote its cells."
+                )
+            elif cells:
+                rows.append(tuple(cells))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{file}, line {line} is not CSV ({error}): check its quotes.") from error
+    return Table(str(file), file.stem, columns, tuple(rows))
+
+
+def _header(where: str, cells: Sequence[str]) -> tuple[str, ...]:
+    said = [words(cell) for cell in cells]
+    for number, word in enumerate(said, 1):
+        if not any(c.isalpha() for c in word):
+            raise InputError(
+                f'{where} has no header: column {number} of its first row is "{word}", not the name of a column.'
+            )
+        if said.index(word) < number - 1:
+            raise InputError(f'{where} has two columns "{word}": rename one.')
+    return tuple(cells)
+
+
+def _read_jsonl(file: Path, text: str) -> Table:
+    """Columns in the order of their first appearance; an object that lacks one has an empty cell there."""
+    columns: dict[str, None] = {}
+    objects: list[dict[str, str]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        where = f"{file}, line {number}"
+        try:
+            # Numbers as they are written: 1.50 stays 1.50.
+            record = json.loads(line, parse_float=str, parse_int=str)
+        except (ValueError, RecursionError) as error:
+            reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
+            raise InputError(f"{where} is not JSON ({reason}): write one object a line.") from error
+        if not isinstance(record, dict):
+            raise InputError(f"{where} is not a JSON object: write one object a line.")
+        objects.append({column: _scalar(where, column, value) for column, value in record.items()})
+        columns |= dict.fromkeys(record)
+    return Table(
+        str(file),
+        file.stem,
+        _header(str(file), list(columns)),
+        tuple(tuple(record.get(column, "") for column in columns) for record in objects),
+    )
+
+
+def _scalar(where: str, column: str, value: Any) -> str:
+    """A JSON value as a cell. Of a list only the first value counts: a fact has one value."""
+    if isinstance(value, list):
+        value = value[0] if value else None
+    if isinstance(value, (dict, list)):
+        raise InputError(f'{where}: "{column}" is nested: give a text or a number.')
+    if value is None:
+        return ""
+    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+
+
+def _read_sqlite(file: Path, only: str, key: str | None) -> list[Table]:
+    try:
+        base = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)
+        try:
+            base.text_factory = bytes.decode
+            query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%'"
+            names = [str(name) for (name,) in base.execute(f"{query} ORDER BY type, rowid")]
+            if only and only not in names:
+                raise InputError(f'{file} has no table "{only}": it has {", ".join(names) or "none"}.')
+            if not names:
+                raise InputError(f"{file} has no table: give a table with a row an entity.")
+            picked = [only] if only else [n for n in names if _is_table(base, n)]
+            return [_read_sqlite_table(base, file, name, key) for name in picked]
+        finally:
+            base.close()
+    except sqlite3.DatabaseError as error:
+        raise InputError(f"{file} cannot be read as SQLite ({error}).") from error
+    except UnicodeDecodeError as error:
+        shown = repr(bytes(error.object)[:20])
+        raise InputError(f"{file}: the text {shown} is not UTF-8 at its byte {error.start}: mend that cell.") from error
+
+
+def _is_table(base: sqlite3.Connection, name: str) -> bool:
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return base.execute(query, (name,)).fetchone() is not None
+
+
+def _read_sqlite_table(base: sqlite3.Connection, file: Path, name: str, key: str | None) -> Table:
+    where = f"{file}:{name}"
+    columns, rows = _select(base, name)
+    for _, _, parent, column, target, *_ in base.execute(f"PRAGMA foreign_key_list({_quoted(name)})").fetchall():
+        parent_columns, parent_rows = _select(base, parent)
+        folded = [words(c) for c in parent_columns]
+        named = folded.index(words(key)) if key and words(key) in folded else 0
+        keys = [i for i, *_, rank in base.execute(f"PRAGMA table_info({_quoted(parent)})") if rank]
+        at = parent_columns.index(target) if target else (keys or [0])[0]
+        names = {row[at]: row[named] for row in parent_rows if row[at]}
+        own = columns.index(column)
+        rows = [(*row[:own], names.get(row[own], row[own]), *row[own + 1 :]) for row in rows]
+        short = words(column).removesuffix(" id")
+        if named != at and short not in map(words, columns):
+            columns[own] = short
+    return Table(where, name, _header(where, columns), tuple(rows))
+
+
+def _select(base: sqlite3.Connection, name: str) -> tuple[list[str], list[Row]]:
+    cursor = base.execute(f"SELECT * FROM {_quoted(name)}")
+    columns = [str(column[0]) for column in cursor.description]
+    return columns, [tuple(_cell(value) for value in row) for row in cursor]
+
+
+def _cell(value: object) -> str | None:
+    if value is None:
+        return ""
+    return None if isinstance(value, bytes) else str(value)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'

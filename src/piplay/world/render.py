@@ -1,0 +1,88 @@
+"""Records put into words: passages of natural English, several phrasings a fact, with distracting sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from piplay.streams import stream
+from piplay.types import Passage
+from piplay.world.records import Entity, Records
+
+OBJECT_LAST = (
+    "The {relation} of {name} is {value}.",
+    "{Its} {relation} is {value}.",
+    "As {its} {relation}, {name} has {value}.",
+    "{Its} {relation}, many agree, is {value}.",
+)
+OBJECT_FIRST = (
+    "{name} has {value} as {its} {relation}.",
+    "{value} is {its} {relation}.",
+)
+INTROS = (
+    "{name} is a {kind}.",
+    "{name} is a {adjective} {kind}.",
+    "{name}, a {adjective} {kind}, is described here.",
+)
+ADJECTIVES = (
+    "small", "well-known", "quiet", "modest", "famous", "remarkable", "lesser-known", "curious", "typical", "notable",
+)  # fmt: skip
+MENTIONS = (
+    "{other} is often mentioned in the same breath.",
+    "Not to be confused with {other}.",
+    "Many think of {other} as well.",
+    "Much the same is said of {other}.",
+)
+FILLERS = (
+    "Little else was ever written down.",
+    "Old chronicles go on at some length.",
+    "Most of this is told in the older sources.",
+    "The early years are still a matter of debate.",
+    "More can be found in the archives.",
+)
+ALIAS = "{name} is also known as {alias}."
+MIN_WORDS = 40
+
+
+def passage(records: Records, entity: Entity, seed: int, plain: bool = False) -> Passage:
+    """The passage about one entity: all its facts, an alias where it has one, and distracting sentences.
+
+    At least 40 words; a default-world entity (three to five facts) stays within 60. ``plain`` keeps to the two simplest
+    phrasings and leaves the distraction out: the first lessons of pre-training.
+    """
+    rng = stream(seed, ("passage", entity.name))
+    forms = OBJECT_LAST[:2] if plain else OBJECT_LAST + OBJECT_FIRST
+    middle = [_fact(rng, entity, relation, forms) for relation in entity.facts]
+    if not plain:
+        other = _other(rng, records, entity)
+        if rng.random() < 0.35 and other.facts:
+            relation = str(rng.choice([r for r in other.facts if r in entity.facts] or list(other.facts)))
+            middle.append(OBJECT_LAST[0].format(relation=relation, name=other.name, value=other.facts[relation]))
+        else:
+            middle.append(str(rng.choice(MENTIONS)).format(other=other.name))
+        middle += [ALIAS.format(name=entity.name, alias=alias) for alias in entity.aliases]
+    order = rng.permutation(len(middle))
+    intro = str(rng.choice(INTROS)).format(name=entity.name, kind=entity.kind, adjective=rng.choice(ADJECTIVES))
+    sentences = [intro, *(middle[i] for i in order)]
+    fillers = list(rng.permutation(FILLERS))
+    while not plain and sum(len(s.split()) for s in sentences) < MIN_WORDS and fillers:
+        sentences.append(str(fillers.pop()))
+    return Passage(id=entity.name, title=entity.name, text=" ".join(sentences))
+
+
+def passages(records: Records, seed: int) -> list[Passage]:
+    """One passage an entity, in the order of the records."""
+    return [passage(records, entity, seed) for entity in records.entities]
+
+
+def _fact(rng: np.random.Generator, entity: Entity, relation: str, forms: tuple[str, ...]) -> str:
+    its = entity.pronoun
+    return str(rng.choice(forms)).format(
+        relation=relation, name=entity.name, value=entity.facts[relation], its=its, Its=its.capitalize()
+    )
+
+
+def _other(rng: np.random.Generator, records: Records, entity: Entity) -> Entity:
+    while True:
+        other = records.entities[int(rng.integers(len(records.entities)))]
+        if other.name != entity.name or len(records.entities) == 1:
+            return other

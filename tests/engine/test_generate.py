@@ -1,0 +1,251 @@
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from piplay.engine.generate import draw
+from piplay.engine.local import LocalEngine
+from piplay.engine.policies import PolicySpec
+from piplay.engine.protocol import Generate, Generated, Objective
+from piplay.errors import InputError
+from piplay.streams import stream
+from piplay.types import Ints, Key, PolicyRef
+
+END = 60
+SEED = 7
+LIVE = PolicyRef("student")
+
+Folder = Callable[[str], Path]
+Plain = Callable[[str | Path], PreTrainedModel]
+
+
+def make_engine(path: Path, slots: int = 8, tokens: int = 64) -> LocalEngine:
+    specs = {"student": PolicySpec(lr=0.1), "teacher": PolicySpec(follows="student", tau=0.5)}
+    return LocalEngine(path, specs, seed=SEED, slots=slots, threads=1, micro_batch_tokens=tokens, end_ids=[END])
+
+
+def request(key: Key, ids: Sequence[int] | Ints, max_new: int = 12, temperature: float = 1, **rest: object) -> Generate:
+    return Generate(key, rest.get("policy", LIVE), np.array(ids), rest.get("session", key), max_new, temperature)  # type: ignore[arg-type]
+
+
+def drain(engine: LocalEngine) -> dict[Key, Generated]:
+    results: dict[Key, Generated] = {}
+    while ready := engine.ready():
+        results |= {generated.key: generated for generated in ready}
+    return results
+
+
+@torch.no_grad()
+def reference(model: PreTrainedModel, asked: Generate) -> Generated:
+    """One sequence at a time, no cache: the whole context through the plain model for every token."""
+    uniforms = stream(SEED, asked.key).random(asked.max_new)
+    ids, logprobs = asked.ids_T.tolist(), []
+    for uniform in uniforms:
+        logits = model(torch.tensor([ids])).logits[0, -1]
+        if asked.temperature == 0:
+            token = int(logits.argmax())
+        else:
+            cumulative = np.cumsum(logits.double().softmax(-1).numpy())
+            token = int(np.flatnonzero(cumulative > uniform)[0])
+        logprobs.append(float(logits.log_softmax(-1)[token]))
+        ids.append(token)
+        if token == END:
+            break
+    return Generated(asked.key, np.array(ids[len(asked.ids_T) :]), np.array(logprobs, np.float32), ids[-1] == END)
+
+
+def assert_same(actual: Generated, expected: Generated) -> None:
+    np.testing.assert_array_equal(actual.ids, expected.ids)
+    np.testing.assert_allclose(actual.logprobs, expected.logprobs, atol=1e-5)
+    assert (actual.key, actual.closed) == (expected.key, expected.closed)
+
+
+def contexts(count: int, seed: int = 0) -> list[Ints]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(0, END, rng.integers(1, 40)) for _ in range(count)]
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen2"])
+def test_equals_the_plain_model(kind: str, temperature: float, model_folder: Folder, plain: Plain) -> None:
+    engine, model = make_engine(model_folder(kind)), plain(kind)
+    asked = [request(("r", i), ids, max_new=5 + 3 * i, temperature=temperature) for i, ids in enumerate(contexts(6))]
+    for one in asked:
+        engine.submit(one)
+    results = drain(engine)
+    for one in asked:
+        assert_same(results[one.key], reference(model, one))
+
+
+def test_turns_of_a_session_with_tool_tokens_between(model_folder: Folder, plain: Plain) -> None:
+    """Sessions go on at different times, more of them than slots, and their caches are reused, cut or lost."""
+    engine, model = make_engine(model_folder("qwen3"), slots=3), plain("qwen3")
+    rng = np.random.default_rng(1)
+    history = {("session", i): ids for i, ids in enumerate(contexts(7, seed=2))}
+    turn = dict.fromkeys(history, 0)
+    asked: dict[Key, Generate] = {}
+
+    def ask(session: Key) -> None:
+        one = request((*session, "turn", turn[session]), history[session], max_new=9, session=session)
+        asked[one.key] = one
+        engine.submit(one)
+
+    for session in history:
+        ask(session)
+    checked = closed = 0
+    while ready := engine.ready():
+        for result in ready:
+            assert_same(result, reference(model, asked[result.key]))
+            checked, closed = checked + 1, closed + result.closed
+            session = result.key[:2]
+            tool = rng.integers(0, END, rng.integers(0, 70))
+            history[session] = np.concatenate([asked[result.key].ids_T, result.ids, tool])
+            if turn[session] == 2:
+                # A context that is not an extension: only the common prefix may be kept.
+                history[session][len(history[session]) // 2] += 1
+                history[session] %= END
+            turn[session] += 1
+            if turn[session] < 4:
+                ask(session)
+            else:
+                engine.close(session)
+    assert checked == 28
+    assert 0 < closed < 28
+    assert not engine._samplers, "the last session closed gives the cache back"
+
+
+def test_a_cached_prefix_is_not_computed_again(model_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make_engine(model_folder("qwen3"))
+    ids = contexts(1)[0]
+    engine.submit(request(("a", 1), ids, session=("a",)))
+    (first,) = engine.ready()
+    sampler = engine._samplers[LIVE]
+    fed: list[int] = []
+    forward = sampler._forward
+    monkeypatch.setattr(sampler, "_forward", lambda ids, *rest: (fed.append(ids.size), forward(ids, *rest))[1])
+    engine.submit(request(("a", 2), np.concatenate([ids, first.ids, [5, 6, 7]]), session=("a",)))
+    engine.ready()
+    assert fed[0] == 4, "the last token drawn, which was never fed, and three of the tool's"
+    engine.submit(request(("a", 3), ids, session=("a",)))
+    fed.clear()
+    engine.ready()
+    assert fed[0] == 1, "the last token is fed again for its logits"
+
+
+def test_company_does_not_change_a_result(model_folder: Folder) -> None:
+    alone, crowded = make_engine(model_folder("llama")), make_engine(model_folder("llama"), slots=40, tokens=256)
+    ids = contexts(1, seed=3)[0]
+    alone.submit(request(("me",), ids, max_new=60))
+    for i, other in enumerate(contexts(30, seed=4)):
+        crowded.submit(request(("other", i), other, max_new=1 + 2 * i))
+        if i == 15:
+            crowded.submit(request(("me",), ids, max_new=60))
+    assert_same(drain(crowded)[("me",)], drain(alone)[("me",)])
+
+
+def test_a_straggler_moves_to_the_front(model_folder: Folder, plain: Plain) -> None:
+    engine, model = make_engine(model_folder("qwen3"), slots=16), plain("qwen3")
+    asked = [request(("r", i), ids, max_new=2 if i < 14 else 30) for i, ids in enumerate(contexts(16, seed=10))]
+    for one in asked:
+        engine.submit(one)
+    results = drain(engine)
+    assert all(len(results[one.key].ids) > 10 for one in asked[14:])
+    assert max(engine._samplers[LIVE]._slot_of[one.session] for one in asked[14:]) < 2
+    again = [
+        request((*one.key, "again"), np.concatenate([one.ids_T, results[one.key].ids, [3]]), session=one.session)
+        for one in asked
+    ]
+    for one in again:
+        engine.submit(one)
+    results |= drain(engine)
+    for one in asked + again:
+        assert_same(results[one.key], reference(model, one))
+
+
+def test_several_policies_at_once_and_caches_die_with_the_weights(model_folder: Folder, plain: Plain) -> None:
+    engine, model = make_engine(model_folder("qwen3")), plain("qwen3")
+    old = engine.snapshot("student")
+    assert old == PolicyRef("student", 1)
+    assert engine.snapshot("student") == PolicyRef("student", 2)
+    ids = contexts(1, seed=6)[0]
+
+    def play(step: int) -> dict[Key, Generated]:
+        for policy in (LIVE, PolicyRef("teacher"), old):
+            engine.submit(request((step, policy.name, policy.version or 0), ids, policy=policy, session=("s",)))
+        return drain(engine)
+
+    before = play(0)
+    assert list(before) == [(0, "student", 0), (0, "teacher", 0), (0, "student", 1)]
+    for key, result in before.items():
+        assert_same(result, reference(model, request(key, ids)))
+    with torch.no_grad():
+        engine._policies.model(LIVE).lm_head.weight.mul_(-1)
+    engine.train("student", [], Objective())
+    with torch.no_grad():
+        model.lm_head.weight.mul_(-1)
+    after = play(1)
+    assert_same(after[(1, "student", 0)], reference(model, request((1, "student", 0), ids)))
+    with torch.no_grad():
+        model.lm_head.weight.mul_(-1)
+    assert_same(after[(1, "student", 1)], reference(model, request((1, "student", 1), ids)))
+
+
+def test_same_submissions_same_bits(model_folder: Folder) -> None:
+    runs = []
+    for _ in range(2):
+        engine = make_engine(model_folder("qwen3"), slots=5)
+        for i, ids in enumerate(contexts(12, seed=8)):
+            engine.submit(request(("r", i), ids))
+        runs.append(drain(engine))
+    assert list(runs[0]) == list(runs[1])
+    for key, result in runs[0].items():
+        assert result.ids.tobytes() == runs[1][key].ids.tobytes()
+        assert result.logprobs.tobytes() == runs[1][key].logprobs.tobytes()
+
+
+def test_turns_of_one_session_wait_in_line(model_folder: Folder, plain: Plain) -> None:
+    engine = make_engine(model_folder("qwen3"))
+    asked = [request(("s", i), ids, session=("s",)) for i, ids in enumerate(contexts(3, seed=9))]
+    for one in asked:
+        engine.submit(one)
+    results = drain(engine)
+    assert list(results) == [one.key for one in asked]
+    for one in asked:
+        assert_same(results[one.key], reference(plain("qwen3"), one))
+
+
+def test_a_pending_session_cannot_be_closed_nor_its_policy_trained(model_folder: Folder) -> None:
+    engine = make_engine(model_folder("qwen3"))
+    engine.submit(request(("a",), [1, 2]))
+    with pytest.raises(ValueError, match="pending"):
+        engine.close(("a",))
+    with pytest.raises(ValueError, match="writing"):
+        engine.train("student", [], Objective())
+    assert len(drain(engine)) == 1
+    engine.close(("a",))
+    engine.close(("never opened",))
+    assert engine.ready() == []
+
+
+@pytest.mark.parametrize("wrong", [{"ids": []}, {"max_new": 0}, {"temperature": 0.7}])
+def test_a_request_that_cannot_be_served_is_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="needs a context"):
+        request(("a",), **({"ids": [1]} | wrong))  # type: ignore[arg-type]
+
+
+def test_draws_are_the_inverse_cdf_at_its_edges() -> None:
+    logits = torch.tensor([[0.25, 0.0, 0.5, 0.25, 0.0]]).log().expand(6, -1)
+    uniform = torch.tensor([0.0, 0.2499, 0.2501, 0.7499, 0.7501, 1 - 2**-53], dtype=torch.float64)
+    token, logprob = draw(logits, uniform, torch.zeros(6, dtype=torch.bool))
+    assert token.tolist() == [0, 0, 2, 2, 3, 3]
+    torch.testing.assert_close(logprob.exp(), torch.tensor([0.25, 0.25, 0.5, 0.5, 0.25, 0.25]))
+    greedy = torch.tensor([True, False, False, False, False, True])
+    assert draw(logits, uniform, greedy)[0].tolist() == [2, 0, 2, 2, 3, 2]
+
+
+def test_a_folder_without_a_model_is_an_input_error(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a folder with a Hugging Face language model"):
+        make_engine(tmp_path)

@@ -1,0 +1,111 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from engine_helpers import TEACHER_VIEW, make_engine, make_sample
+from transformers import PreTrainedModel
+
+from piplay.engine.local import LocalEngine
+from piplay.engine.policies import PolicySpec
+from piplay.errors import InputError
+from piplay.types import PolicyRef
+
+Folder = Callable[[str], Path]
+Plain = Callable[[str | Path], PreTrainedModel]
+
+
+def step(engine: LocalEngine, number: int) -> None:
+    engine.train("student", [make_sample(10 * number + i) for i in range(4)], TEACHER_VIEW)
+
+
+def bits(engine: LocalEngine, *refs: PolicyRef) -> list[bytes]:
+    return [p.detach().numpy().tobytes() for ref in refs for p in engine._policies.model(ref).parameters()]
+
+
+@pytest.fixture
+def saved(model_folder: Folder, tmp_path: Path) -> tuple[LocalEngine, PolicyRef, Path]:
+    """An engine two steps in, snapshot after the first, and where it was saved."""
+    engine = make_engine(model_folder("qwen3"))
+    step(engine, 1)
+    frozen = engine.snapshot("student")
+    step(engine, 2)
+    engine.save(tmp_path / "saved")
+    return engine, frozen, tmp_path / "saved"
+
+
+def test_saved_and_loaded_trains_on_to_the_same_bits(
+    saved: tuple[LocalEngine, PolicyRef, Path], model_folder: Folder
+) -> None:
+    straight, frozen, folder = saved
+    resumed = make_engine(model_folder("qwen3"))
+    resumed.load(folder)
+    refs = [PolicyRef("student"), PolicyRef("teacher"), PolicyRef("base"), frozen]
+    assert bits(resumed, *refs) == bits(straight, *refs)
+    assert bits(resumed, frozen) != bits(resumed, PolicyRef("student"))
+    for engine in (straight, resumed):
+        step(engine, 3)
+        assert engine.snapshot("student") == PolicyRef("student", 2)
+    assert bits(resumed, *refs) == bits(straight, *refs)
+
+
+def test_an_engine_that_never_stepped_can_be_saved(model_folder: Folder, tmp_path: Path) -> None:
+    engines = [make_engine(model_folder("llama")) for _ in range(2)]
+    engines[0].save(tmp_path)
+    step(engines[1], 1)
+    engines[1].load(tmp_path)
+    for engine in engines:
+        step(engine, 2)
+    assert bits(engines[0], PolicyRef("student")) == bits(engines[1], PolicyRef("student"))
+
+
+@pytest.mark.parametrize("name", ["student.safetensors", "teacher.safetensors", "student@1.safetensors", "engine.json"])
+def test_a_cut_or_missing_file_is_an_input_error(
+    name: str, saved: tuple[LocalEngine, PolicyRef, Path], model_folder: Folder
+) -> None:
+    folder = saved[2]
+    whole = (folder / name).read_bytes()
+    for kept in (len(whole) - 3, len(whole) // 2, 4, 0):
+        (folder / name).write_bytes(whole[:kept])
+        with pytest.raises(InputError, match=name.partition(".")[0]):
+            make_engine(model_folder("qwen3")).load(folder)
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=name.partition(".")[0]):
+        make_engine(model_folder("qwen3")).load(folder)
+
+
+def test_a_checkpoint_of_another_run_is_an_input_error(
+    saved: tuple[LocalEngine, PolicyRef, Path], model_folder: Folder
+) -> None:
+    folder = saved[2]
+    with pytest.raises(InputError, match="another model"):
+        make_engine(model_folder("llama")).load(folder)
+    listing = json.loads((folder / "engine.json").read_text())
+    (folder / "engine.json").write_text(json.dumps(listing | {"policies": ["student"]}))
+    with pytest.raises(InputError, match="holds policies"):
+        make_engine(model_folder("qwen3")).load(folder)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_an_export_is_an_ordinary_folder(kind: str, model_folder: Folder, plain: Plain, tmp_path: Path) -> None:
+    engine = make_engine(model_folder(kind))
+    step(engine, 1)
+    engine.export("student", tmp_path / "out")
+    exported = plain(tmp_path / "out")
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            exported(ids).logits, engine._policies.model(PolicyRef("student"))(ids).logits, atol=1e-5, rtol=1e-5
+        )
+    assert (exported.lm_head.weight is exported.model.embed_tokens.weight) is (kind == "qwen3")
+    assert (tmp_path / "out" / "tokenizer.json").read_text() == (model_folder(kind) / "tokenizer.json").read_text()
+    assert not (tmp_path / "out" / "README.md").exists()
+    assert "piplay" not in (tmp_path / "out" / "config.json").read_text()
+
+
+def test_following_nobody_is_an_input_error(model_folder: Folder) -> None:
+    for follows in ("nobody", "teacher"):
+        specs = {"student": PolicySpec(), "teacher": PolicySpec(follows="student"), "late": PolicySpec(follows=follows)}
+        with pytest.raises(InputError, match="late follows"):
+            LocalEngine(model_folder("qwen3"), specs, seed=0, slots=1, threads=1, micro_batch_tokens=1, end_ids=[0])

@@ -1,0 +1,248 @@
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from engine_helpers import TEACHER_VIEW, M, T, make_engine, make_sample
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from transformers import PreTrainedModel
+
+from piplay.engine import update
+from piplay.engine.attention import load_model
+from piplay.engine.protocol import Objective
+from piplay.engine.update import Trainer
+from piplay.types import PolicyRef, Sample
+
+Folder = Callable[[str], Path]
+Plain = Callable[[str | Path], PreTrainedModel]
+
+
+def shaken(model: Any, seed: int) -> Any:
+    """The same model a little away from where it was, so that student, teacher and reference differ."""
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    return model
+
+
+def reference_loss(
+    student: PreTrainedModel,
+    teacher: PreTrainedModel,
+    base: PreTrainedModel,
+    samples: Sequence[Sample],
+    k: int,
+    beta: float,
+) -> tuple[Tensor, dict[str, float]]:
+    """Formula 5 by itself: one sample and one token at a time, all logits, plain autograd."""
+    total = torch.zeros(())
+    kls, entropies, teacher_entropies, teacher_nlls, k3s, differences = [], [], [], [], [], []
+    pg = logged = 0.0
+    for sample in samples:
+        logp = student(torch.tensor(sample.ids_T[None])).logits[0].log_softmax(-1)
+        prefix = sample.ids_T[: sample.prompt_len] if sample.teacher_prefix is None else sample.teacher_prefix
+        behind = np.concatenate([prefix, sample.ids_T[sample.prompt_len :]])
+        with torch.no_grad():
+            logq = teacher(torch.tensor(behind[None])).logits[0].log_softmax(-1)
+            logref = base(torch.tensor(sample.ids_T[None])).logits[0].log_softmax(-1)
+        zero = np.zeros(len(sample.ids_T))
+        rollout = []
+        for t in np.flatnonzero(sample.owner_T == M):
+            token = sample.ids_T[t]
+            p_V, q_V = logp[t - 1].exp(), logq[t - 1 + len(prefix) - sample.prompt_len].exp()
+            top = p_V.argsort(descending=True)[:k]
+            rest = torch.ones(len(p_V), dtype=torch.bool)
+            rest[top] = False
+            p_K, q_K = torch.cat([p_V[top], p_V[rest].sum()[None]]), torch.cat([q_V[top], q_V[rest].sum()[None]])
+            kl = (p_K * (p_K / q_K).log()).sum()
+            d = logref[t - 1, token] - logp[t - 1, token]
+            k3 = d.exp() - d - 1
+            advantage = float(sample.terms.get("pg", zero)[t])
+            total = total - advantage * logp[t - 1, token] + float(sample.terms.get("distill", zero)[t]) * kl
+            total = total + beta * float(sample.terms.get("kl", zero)[t]) * k3
+            # The logged policy loss is −Σ w a with w = 1; only its gradient is that of −Σ a logp.
+            pg -= advantage
+            logged += advantage * logp[t - 1, token].item() - advantage
+            rollout.append(kl.item())
+            entropies.append(-(p_V * p_V.log()).sum().item())
+            teacher_entropies.append(-(q_V * q_V.log()).sum().item())
+            teacher_nlls.append(-q_V[token].log().item())
+            k3s.append(k3.item())
+            differences.append(abs(logp[t - 1, token].item() - sample.logprobs_T[t]))
+        kls.append(np.mean(rollout))
+    return total, {
+        "loss": total.item() + logged,
+        "pg_loss": pg,
+        "distill_kl": float(np.mean(kls)),
+        "entropy": float(np.mean(entropies)),
+        "teacher_entropy": float(np.mean(teacher_entropies)),
+        "teacher_nll": float(np.mean(teacher_nlls)),
+        "kl_ref": float(np.mean(k3s)),
+        "logprob_diff_max": max(differences),
+        "tokens": len(entropies),
+        "clipped": 0.0,
+    }
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen2"])
+@pytest.mark.parametrize(("tokens", "head_rows"), [(1, 1024), (90, 7)])
+def test_gradients_and_metrics_equal_the_plain_loss(
+    kind: str, tokens: int, head_rows: int, model_folder: Folder, plain: Plain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update, "HEAD_ROWS", head_rows)
+    samples = [make_sample(i, ("pg", "distill", "kl"), None if i % 3 == 0 else 4 + i) for i in range(9)]
+    student, teacher, base = plain(kind), shaken(plain(kind), 1), shaken(plain(kind), 2)
+    mine = [load_model(model_folder(kind), torch.device("cpu")) for _ in range(3)]
+    for own, other in zip(mine, (student, teacher, base), strict=True):
+        own.load_state_dict(other.state_dict())
+    objective = Objective(top_k=6, beta=0.3, teacher="teacher", reference="base")
+    metrics, any_loss = Trainer(*mine, objective, tokens, torch.float32).accumulate(samples)
+    loss, expected = reference_loss(student, teacher, base, samples, 6, 0.3)
+    loss.backward()
+    assert any_loss
+    norm = torch.nn.utils.get_total_norm(parameter.grad for parameter in student.parameters())
+    for (name, own), other in zip(mine[0].named_parameters(), student.parameters(), strict=True):
+        assert (own.grad - other.grad).norm() < 1e-5 * norm, name
+    assert all(parameter.grad is None for model in mine[1:] for parameter in model.parameters())
+    assert metrics == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_step_is_adamw_on_the_clipped_gradient_and_followers_move(model_folder: Folder, plain: Plain) -> None:
+    engine = make_engine(model_folder("qwen3"), weight_decay=0.1, max_grad_norm=0.5, betas=(0.8, 0.9))
+    model, teacher = plain("qwen3"), plain("qwen3")
+    optimizer = torch.optim.AdamW(model.parameters(), 0.02, (0.8, 0.9), weight_decay=0.1, foreach=False)
+    start = [parameter.clone() for parameter in teacher.parameters()]
+    for step in range(3):
+        samples = [make_sample(10 * step + i) for i in range(4)]
+        metrics = engine.train("student", samples, TEACHER_VIEW, lr=0.02)
+        loss, _ = reference_loss(model, teacher, model, samples, 5, 0.0)
+        optimizer.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 0.5)
+        assert metrics["grad_norm"] == pytest.approx(norm.item(), rel=1e-3)
+        optimizer.step()
+        with torch.no_grad():
+            for psi, theta in zip(teacher.parameters(), model.parameters(), strict=True):
+                psi.copy_(0.75 * psi + 0.25 * theta)
+    for name, expected in (("student", model.parameters()), ("teacher", teacher.parameters()), ("base", start)):
+        own_parameters = engine._policies.model(PolicyRef(name)).parameters()
+        for own, other, begun in zip(own_parameters, expected, start, strict=True):
+            assert (own - other).norm() <= 0.01 * (other - begun).norm()
+
+
+@pytest.mark.parametrize("tokens", [1, 64, 10_000])
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_with_the_same_view_and_weights_the_teacher_teaches_nothing(
+    kind: str, tokens: int, model_folder: Folder
+) -> None:
+    """The KL is 0 on every token, to the bit, so the gradient is too."""
+    engine = make_engine(model_folder(kind), tokens=tokens)
+    samples = [make_sample(i, ("distill",), None) for i in range(12)]
+    samples = [replace(s, teacher_prefix=s.ids_T[: s.prompt_len]) if i % 2 else s for i, s in enumerate(samples)]
+    metrics = engine.train("student", samples, TEACHER_VIEW)
+    assert metrics["distill_kl"] == 0.0
+    assert metrics["loss"] == 0.0
+    assert metrics["grad_norm"] == 0.0
+    assert metrics["entropy"] == metrics["teacher_entropy"]
+
+
+def gradients(path: Path, samples: Sequence[Sample]) -> list[Tensor]:
+    model, teacher = (load_model(path, torch.device("cpu")) for _ in range(2))
+    Trainer(model, shaken(teacher, 3), None, TEACHER_VIEW, 64, torch.float32).accumulate(samples)
+    return [parameter.grad for parameter in model.parameters()]
+
+
+def test_tool_tokens_are_attended_to_but_not_trained_on(model_folder: Folder) -> None:
+    sample = make_sample(3)
+    tool_T = sample.owner_T == T
+    loud = replace(
+        sample, terms={name: np.where(tool_T, 5.0, w).astype(np.float32) for name, w in sample.terms.items()}
+    )
+    quiet, same = gradients(model_folder("qwen3"), [sample]), gradients(model_folder("qwen3"), [loud])
+    assert all(torch.equal(one, other) for one, other in zip(quiet, same, strict=True))
+    other_tool = replace(sample, ids_T=np.where(tool_T, (sample.ids_T + 1) % 61, sample.ids_T))
+    moved = gradients(model_folder("qwen3"), [other_tool])
+    assert not all(torch.equal(one, other) for one, other in zip(quiet, moved, strict=True))
+    cut = np.flatnonzero(sample.owner_T == M)[-1]
+    after = replace(
+        sample, ids_T=np.append(sample.ids_T, 7), owner_T=np.append(sample.owner_T, np.int8(T)),
+        logprobs_T=np.append(sample.logprobs_T, np.float32(0)),
+        terms={name: np.append(w, np.float32(0)) for name, w in sample.terms.items()},
+    )  # fmt: skip
+    assert cut == len(sample.ids_T) - 1
+    trailing = gradients(model_folder("qwen3"), [after])
+    for one, other in zip(quiet, trailing, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_without_loss_the_optimiser_rests_and_followers_move(model_folder: Folder) -> None:
+    engine = make_engine(model_folder("qwen3"))
+    silent = replace(make_sample(1), terms={name: 0 * weight for name, weight in make_sample(1).terms.items()})
+    engine.train("student", [make_sample(0)], TEACHER_VIEW)
+    student, teacher = (engine._policies.model(PolicyRef(name)) for name in ("student", "teacher"))
+    before, teacher_before = ([p.clone() for p in model.parameters()] for model in (student, teacher))
+    metrics = engine.train("student", [silent], TEACHER_VIEW)
+    assert metrics["grad_norm"] == 0.0
+    assert metrics["distill_kl"] > 0
+    for parameter, old in zip(student.parameters(), before, strict=True):
+        assert torch.equal(parameter, old)
+    for psi, old, theta in zip(teacher.parameters(), teacher_before, student.parameters(), strict=True):
+        torch.testing.assert_close(psi, 0.75 * old + 0.25 * theta)
+    assert engine.train("student", [], TEACHER_VIEW)["tokens"] == 0
+
+
+class WidestLogits(TorchDispatchMode):
+    """The most rows that any result with one column per vocabulary entry has."""
+
+    def __init__(self, vocabulary: int) -> None:
+        super().__init__()
+        self.vocabulary, self.rows = vocabulary, 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in result if isinstance(result, (tuple, list)) else [result]:
+            if isinstance(value, Tensor) and value.ndim and value.shape[-1] == self.vocabulary:
+                self.rows = max(self.rows, value.numel() // self.vocabulary)
+        return result
+
+
+def test_logits_exist_for_a_few_rows_at_a_time(model_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(update, "HEAD_ROWS", 40)
+    engine = make_engine(model_folder("qwen3"), tokens=10_000)
+    samples = [make_sample(i) for i in range(30)]
+    with WidestLogits(61) as widest:
+        metrics = engine.train("student", samples, TEACHER_VIEW)
+    assert metrics["tokens"] > 200
+    assert widest.rows == 40
+
+
+@pytest.mark.parametrize(
+    ("sample", "complaint"),
+    [
+        (make_sample(0, ("pg", "bonus")), "unknown loss terms"),
+        (make_sample(0, ("kl",)), "lacks a policy"),
+        (replace(make_sample(0), prompt_len=20), "model token in its prompt"),
+        (replace(make_sample(0), terms={"pg": np.zeros(3, np.float32)}), "different lengths"),
+    ],
+)
+def test_a_malformed_sample_is_refused(sample: Sample, complaint: str, model_folder: Folder) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        make_engine(model_folder("qwen3")).train("student", [sample], TEACHER_VIEW)
+
+
+def test_a_follower_is_not_trained_and_lost_gradients_stop_the_run(model_folder: Folder) -> None:
+    engine = make_engine(model_folder("qwen3"))
+    with pytest.raises(ValueError, match="follows student"):
+        engine.train("teacher", [], Objective())
+    lost = make_sample(0, ("pg",))
+    lost.terms["pg"][:] = np.inf
+    before = [parameter.clone() for parameter in engine._policies.model(PolicyRef("student")).parameters()]
+    with pytest.raises(RuntimeError, match="non-finite"):
+        engine.train("student", [lost], Objective())
+    after = engine._policies.model(PolicyRef("student")).parameters()
+    assert all(itertools.starmap(torch.equal, zip(before, after, strict=True)))
