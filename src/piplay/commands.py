@@ -120,12 +120,14 @@ Command = (
 
 def run(arguments: Sequence[str]) -> None:
     """Read the arguments and do what they say. Raises ``InputError`` and, for ``--help``, ``SystemExit``."""
-    command, rest = tyro.cli(Command, prog="piplay", args=list(arguments), return_unknown_args=True)  # type: ignore[call-overload]
-    if rest and not isinstance(command, Train):
-        raise InputError(f"there is no option {rest[0]!r}: see --help")
+    words = list(arguments)
+    overrides: dict[str, str] = {}
+    if words[:1] == ["train"]:
+        words, overrides = _overrides(words)
+    command = tyro.cli(Command, prog="piplay", args=words)
     match command:
         case Train():
-            _train(command, _overrides(rest))
+            _train(command, overrides)
         case Resume():
             _resume(command)
         case World():
@@ -140,21 +142,26 @@ def run(arguments: Sequence[str]) -> None:
             _card(command)
 
 
-def _overrides(words: Sequence[str]) -> dict[str, str]:
-    """``["--a.b", "1", "--c=2"]`` as ``{"a.b": "1", "c": "2"}``."""
+def _overrides(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Take the settings out of the words of ``train``: ``--a.b 1 --c=2`` is ``{"a.b": "1", "c": "2"}``."""
+    kept: list[str] = []
     found: dict[str, str] = {}
     queue = list(words)
     while queue:
         word = queue.pop(0)
-        if not word.startswith("--"):
-            raise InputError(f"{word!r} stands alone: settings are given as --key value")
-        key, equals, value = word[2:].partition("=")
+        key, equals, value = word.partition("=")
+        if not word.startswith("--") or key == "--help":
+            kept.append(word)
+            continue
         if not equals:
             if not queue or queue[0].startswith("--"):
-                raise InputError(f"--{key} has no value")
+                raise InputError(f"{key} has no value")
             value = queue.pop(0)
-        found[key.replace("-", "_") if "." not in key else key] = value
-    return found
+        if key in ("--run-dir", "--run_dir"):
+            kept += [key, value]
+        else:
+            found[key[2:].replace("-", "_")] = value
+    return kept, found
 
 
 def _train(command: Train, overrides: dict[str, str]) -> None:

@@ -193,7 +193,9 @@ def load_config(recipe: str, overrides: Mapping[str, str]) -> Config:
     elif recipe in recipes():
         text, where = (_recipe_folder() / f"{recipe}.toml").read_text(encoding="utf-8"), recipe
     else:
-        raise InputError(f"there is no recipe {recipe!r}{_nearest(recipe, recipes())}; give one of these or a .toml file")
+        raise InputError(
+            f"there is no recipe {recipe!r}{_nearest(recipe, recipes())}; give one of these or a .toml file"
+        )
     try:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

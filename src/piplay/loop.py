@@ -1,10 +1,10 @@
 """Algorithm 1 of π-Play (arXiv 2604.14054): M times the phases of a recipe, with an evaluation between.
 
-    for m in 1..M:
-        examine   the examiner learns against the frozen student
-        write     the frozen examiner writes the task set D
-        study     the student learns on D; the teacher follows it after each step
-        evaluate
+for m in 1..M:
+    examine   the examiner learns against the frozen student
+    write     the frozen examiner writes the task set D
+    study     the student learns on D; the teacher follows it after each step
+    evaluate
 """
 
 from __future__ import annotations
@@ -197,7 +197,9 @@ class Loop:
                 f"{phase.writes} questions that pass the gates (refused: {reasons or 'none'})"
             )
             if not tasks:
-                raise InputError(f"{sentence}: this model writes no valid question on this corpus, nothing to learn from")
+                raise InputError(
+                    f"{sentence}: this model writes no valid question on this corpus, nothing to learn from"
+                )
             self.listener.said(sentence)
         self.run.save_tasks(f"m{iteration}-{phase.name}", tasks)
         self.state.tasks, self.state.written = tasks, []
@@ -225,7 +227,11 @@ class Loop:
             key: Key = ("evaluate", iteration)
             alone = self._play(Study({}, rollouts=1), key, tasks, {"student": settings.policy}, temperature=0.0)
             by_hops, counts = em_by_hops(alone)
-            row |= {"em": sum(e.seats[0].reward for e in alone) / len(alone), "em_by_hops": by_hops, "n_by_hops": counts}
+            row |= {
+                "em": sum(e.seats[0].reward for e in alone) / len(alone),
+                "em_by_hops": by_hops,
+                "n_by_hops": counts,
+            }
             if settings.teacher is not None:
                 shown = self._play(Recite({}), (*key, "path"), tasks, {"teacher": settings.teacher}, temperature=0.0)
                 row["teacher_em_by_hops"], _ = em_by_hops(shown)

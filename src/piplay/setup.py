@@ -6,6 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from transformers import AutoTokenizer
+from transformers.utils import logging
 
 from piplay.chat.template import Chat
 from piplay.config import Config
@@ -16,8 +17,11 @@ from piplay.loop import Ground
 from piplay.search.bm25 import BM25Searcher
 from piplay.search.corpus import read_corpus
 from piplay.types import Step, Task
+from piplay.world.benchmark import Question
 from piplay.world.questions import Solver
-from piplay.world.store import Question, default_world, read_world
+from piplay.world.store import default_world, read_world
+
+logging.disable_progress_bar()
 
 
 def tiny_base() -> Path:
@@ -28,7 +32,9 @@ def tiny_base() -> Path:
 def load_chat(model: Path) -> Chat:
     """The chat of a model folder. Raises ``InputError`` where there is no usable tokenizer or template."""
     if not model.is_dir():
-        raise InputError(f"there is no model folder {model}: give a Hugging Face folder with config, weights and tokenizer")
+        raise InputError(
+            f"there is no model folder {model}: give a Hugging Face folder with config, weights and tokenizer"
+        )
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
     except (OSError, ValueError) as error:

@@ -71,6 +71,9 @@ def test_no_gold_stands_in_its_question():
     records = Records((Entity("New Ulm", "x", {"root": "Ulm", "size": "9", "dash": "?"}), Entity("Ulm", "x", {})))
     asked = questions(records, ["New Ulm"], 0, hops=(1,))
     assert [q.answers for q in asked] == [("9",)]
+    known = Entity("Bonn", "x", {}, aliases=("Old Ulm",))
+    records = Records((Entity("Old Ulm Bridge", "x", {"end": "Bonn", "size": "9"}), known))
+    assert [q.answers for q in questions(records, ["Old Ulm Bridge"], 0, hops=(1,))] == [("9",)]
 
 
 def test_questions_are_phrased_otherwise_than_the_examiners():

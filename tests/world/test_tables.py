@@ -43,7 +43,7 @@ def test_rows_become_entities_columns_relations_and_names_links(tmp_path):
     assert (first.kind, first.pronoun, first.aliases) == ("office worker", "its", ())
     assert list(first.facts.items()) == [("home town", "Town 1"), ("boss name", "Ann 2"), ("size", "0.5")]
     assert "home town" not in records.by_name["Ann 0"].facts
-    assert records.follow("Ann 3", ("boss name", "boss name", "home town")) == "Town 5" or True
+    assert records.follow("Ann 2", ("boss name", "boss name", "home town")) == "Town 4"
     assert (summary.rows, summary.kinds) == (25, {"office worker": 25})
     assert summary.facts == {"home town": 20, "boss name": 25, "size": 25}
     assert summary.links == {"boss name": 25}
@@ -66,6 +66,13 @@ def test_the_same_rows_in_every_format_are_the_same_records(tmp_path):
     assert len(expected[0].entities) == 25
 
 
+def test_json_numbers_stay_as_they_are_written(tmp_path):
+    lines = [f'{{"name": "p{i}", "next": "p{i + 1}", "size": 1.50, "big": 1e9, "new": true}}' for i in range(20)]
+    (tmp_path / "p.jsonl").write_text("\n".join(lines))
+    records, _ = read_tables([tmp_path / "p.jsonl"])
+    assert records.by_name["p3"].facts == {"next": "p4", "size": "1.50", "big": "1e9", "new": "true"}
+
+
 def test_key_kind_and_columns(tmp_path):
     table = write_csv(tmp_path / "people.csv", [(str(i), f"P{i}", f"P{i + 1}", "x") for i in range(30)])
     records, _ = read_tables([table], key="home-town", kind="actor", columns=["Boss Name"])
@@ -79,6 +86,7 @@ def test_cells_are_cleaned(tmp_path):
     lines[1] = ("  Ann\n 1\x07 ", "Town\t\x00 1", "e\u0301t\u00e9", "-")
     lines[2] = ("Ann 2", "one two three four five six seven eight nine", "x" * 61, "?")
     lines[3] = ("Ann 3", "one two three four five six seven eight", "x" * 60, "1")
+    lines[4] = ("Ann 4", "", "Ann  2", "")
     records, summary = read_tables([write_csv(tmp_path / "p.csv", lines)])
     assert records.by_name["Ann 1"].facts == {"home town": "Town 1", "boss name": "\u00e9t\u00e9"}
     assert records.by_name["Ann 2"].facts == {}
@@ -171,14 +179,14 @@ OBJECTS = "".join(json.dumps({"name": f"p{i}", "boss": f"p{i + 1}"}) + "\n" for 
         ("t.csv", "name\n" + "".join(f"p{i}\n" for i in range(30)), "Only 0 rows"),
         (
             "t.csv",
-            "".join(f"{line}\n" for line in ["id,boss", *(f"{i},{i + 1}" for i in range(30))]),
+            TABLE.replace("p", ""),
             "number for a name",
         ),
         ("t.jsonl", OBJECTS + "{oops", "line 31 is not JSON"),
         ("t.jsonl", OBJECTS + "[1]", "line 31 is not a JSON object"),
         ("t.jsonl", OBJECTS + '{"name": {"x": 1}}', 'line 31: "name" is nested'),
         ("t.jsonl", OBJECTS + '{"name": [[1]]}', 'line 31: "name" is nested'),
-        ("t.jsonl", "{}\n", "Only 0 rows|no header|no column"),
+        ("t.jsonl", "{}\n", "has no column"),
         ("t.sqlite", "no database", "is not a SQLite file"),
         ("t.sqlite", b"SQLite format 3\x00" + b"\x01" * 200, "cannot be read as SQLite"),
         ("t.xlsx", "x", "none of .csv"),

@@ -16,7 +16,7 @@ def normalise(text: str) -> str:
 
 
 def exact_match(answer: str, golds: Sequence[str]) -> bool:
-    """Whether the answer equals any gold once both are normalised; a gold that normalises to nothing matches nothing."""
+    """Whether the answer equals any gold, both normalised; a gold that normalises to nothing matches nothing."""
     said = normalise(answer)
     return bool(said) and any(said == normalise(gold) for gold in golds)
 

@@ -37,8 +37,8 @@ def seat_metrics(role: str, seats: Sequence[Seat]) -> dict[str, float]:
 def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
     """Accuracy, difficulty, gates and truth of a step's tasks, over all and by hop.
 
-    ``k/i`` counts tasks that exactly i of the student samples solved. ``informative/h`` is the share of h-hop tasks with
-    r_d ≠ 0, of those that students tried. Truth is over the tasks that passed every gate.
+    ``k/i`` counts tasks that exactly i of the student samples solved. ``informative/h`` is the share of h-hop tasks
+    with r_d ≠ 0, of those that students tried. Truth is over the tasks that passed every gate.
     """
     row: dict[str, float] = dict(Counter(f"tasks/{episode.task.hops}" for episode in episodes))
     row |= Counter(f"gate/{episode.gate or 'passed'}" for episode in episodes if _examined(episode))
@@ -51,9 +51,7 @@ def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, 
         row["accuracy"] = _mean(seat.reward for episode in tried for seat in _students(episode))
     for hops, group in sorted(by_hop.items()):
         row[f"accuracy/{hops}"] = _mean(seat.reward for episode in group for seat in _students(episode))
-        row[f"informative/{hops}"] = _mean(
-            0 < episode.facts["k"] < len(_students(episode)) for episode in group
-        )
+        row[f"informative/{hops}"] = _mean(0 < episode.facts["k"] < len(_students(episode)) for episode in group)
     if audit is not None:
         row |= _truth_metrics(episodes, audit)
     return row

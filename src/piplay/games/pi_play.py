@@ -1,8 +1,9 @@
 """π-Play (arXiv 2604.14054): an examiner writes a question, students try it, a teacher sees how it was made.
 
-``Examine``: an examiner starts from a seed passage, searches on, and writes a question with its answer; where every gate
-passes, students try it and the examiner is paid for difficulty. ``Study``: students answer a written question and are
-paid for the exact answer; each rollout carries the teacher's prompt, the question with the path by which it was made.
+``Examine``: an examiner starts from a seed passage, searches on, and writes a question with its answer; where every
+gate passes, students try it and the examiner is paid for difficulty. ``Study``: students answer a written question and
+are paid for the exact answer; each rollout carries the teacher's prompt, the question with the path by which it was
+made. ``Recite``: the teacher itself plays, path in hand.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def samples_of(
     Args:
         seats: the role's seats of one batch.
         pg: weight of the policy gradient.
-        distill: λ. The term is present, with weight 0, when λ is 0 and the seats have a teacher, so that it is measured.
+        distill: λ. Where the seats have a teacher the term is there even when λ is 0, so that it is measured.
         kl: whether the term for π_ref is wanted; β belongs to the objective.
         delta: δ of the advantage.
     """

@@ -6,7 +6,6 @@ default world: names, values and most relations are drawn anew for every few les
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,9 +47,7 @@ class Classroom:
         value, relations, seen = start, [], {start}
         for hop in range(hops):
             facts = self.records.by_name[value].facts
-            ways = [
-                r for r, v in facts.items() if v not in seen and (hop == hops - 1 or v in self.records.by_name)
-            ]
+            ways = [r for r, v in facts.items() if v not in seen and (hop == hops - 1 or v in self.records.by_name)]
             if not ways:
                 return None
             relations.append(str(self.rng.choice(ways)))
@@ -159,10 +156,10 @@ def draw(classroom: Classroom, mixture: Mixture) -> Lesson:
         found = classroom.chain(hops)
         if found is None:
             continue
-        make: dict[str, Callable[[], Lesson]] = {
-            "write": lambda f=found: classroom.write(*f),
-            "examine": lambda f=found: classroom.examine(*f),
-            "study": lambda f=found: classroom.study(*f, path=False),
-            "path": lambda f=found: classroom.study(*f, path=True),
-        }
-        return make[kind]()
+        match kind:
+            case "write":
+                return classroom.write(*found)
+            case "examine":
+                return classroom.examine(*found)
+            case _:
+                return classroom.study(*found, path=kind == "path")

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
 
@@ -157,7 +155,7 @@ def pretrain(out: Path, *, steps: int, tokens: int = 12_000, seed: int = 0, thre
                 for group in optimiser.param_groups:
                     group["lr"] = rate * factor
             loss, count = loss_of(model, lessons)
-            loss.backward()
+            torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for optimiser in optimisers:
                 optimiser.step()
@@ -165,7 +163,12 @@ def pretrain(out: Path, *, steps: int, tokens: int = 12_000, seed: int = 0, thre
             seen += sum(len(lesson.ids_T) for lesson in lessons)
             if step % 10 == 0:
                 rate_now = seen / (time.monotonic() - started)
-                row = {"step": step, "loss": round(loss.item(), 4), "written": count, "tokens_per_second": round(rate_now)}
+                row = {
+                    "step": step,
+                    "loss": round(loss.item(), 4),
+                    "written": count,
+                    "tokens_per_second": round(rate_now),
+                }
                 log.write(json.dumps(row) + "\n")
                 log.flush()
             if (step + 1) % 100 == 0 or step + 1 == steps:

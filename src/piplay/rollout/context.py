@@ -10,7 +10,7 @@ import numpy as np
 
 from piplay.chat.template import Chat, show
 from piplay.engine.protocol import Generate, Generated
-from piplay.search.searcher import SearchFailed
+from piplay.search.searcher import SearchError
 from piplay.types import Call, Ints, Key, Owner, Passage, PolicyRef, StopReason, Trajectory, Turn
 
 Result = TypeVar("Result")
@@ -33,7 +33,7 @@ class WantTurn(Want):
 
 @dataclass(frozen=True, slots=True)
 class WantSearch(Want):
-    """Passages for a query, best first; ``SearchFailed`` is thrown in where the tool fails."""
+    """Passages for a query, best first; ``SearchError`` is thrown in where the tool fails."""
 
     query: str
 
@@ -93,9 +93,9 @@ class Context:
                 break
             key = (*self.key, "turn", turn)
             written: Generated = await WantTurn(
-                Generate(key, policy, record.ids_T, self.key, max_new=room, temperature=self.temperature)
+                Generate(key, policy, record.context(), self.key, max_new=room, temperature=self.temperature)
             )
-            said = self.chat.parse(written.ids)
+            said = self.chat.parse(written.ids.tolist())
             record.write(written, said)
             if not written.closed:
                 stop = StopReason.TURN_TOKENS if room == self.limits.turn_tokens else StopReason.TOTAL_TOKENS
@@ -106,7 +106,7 @@ class Context:
             if turn + 1 < self.limits.turns:
                 try:
                     found: list[Passage] = await WantSearch(said.query)
-                except SearchFailed:
+                except SearchError:
                     stop = StopReason.TOOL_FAILED
                     break
                 record.call(Call(said.query, tuple(found)), self.chat.tool_turn(show(found)))
@@ -125,8 +125,7 @@ class _Record:
         self.turns: list[Turn] = []
         self.calls: list[Call] = []
 
-    @property
-    def ids_T(self) -> Ints:
+    def context(self) -> Ints:
         return np.concatenate(self.ids)
 
     def write(self, written: Generated, said: Turn) -> None:
@@ -148,7 +147,7 @@ class _Record:
             key,
             role,
             policy,
-            self.ids_T,
+            self.context(),
             np.concatenate(self.owners),
             np.concatenate(self.logprobs),
             len(self.ids[0]),

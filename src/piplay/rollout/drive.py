@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from piplay.engine.protocol import Engine
 from piplay.rollout.context import Want, WantAll, WantEnd, WantSearch, WantTurn
-from piplay.search.searcher import Searcher, SearchFailed
+from piplay.search.searcher import Searcher, SearchError
 from piplay.types import Key
 
 Result = TypeVar("Result")
@@ -43,9 +43,7 @@ def drive(
         while going:
             story, value = going.popleft()
             try:
-                want = (
-                    story.coroutine.throw(value) if isinstance(value, SearchFailed) else story.coroutine.send(value)
-                )
+                want = story.coroutine.throw(value) if isinstance(value, SearchError) else story.coroutine.send(value)
             except StopIteration as end:
                 if story.parent is None:
                     results[story.place] = end.value
@@ -83,11 +81,11 @@ def _search(searching: list[tuple[_Story, str]], searcher: Searcher, top_k: int)
     """All open searches as one batch. Where the batch fails each is tried alone, so that one bad query fails one."""
     try:
         found: list[Any] = list(searcher.search([query for _, query in searching], top_k))
-    except SearchFailed:
+    except SearchError:
         found = []
         for _, query in searching:
             try:
                 found.append(searcher.search([query], top_k)[0])
-            except SearchFailed as failure:
+            except SearchError as failure:
                 found.append(failure)
     return [(story, passages) for (story, _), passages in zip(searching, found, strict=True)]

@@ -8,8 +8,8 @@
     summary.json      recipe, seed, wall seconds, evaluations
     final/ROLE/       the policies at the end, as Hugging Face folders
 
-A checkpoint is written beside its place and renamed, so it is whole or absent. What was logged after the last one is cut
-away when the run resumes, and played again.
+A checkpoint is written beside its place and renamed, so it is whole or absent. What was logged after the last one is
+cut away when the run resumes, and played again.
 """
 
 from __future__ import annotations
@@ -200,8 +200,8 @@ def _read_state(file: Path) -> State:
         state.tasks = [_task(task) for task in tree["tasks"]]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
-            f"the checkpoint {file.parent} is damaged ({file.name} cannot be read: {error}): delete this folder to resume "
-            "from the one before"
+            f"the checkpoint {file.parent} is damaged ({file.name} cannot be read: {error}): delete this folder to "
+            "resume from the one before"
         ) from error
     return state
 

@@ -8,8 +8,8 @@ from typing import Protocol
 from piplay.types import Passage
 
 
-class SearchFailed(Exception):
-    """The tool itself failed (a server is down, a reply cannot be read): not an empty result, not the policy's doing."""
+class SearchError(Exception):
+    """The tool itself failed (say, a server is down): neither an empty result nor the policy's doing."""
 
 
 class Searcher(Protocol):
@@ -20,6 +20,6 @@ class Searcher(Protocol):
 
         A list is shorter than ``k`` when fewer passages match, and empty for a query without a word.
         What comes back for a query does not depend on the other queries. Raises ValueError when ``k < 1`` and
-        ``SearchFailed`` when the tool does not answer.
+        ``SearchError`` when the tool does not answer.
         """
         ...

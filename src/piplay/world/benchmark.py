@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piplay.evaluate.match import contains, normalise
+from piplay.evaluate.match import contains
 from piplay.streams import stream
 from piplay.world.questions import BENCHMARK_FORMS, Solver, Verdict, ask
 from piplay.world.records import Records
@@ -96,9 +96,9 @@ def questions(
             gold = path[-1].value
             answers = records.answers(gold)
             text = ask(rng, start, _relations(path), BENCHMARK_FORMS)
-            if not normalise(gold) or any(contains(text, answer) for answer in answers):
+            if any(contains(text, answer) for answer in answers):
                 continue
-            if solver.judge(text, gold) is not Verdict.TRUE:
+            if solver.judge(text, gold) is not Verdict.TRUE:  # nor is a gold of punctuation alone
                 continue
             last[path[-1].relation] += 1
             golds[gold] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -86,6 +87,8 @@ class Solver:
                 for name in known:
                     self._names.setdefault(fold(name), entity.name)
         self._relations = {fold(r): r for entity in records.entities for r in entity.facts}
+        self._name_length = max(map(len, self._names), default=0)
+        self._relation_length = max(map(len, self._relations), default=0)
 
     def solve(self, question: str) -> Solution:
         """Read and follow a question. Never raises: what cannot be read is UNKNOWN."""
@@ -113,7 +116,8 @@ class Solver:
     def _read(self, phrase: str) -> list[Reading]:
         """Every way to read a folded phrase in known words, the longest words first; at most a few.
 
-        From right to left over the places where a noun may begin, so that no nesting is read twice.
+        From right to left over the places where a noun may begin, so that no nesting is read twice; no stretch longer
+        than the longest known word is looked at, so that a very long question costs no more than its length.
         """
         splits = [m.start() for m in re.finditer(r"(?= of )", phrase)]
         begins = [0, *(split + len(" of ") for split in splits)]
@@ -121,8 +125,10 @@ class Solver:
         for begin in sorted(begins, reverse=True):
             found: list[Reading] = []
             for at in (begin, begin + len("the ")) if phrase.startswith("the ", begin) else (begin,):
-                found += self._start(phrase[at:])
-                for split in (s for s in reversed(splits) if s > at):
+                if len(phrase) - at <= self._name_length + len("'s ") + self._relation_length:
+                    found += self._start(phrase[at:])
+                first, last = bisect_right(splits, at), bisect_right(splits, at + self._relation_length)
+                for split in reversed(splits[first:last]):
                     relation = self._relations.get(phrase[at:split])
                     if relation is not None:
                         found += [(name, (*rest, relation)) for name, rest in readings[split + len(" of ")]]

@@ -103,6 +103,8 @@ def _read_csv(file: Path, text: str) -> Table:
 
 
 def _header(where: str, cells: Sequence[str]) -> tuple[str, ...]:
+    if not cells:
+        raise InputError(f"{where} has no column: give a table with a row an entity.")
     said = [words(cell) for cell in cells]
     for number, word in enumerate(said, 1):
         if not any(c.isalpha() for c in word):
