@@ -127,10 +127,10 @@ class Evaluation(Settings):
     """The policy that is measured."""
     per_hop: int = Field(100, ge=0)
     """Held-out questions of each hop count; 0 turns evaluation off."""
-    teacher: str | None = "teacher"
-    """The policy that plays the same questions with their true paths."""
+    teacher: str = "teacher"
+    """The policy that plays the same questions with their true paths; empty for none."""
     teacher_every: int = Field(10, ge=0)
-    """Every so many steps of a distilled phase the teacher plays some of the phase's tasks with their paths; 0: never."""
+    """Every so many steps of a distilled phase the teacher plays some of its tasks with their paths; 0: never."""
     teacher_tasks: int = Field(32, ge=1)
 
 
@@ -169,6 +169,13 @@ class Config(Settings):
         for name in named:
             if name not in self.policies:
                 raise ValueError(f"there is no policy {name!r}{_nearest(name, self.policies)}")
+        for phase in self.phases:
+            for role in phase.learn:
+                if self.policies[phase.seats[role]].follows:
+                    raise ValueError(f"phase {phase.name}: {role} learns, but its policy follows another")
+        first = next((phase for phase in self.phases if phase.tasks == "written"), None)
+        if first is not None and not any(p.writes for p in self.phases[: self.phases.index(first)]):
+            raise ValueError(f"phase {first.name} plays written tasks, but no phase before it writes any")
         if not self.hop_odds or min(self.hop_odds) < 0 or sum(self.hop_odds) == 0:
             raise ValueError("hop_odds need one number ≥ 0 a hop count, not all of them 0")
         return self
@@ -182,8 +189,8 @@ def recipes() -> list[str]:
 def load_config(recipe: str, overrides: Mapping[str, str]) -> Config:
     """A recipe by name or path, with dotted overrides such as ``{"policies.student.lr": "1e-4"}``.
 
-    A phase is named in an override by its name: ``phases.study.steps``. Raises ``InputError`` for a recipe or a key that
-    does not exist, with the nearest that does, and for a value of the wrong kind.
+    A phase is named in an override by its name: ``phases.study.steps``. Raises ``InputError`` for a recipe or a key
+    that does not exist, with the nearest that does, and for a value of the wrong kind.
     """
     path = Path(recipe)
     if path.suffix == ".toml":

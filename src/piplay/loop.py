@@ -21,7 +21,7 @@ from piplay.engine.protocol import Engine, Objective
 from piplay.errors import InputError
 from piplay.evaluate.evaluator import em_by_hops
 from piplay.evaluate.measure import Audit, seat_metrics, task_metrics
-from piplay.games.game import Game
+from piplay.games.game import Game, Memory
 from piplay.games.pi_play import Recite, Study
 from piplay.learn.samples import samples_of
 from piplay.learn.schedule import decayed
@@ -63,6 +63,8 @@ class Loop:
         self.config: Config = run.config
         self.state = State()
         self._began = time.monotonic()
+        for phase in self.config.phases:
+            make_game(phase, {})
 
     def train(self) -> None:
         """Play the run from where it stands to its end."""
@@ -92,7 +94,7 @@ class Loop:
         )
 
     def _play_phase(self, iteration: int, phase: Phase) -> None:
-        game = game_class(phase.game)(memory=self.state.memories.setdefault(phase.name, {}), **phase.options)
+        game = make_game(phase, self.state.memories.setdefault(phase.name, {}))
         while self.state.step < phase.steps and not self._written_enough(phase):
             key: Key = (f"m{iteration}", phase.name, self.state.step)
             started = time.monotonic()
@@ -149,10 +151,11 @@ class Loop:
     ) -> dict[str, float]:
         seats = [seat for episode in episodes for seat in episode.seats if seat.trajectory.role == role]
         weight = decayed(learn.distill, learn.decay, iteration)
-        samples = samples_of(seats, pg=learn.pg, distill=weight, kl=learn.beta > 0, delta=learn.delta)
+        teacher = phase.seats[learn.teacher] if learn.teacher else None
+        distill = weight if teacher else None
+        samples = samples_of(seats, pg=learn.pg, distill=distill, kl=learn.beta > 0, delta=learn.delta)
         if not samples:
             return {}
-        teacher = phase.seats[learn.teacher] if learn.teacher else None
         objective = Objective(learn.eps, learn.top_k, learn.beta, teacher, learn.reference)
         metrics = self.engine.train(phase.seats[role], samples, objective)
         return {f"{role}/lambda": weight} | {f"{role}/{name}": value for name, value in metrics.items()}
@@ -232,7 +235,7 @@ class Loop:
                 "em_by_hops": by_hops,
                 "n_by_hops": counts,
             }
-            if settings.teacher is not None:
+            if settings.teacher:
                 shown = self._play(Recite({}), (*key, "path"), tasks, {"teacher": settings.teacher}, temperature=0.0)
                 row["teacher_em_by_hops"], _ = em_by_hops(shown)
             self.listener.evaluated(row)
@@ -244,15 +247,16 @@ class Loop:
         self.run.commit(self.state, self.engine.save)
 
 
-def game_class(name: str) -> Any:
-    """The class behind ``module:Class``, below ``piplay.games`` or anywhere on the path."""
-    module, _, attribute = name.partition(":")
-    for place in (f"piplay.games.{module}", module):
-        try:
-            return getattr(importlib.import_module(place), attribute)
-        except ModuleNotFoundError as error:
-            if error.name not in (place, place.partition(".")[0]):
-                raise
-        except AttributeError as error:
-            raise InputError(f"there is no game {attribute!r} in {place}") from error
-    raise InputError(f"there is no game {name!r}: give module:Class, for one pi_play:Examine")
+def make_game(phase: Phase, memory: Memory) -> Game:
+    """The phase's game. Raises ``InputError`` where there is no such game or it takes no such option."""
+    module, _, name = phase.game.partition(":")
+    place = module if "." in module else f"piplay.games.{module}"
+    try:
+        made: Game = getattr(importlib.import_module(place), name)(memory=memory, **phase.options)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise InputError(
+            f"phase {phase.name}: there is no game {phase.game!r} ({error}); give module:Class, for one pi_play:Examine"
+        ) from error
+    except TypeError as error:
+        raise InputError(f"phase {phase.name}: the game {phase.game} does not take its options ({error})") from error
+    return made

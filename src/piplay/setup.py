@@ -85,7 +85,7 @@ def load_ground(config: Config) -> Ground:
         BM25Searcher(world.passages),
         [passage for passage in world.passages if passage.id in world.train_ids],
         chosen,
-        lambda task: str(solver.judge(task.question, task.answers[0])),
+        lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else "")),
     )
 
 

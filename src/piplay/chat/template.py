@@ -62,6 +62,13 @@ class Chat:
         start = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
         once = [{"role": "assistant", "content": _ASSISTANT}, {"role": "tool", "content": _TOOL}]
         opening, first, second = (self._render(start + once * n) for n in range(3))
+        marks = (opening.count(_SYSTEM), opening.count(_USER), first.count(_TOOL))
+        if marks != (1, 1, 1) or opening == self._render(start, tools=None):
+            raise InputError(
+                f"the chat template of {tokenizer.name_or_path} does not show the system message, the user's, the tool "
+                "and its answer once each: use a model whose template takes tools and the roles system, user, "
+                "assistant and tool"
+            )
         grown = opening + _ASSISTANT
         if not (first.startswith(grown) and second.startswith(first + _ASSISTANT)):
             raise InputError(
@@ -114,11 +121,11 @@ class Chat:
         malformed = (query is None and "<tool_call>" in rest) or content.count("<tool_call>") > 0
         return Turn(text, think.group(1).strip() if think else "", content, None if malformed else query, malformed)
 
-    def _render(self, messages: list[dict[str, str]]) -> str:
+    def _render(self, messages: list[dict[str, str]], tools: Sequence[dict[str, Any]] | None = (SEARCH_TOOL,)) -> str:
         try:
             return str(
                 self.tokenizer.apply_chat_template(
-                    messages, tools=[SEARCH_TOOL], add_generation_prompt=True, tokenize=False
+                    messages, tools=tools and list(tools), add_generation_prompt=True, tokenize=False
                 )
             )
         except Exception as error:  # jinja raises what a template wants to say

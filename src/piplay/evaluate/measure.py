@@ -23,8 +23,8 @@ def seat_metrics(role: str, seats: Sequence[Seat]) -> dict[str, float]:
     stops = Counter(story.stop for story in stories)
     row = {
         "reward": _mean(seat.reward for seat in seats),
-        "tokens": _mean(len(story.ids_T) for story in stories),
-        "tokens_max": float(max(len(story.ids_T) for story in stories)),
+        "length": _mean(len(story.ids_T) for story in stories),
+        "length_max": float(max(len(story.ids_T) for story in stories)),
         "tokens_written": _mean(int((story.owner_T == Owner.MODEL).sum()) for story in stories),
         "turns": _mean(len(story.turns) for story in stories),
         "searches": _mean(map(len, calls)),

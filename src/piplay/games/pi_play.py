@@ -21,7 +21,7 @@ from piplay.types import Episode, Passage, Seat, Step, StopReason, Task, Traject
 STUDENT = "Answer the question: search for one fact at a time."
 EXAMINER = "Write a question: start from the passage and search for each further hop."
 
-GATES = ("format", "leak", "grounded", "hops", "duplicate")
+GATES = ("format", "leak", "grounded", "hops", "progress", "duplicate")
 """In the order in which they are tried. A question that a gate refuses earns nothing and no student sees it."""
 _WRITTEN = re.compile(r"Question:(.*?)Answer:(.*)", re.DOTALL)
 
@@ -68,8 +68,10 @@ class Examine:
             context.child("student", i).converse("student", self.student, student_view(draft.question))
             for i in range(self.probes)
         )
-        correct = sum(exact_match(probe.answer, draft.answers) for probe in probes)
-        r_d, r_f = difficulty_reward(correct, self.probes), format_score(draft, story, seed)
+        # A probe whose tool failed says nothing about the question.
+        tries = [probe for probe in probes if probe.stop is not StopReason.TOOL_FAILED]
+        correct = sum(exact_match(probe.answer, draft.answers) for probe in tries)
+        r_d, r_f = difficulty_reward(correct, len(tries)), format_score(draft, story, seed)
         # The students' rollouts are kept to be looked at; they are in no one's training batch here.
         played = tuple(
             Seat(probe, group=(*context.key, "students"), reward=float(exact_match(probe.answer, draft.answers)))
@@ -168,6 +170,10 @@ def passes(gate: str, draft: Task, story: Trajectory, seed: Passage, asked: set[
             return any(contains(show([passage]), answer) for passage in seen for answer in draft.answers)
         case "hops":
             return len(story.calls) == draft.hops - 1
+        case "progress":
+            # A search that finds nothing new is no hop: it asked for a number, or for where it already was.
+            found = [seed.id, *(call.passages[0].id if call.passages else seed.id for call in story.calls)]
+            return len(set(found)) == len(found)
         case "duplicate":
             return normalise(draft.question) not in asked
     raise ValueError(f"no gate is called {gate!r}; there are {', '.join(GATES)}")

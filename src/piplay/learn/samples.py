@@ -11,7 +11,7 @@ from piplay.types import Floats, Owner, Sample, Seat, StopReason
 
 
 def samples_of(
-    seats: Sequence[Seat], *, pg: float = 1.0, distill: float = 0.0, kl: bool = False, delta: float = 1e-2
+    seats: Sequence[Seat], *, pg: float = 1.0, distill: float | None = None, kl: bool = False, delta: float = 1e-2
 ) -> list[Sample]:
     """One sample a seat, for one role.
 
@@ -22,7 +22,7 @@ def samples_of(
     Args:
         seats: the role's seats of one batch.
         pg: weight of the policy gradient.
-        distill: λ. Where the seats have a teacher the term is there even when λ is 0, so that it is measured.
+        distill: λ, or None where no teacher scores. At λ = 0 the term is there all the same, to be measured.
         kl: whether the term for π_ref is wanted; β belongs to the objective.
         delta: δ of the advantage.
     """
@@ -30,13 +30,14 @@ def samples_of(
     rewards_N = np.array([seat.reward for seat in seats], dtype=np.float32)
     advantage_N = advantages(rewards_N, [seat.group for seat in seats], delta=delta)
     written = [np.asarray(seat.trajectory.owner_T == Owner.MODEL, dtype=np.float32) for seat in seats]
-    tokens = sum(float(mask_T.sum()) for mask_T in written)
+    # A prompt that left no room for a word has no model token: its weights are all 0.
+    tokens = max(sum(float(mask_T.sum()) for mask_T in written), 1.0)
     samples = []
     for seat, advantage, mask_T in zip(seats, advantage_N, written, strict=True):
         story = seat.trajectory
         terms: dict[str, Floats] = {"pg": np.float32(pg * advantage / tokens) * mask_T}
-        if seat.teacher_prefix is not None:
-            terms["distill"] = np.float32(distill / (mask_T.sum() * len(seats))) * mask_T
+        if distill is not None:
+            terms["distill"] = np.float32(distill / (max(float(mask_T.sum()), 1.0) * len(seats))) * mask_T
         if kl:
             terms["kl"] = mask_T / np.float32(tokens)
         samples.append(

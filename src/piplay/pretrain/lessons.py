@@ -135,13 +135,17 @@ Mixture = dict[str, float]
 """Relative frequency of each kind of lesson; a digit is the number of hops."""
 
 FIRST: Mixture = {"read": 6, "study1": 2, "write1": 0.5, "write2": 1, "write3": 1, "path2": 0.5}
-FULL: Mixture = {
+"""Copying: names, then whole turns."""
+ROLES: Mixture = {
     "read": 2.0,
     "study1": 3.0, "study2": 2.0, "study3": 1.5, "study4": 1.0,
     "path1": 0.5, "path2": 1.0, "path3": 1.0, "path4": 1.0,
     "examine1": 2.0, "examine2": 2.0, "examine3": 2.0, "examine4": 2.0,
     "write2": 0.3, "write3": 0.4, "write4": 0.6,
 }  # fmt: skip
+"""What each role does, turn by turn."""
+LOOKUP: Mixture = ROLES | {"read": 18.0}
+"""Finding a fact by its relation word, which comes only where it is asked densely: four times a passage."""
 
 
 def draw(classroom: Classroom, mixture: Mixture) -> Lesson:

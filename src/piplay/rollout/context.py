@@ -10,6 +10,7 @@ import numpy as np
 
 from piplay.chat.template import Chat, show
 from piplay.engine.protocol import Generate, Generated
+from piplay.errors import InputError
 from piplay.search.searcher import SearchError
 from piplay.types import Call, Ints, Key, Owner, Passage, PolicyRef, StopReason, Trajectory, Turn
 
@@ -83,6 +84,8 @@ class Context:
 
     async def converse(self, role: str, system: str, user: str) -> Trajectory:
         """One seat's whole trajectory: turns and searches in alternation until it answers or meets a limit."""
+        if role not in self.seats:
+            raise InputError(f"the game needs a seat for the role {role!r}: name its policy in the phase's seats")
         policy = self.seats[role]
         record = _Record(self.chat.prompt(system, user))
         stop = StopReason.TURNS
@@ -109,7 +112,11 @@ class Context:
                 except SearchError:
                     stop = StopReason.TOOL_FAILED
                     break
-                record.call(Call(said.query, tuple(found)), self.chat.tool_turn(show(found)))
+                shown = self.chat.tool_turn(show(found))
+                if record.length + len(shown) >= self.limits.tokens:
+                    stop = StopReason.TOTAL_TOKENS
+                    break
+                record.call(Call(said.query, tuple(found)), shown)
         await WantEnd(self.key)
         return record.trajectory(self.key, role, policy, stop)
 

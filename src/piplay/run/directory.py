@@ -31,6 +31,7 @@ from piplay.games.game import Memory
 from piplay.types import Episode, Passage, Step, Task
 
 KEPT_CHECKPOINTS = 2
+FOLDERS = ("rollouts", "tasks", "checkpoints")
 
 
 @dataclass(slots=True)
@@ -70,7 +71,7 @@ class Run:
             folder.mkdir(parents=True)
         except OSError as error:
             raise InputError(f"the run directory {folder} cannot be made: {error.strerror}") from error
-        for name in ("rollouts", "tasks", "checkpoints"):
+        for name in FOLDERS:
             (folder / name).mkdir()
         _replace(folder / "config.json", config.model_dump_json(indent=2) + "\n")
         return cls(folder, config)
@@ -89,6 +90,9 @@ class Run:
         file = folder / "config.json"
         if not file.is_file():
             raise InputError(f"{folder} is no run directory: it has no config.json")
+        for name in FOLDERS:
+            if not (folder / name).is_dir():
+                raise InputError(f"{folder} is no complete run directory: it has no folder {name}")
         try:
             tree = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:

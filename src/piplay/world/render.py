@@ -19,7 +19,7 @@ OBJECT_FIRST = (
     "{value} is {its} {relation}.",
 )
 INTROS = (
-    "{name} is a {kind}.",
+    "{name} is {a} {kind}.",
     "{name} is a {adjective} {kind}.",
     "{name}, a {adjective} {kind}, is described here.",
 )
@@ -61,7 +61,10 @@ def passage(records: Records, entity: Entity, seed: int, plain: bool = False) ->
             middle.append(str(rng.choice(MENTIONS)).format(other=other.name))
         middle += [ALIAS.format(name=entity.name, alias=alias) for alias in entity.aliases]
     order = rng.permutation(len(middle))
-    intro = str(rng.choice(INTROS)).format(name=entity.name, kind=entity.kind, adjective=rng.choice(ADJECTIVES))
+    article = "an" if entity.kind[0].lower() in "aeiou" else "a"
+    intro = str(rng.choice(INTROS)).format(
+        name=entity.name, a=article, kind=entity.kind, adjective=rng.choice(ADJECTIVES)
+    )
     sentences = [intro, *(middle[i] for i in order)]
     fillers = list(rng.permutation(FILLERS))
     while not plain and sum(len(s.split()) for s in sentences) < MIN_WORDS and fillers:

@@ -1,0 +1,61 @@
+"""Models and worlds that tests of several rooms share: made once, never written to."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from toys.games import RECIPE
+from toys.models import toy_model
+
+from piplay.chat.template import Chat
+from piplay.setup import load_chat, tiny_base
+from piplay.world.generate import encyclopedia
+from piplay.world.store import write_world
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def tiny_chat() -> Chat:
+    """The chat of the embedded tiny base."""
+    return load_chat(tiny_base())
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a small random chat model of a family."""
+    made: dict[str, Path] = {}
+
+    def make(kind: str) -> Path:
+        if kind not in made:
+            made[kind] = toy_model(kind, tmp_path_factory.mktemp("toys") / kind)
+        return made[kind]
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def small_world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A world folder of 150 entities."""
+    folder = tmp_path_factory.mktemp("worlds") / "small"
+    write_world(folder, encyclopedia(3, 150), 3, "made for tests", per_hop=10)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def recipe_on(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path]) -> Callable[[str, Path], Path]:
+    """A recipe file that plays a whole run in about a second, on a random model and on ``world`` or ``corpus``."""
+
+    def make(ground: str, place: Path) -> Path:
+        file = tmp_path_factory.mktemp("recipes") / "toy.toml"
+        file.write_text(f'model = "{toy("qwen3")}"\n{ground} = "{place}"\n{RECIPE}', encoding="utf-8")
+        return file
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def toy_recipe(recipe_on: Callable[[str, Path], Path], small_world: Path) -> Path:
+    """The same on the small world."""
+    return recipe_on("world", small_world)

@@ -1,0 +1,169 @@
+"""Many episodes over one engine: no barrier, no shared draws, and no result that depends on the company."""
+
+import random
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches
+
+from piplay.chat.template import Chat
+from piplay.engine.local import LocalEngine
+from piplay.engine.policies import PolicySpec
+from piplay.engine.protocol import Generate
+from piplay.games.pi_play import Examine, Study
+from piplay.rollout.context import Context, Limits
+from piplay.rollout.drive import drive
+from piplay.setup import load_chat
+from piplay.types import Episode, Passage, StopReason, Task, Trajectory
+
+PASSAGES = [Passage(f"p{i}", f"Town {i}", f"Town {i} lies on the river R{i}.") for i in range(9)]
+TASKS = [Task(f"t{i}", 1 + i % 3, source=passage) for i, passage in enumerate(PASSAGES)]
+
+
+def play(chat: Chat, engine: object, searcher: object, probes: int = 3, count: int = 9) -> list[Episode]:
+    game = Examine({}, probes=probes, gates=())
+    stories = [game.play(task, context(chat, ("m1", "examine", 0, i))) for i, task in enumerate(TASKS[:count])]
+    return drive(stories, engine, searcher, 1)
+
+
+def talk(request: Generate) -> str:
+    """An episode's number of turns and its searches follow from its key alone."""
+    number, turn = request.key[3], request.key[-1]
+    if turn < number % 4:
+        return searches(f"Town {(number + turn) % 9}", think=f"turn {turn}")
+    if request.policy.name == "examiner":
+        return says(f"Question: Which river is {number}? Answer: R{number}", think="done")
+    return says(f"R{number if request.key[5] else 0}")
+
+
+def everything(request: list[Generate]) -> list[Generate]:
+    return request
+
+
+def last_alone(requests: list[Generate]) -> list[Generate]:
+    return requests[-1:]
+
+
+def at_odds(requests: list[Generate]) -> list[Generate]:
+    dice = random.Random(len(requests))
+    return dice.sample(requests, dice.randint(1, len(requests)))
+
+
+def flat(episodes: Sequence[Episode]) -> list[tuple[object, ...]]:
+    return [
+        (e.key, e.written, e.gate, dict(e.facts), s.reward, s.trajectory.key, s.trajectory.ids_T.tolist())
+        for e in episodes
+        for s in e.seats
+    ]
+
+
+@pytest.mark.parametrize("choose", [last_alone, at_odds])
+def test_the_order_in_which_turns_finish_changes_nothing(tiny_chat: Chat, choose) -> None:
+    played = [
+        play(tiny_chat, ScriptedEngine(tiny_chat, talk, order), DictSearcher(PASSAGES))
+        for order in (everything, choose)
+    ]
+    assert flat(played[0]) == flat(played[1])
+    assert {len(e.seats[0].trajectory.turns) for e in played[0]} == {1, 2, 3, 4}
+
+
+def test_no_episode_waits_for_another(tiny_chat: Chat) -> None:
+    """The first episode's first turn finishes only when nothing else is left to do."""
+
+    def spare_the_first(requests: list[Generate]) -> list[Generate]:
+        return [r for r in requests if r.key[3] != 0] or requests
+
+    engine = ScriptedEngine(tiny_chat, talk, spare_the_first)
+    play(tiny_chat, engine, DictSearcher(PASSAGES))
+    order = [session[3] for session in engine.closed]
+    assert set(order[-4:]) == {0}  # the examiner and three students of episode 0
+    assert 0 not in order[:-4]
+
+
+def test_every_session_is_closed_once(tiny_chat: Chat) -> None:
+    engine = ScriptedEngine(tiny_chat, talk)
+    play(tiny_chat, engine, DictSearcher(PASSAGES))
+    assert Counter(engine.closed) == Counter({request.session for request in engine.seen})
+
+
+def test_searches_that_are_open_together_are_one_batch(tiny_chat: Chat) -> None:
+    searcher = DictSearcher(PASSAGES)
+    play(tiny_chat, ScriptedEngine(tiny_chat, talk), searcher, probes=0)
+    assert [len(batch) for batch in searcher.batches] == [6, 4, 2]
+
+
+def test_a_failing_query_stops_only_who_asked(tiny_chat: Chat) -> None:
+    def one_asks_down(request: Generate) -> str:
+        return searches("down") if request.key[3] == 2 else talk(request)
+
+    whole = play(tiny_chat, ScriptedEngine(tiny_chat, talk), DictSearcher(PASSAGES), probes=0)
+    broken = play(tiny_chat, ScriptedEngine(tiny_chat, one_asks_down), DictSearcher(PASSAGES, ["down"]), probes=0)
+    assert broken[2].seats[0].trajectory.stop is StopReason.TOOL_FAILED
+    assert flat(broken[:2] + broken[3:]) == flat(whole[:2] + whole[3:])
+
+
+def test_no_two_requests_of_a_batch_share_a_key(tiny_chat: Chat) -> None:
+    engine = ScriptedEngine(tiny_chat, talk)
+    play(tiny_chat, engine, DictSearcher(PASSAGES), probes=5)
+    keys = [request.key for request in engine.seen]
+    assert len(set(keys)) == len(keys)
+
+
+def test_students_of_one_question_have_sessions_of_their_own(tiny_chat: Chat) -> None:
+    engine = ScriptedEngine(tiny_chat, lambda request: "R1")
+    task = Task("t", 1, "Which river?", ("R1",), PASSAGES[0])
+    drive([Study({}, rollouts=5).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    assert len({request.session for request in engine.seen}) == 5
+
+
+async def nested(ctx: Context, depth: int) -> list[object]:
+    if depth == 0:
+        return list(ctx.key)
+    return await ctx.gather(nested(ctx.child(i), depth - 1) for i in range(depth))
+
+
+def test_stories_nest_and_an_empty_gathering_is_empty(tiny_chat: Chat) -> None:
+    found = drive([nested(context(tiny_chat, ()), 2)], ScriptedEngine(tiny_chat, talk), DictSearcher([]), 1)
+    assert found == [[[[0, 0]], [[1, 0]]]]
+
+    async def nobody(ctx: Context) -> list[object]:
+        return await ctx.gather(iter(()))
+
+    assert drive([nobody(context(tiny_chat))], ScriptedEngine(tiny_chat, talk), DictSearcher([]), 1) == [[]]
+
+
+def test_an_error_in_a_story_is_not_swallowed(tiny_chat: Chat) -> None:
+    async def broken(ctx: Context) -> None:
+        await ctx.converse("student", "s", "u")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        drive([broken(context(tiny_chat))], ScriptedEngine(tiny_chat, lambda request: "x"), DictSearcher([]), 1)
+
+
+@pytest.mark.parametrize("kind", ["qwen3", "llama"])
+def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(toy: Callable[[str], Path], kind: str) -> None:
+    chat = load_chat(toy(kind))
+    limits = Limits(turns=2, turn_tokens=16, tokens=400)
+
+    def played(numbers: Sequence[int], slots: int) -> list[Trajectory]:
+        engine = LocalEngine(
+            toy(kind), {"student": PolicySpec()}, seed=5, slots=slots, threads=1, micro_batch_tokens=256,
+            end_ids=chat.end_ids,
+        )  # fmt: skip
+        stories = [
+            context(chat, ("e", i), limits).converse("student", "Be brief.", PASSAGES[i % 9].text * (1 + i % 3))
+            for i in numbers
+        ]
+        return drive(stories, engine, DictSearcher([]), 1)
+
+    together = played(range(12), slots=12)
+    crowded = played(range(12), slots=3)
+    alone = [played([i], slots=1)[0] for i in range(0, 12, 3)]
+    for one, other in [*zip(together[::3], alone, strict=True), *zip(together, crowded, strict=True)]:
+        np.testing.assert_array_equal(one.ids_T, other.ids_T)
+        np.testing.assert_allclose(one.logprobs_T, other.logprobs_T, atol=1e-5, rtol=0)
+    assert len({tuple(story.ids_T[-8:].tolist()) for story in together}) == 12

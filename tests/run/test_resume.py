@@ -1,0 +1,97 @@
+"""A run that is killed anywhere and resumed ends with the same bits as one that never was."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from piplay.cli import main
+
+HERE = Path(__file__).parent
+MOMENTS = (
+    "turn@1",  # before anything is committed
+    "turn@12",  # in the middle of a rollout
+    "turn@31",
+    "update@3",  # in the middle of a phase
+    "rollouts-@5",  # a rollout is written but has not its name
+    "half-line@2",
+    "half-line@11",
+    "weights@9",  # in the middle of a checkpoint
+    "replace@12",
+    "rename@4",  # a checkpoint is complete but has not its name
+    "rename-@5",  # the old ones are not yet removed
+    "tasks-@1",  # tasks are written but not committed
+    "commit@6",
+    "export@2",  # in the middle of the exports at the end
+    "finish@1",
+    "update@2+turn@1+rename-@2+half-line@3",  # again and again
+)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
+    """A run that was never interrupted."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    assert main(["train", str(toy_recipe), "--run-dir", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
+    """A folder with a run for each moment, killed there and resumed in another process."""
+    out = tmp_path_factory.mktemp("killed")
+    environment = os.environ | {"PYTHONPATH": str(HERE.parent), "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, str(HERE / "killed.py"), str(toy_recipe), str(out), *MOMENTS]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return out
+
+
+def content(run: Path) -> dict[str, Any]:
+    """What a run leaves, time and the run's own place apart."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    summary = json.loads((run / "summary.json").read_text())
+    [state] = [sorted(run.glob("checkpoints/*/state.json"), key=lambda path: int(path.parent.name))[-1]]
+    return {
+        "metrics": [{k: v for k, v in row.items() if k != "seconds"} for row in rows],
+        "summary": {k: v for k, v in summary.items() if k != "wall_seconds"},
+        "rollouts": {path.name: pq.read_table(path).to_pylist() for path in sorted(run.glob("rollouts/*"))},
+        "tasks": {path.name: pq.read_table(path).to_pylist() for path in sorted(run.glob("tasks/*"))},
+        "state": {k: v for k, v in json.loads(state.read_text()).items() if k != "seconds"},
+        "checkpoints": {
+            str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("checkpoints/*/*.safetensors"))
+        },
+        "final": {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("final/*/*"))},
+        "files": sorted(str(path.relative_to(run)) for path in run.rglob("*")),
+    }
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_killed_run_resumes_to_the_same_bits(killed: Path, whole: Path, moment: str) -> None:
+    found, expected = content(killed / moment), content(whole)
+    for part, value in expected.items():
+        assert found[part] == value, part
+
+
+def test_the_run_that_is_killed_is_worth_it(whole: Path) -> None:
+    """Every policy has moved, so that equal bits say something; seconds are logged for every step."""
+    run = content(whole)
+    weights = {name: value for name, value in run["final"].items() if name.endswith("model.safetensors")}
+    assert len(set(weights.values())) == 3
+    assert all(row["examiner/grad_norm"] > 0 for row in run["metrics"] if row["phase"] == "examine")
+    assert all(row["student/grad_norm"] > 0 for row in run["metrics"] if row["phase"] == "study")
+    assert [row["n"] for row in run["metrics"]] == list(range(1, len(run["metrics"]) + 1))
+    assert len(run["rollouts"]) == len(run["metrics"])
+    assert len(run["tasks"]) == 2
+
+
+def test_a_complete_run_is_not_resumed(whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = content(whole)
+    assert main(["resume", str(whole)]) == 2
+    assert "complete" in capfd.readouterr().err
+    assert content(whole) == before

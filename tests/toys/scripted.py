@@ -1,0 +1,99 @@
+"""A scripted engine and searcher, and stories made by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from piplay.chat.template import Chat
+from piplay.engine.protocol import Generate, Generated
+from piplay.rollout.context import Context, Limits
+from piplay.search.searcher import SearchError
+from piplay.types import Call, Key, Owner, Passage, PolicyRef, StopReason, Trajectory, Turn
+
+LIMITS = Limits(turns=4, turn_tokens=200, tokens=4000)
+SEATS = {"examiner": PolicyRef("examiner"), "student": PolicyRef("student"), "teacher": PolicyRef("teacher")}
+
+
+class ScriptedEngine:
+    """Writes what a script says for each request, and hands turns out in whatever order a test wants."""
+
+    def __init__(
+        self,
+        chat: Chat,
+        script: Callable[[Generate], str],
+        choose: Callable[[list[Generate]], Sequence[Generate]] = list,
+    ) -> None:
+        """``choose`` picks the requests that finish next, at least one, out of those that are pending."""
+        self.chat, self.script, self.choose = chat, script, choose
+        self.pending: list[Generate] = []
+        self.seen: list[Generate] = []
+        self.closed: list[Key] = []
+
+    def submit(self, request: Generate) -> None:
+        self.pending.append(request)
+        self.seen.append(request)
+
+    def ready(self) -> list[Generated]:
+        done = list(self.choose(list(self.pending)))
+        self.pending = [request for request in self.pending if request.key not in {r.key for r in done}]
+        return [self._write(request) for request in done]
+
+    def close(self, session: Key) -> None:
+        self.closed.append(session)
+
+    def _write(self, request: Generate) -> Generated:
+        ids = np.array(self.chat.written(self.script(request))[: request.max_new], dtype=np.int64)
+        return Generated(request.key, ids, -np.ones(len(ids), np.float32), ids[-1] in self.chat.end_ids)
+
+
+class DictSearcher:
+    """Finds the passage whose title is the query; a query among ``down`` finds the tool broken."""
+
+    def __init__(self, passages: Sequence[Passage], down: Sequence[str] = ()) -> None:
+        self.passages, self.down = {passage.title: passage for passage in passages}, set(down)
+        self.batches: list[list[str]] = []
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
+        self.batches.append(list(queries))
+        if self.down.intersection(queries):
+            raise SearchError("the index is down")
+        return [[self.passages[query]][:k] if query in self.passages else [] for query in queries]
+
+
+def context(chat: Chat, key: Key = ("m1", "test", 0, 0), limits: Limits = LIMITS) -> Context:
+    return Context(key, chat, SEATS, limits, temperature=1.0)
+
+
+def searches(query: str, think: str = "") -> str:
+    """A turn that searches."""
+    call = f'<tool_call>{{"name": "search", "arguments": {{"query": "{query}"}}}}</tool_call>'
+    return (f"<think>{think}</think>" if think else "") + call
+
+
+def says(content: str, think: str = "") -> str:
+    """A turn that ends the episode."""
+    return (f"<think>{think}</think>" if think else "") + content
+
+
+def told(
+    turns: Sequence[Turn],
+    calls: Sequence[Call] = (),
+    stop: StopReason = StopReason.ANSWERED,
+    role: str = "examiner",
+    written: int = 3,
+    key: Key = ("story",),
+) -> Trajectory:
+    """A trajectory of which only what it says matters: two prompt ids, ``written`` model ids a turn, one tool id."""
+    owner = [Owner.PROMPT] * 2
+    for number, _ in enumerate(turns):
+        owner += [Owner.MODEL] * written + ([Owner.TOOL] if number < len(calls) else [])
+    owner_T = np.array(owner, np.int8)
+    logprobs_T = -(owner_T == Owner.MODEL).astype(np.float32)
+    ids_T = np.arange(len(owner), dtype=np.int64)
+    return Trajectory(key, role, SEATS[role], ids_T, owner_T, logprobs_T, 2, tuple(turns), tuple(calls), stop)
+
+
+def turn(content: str = "", think: str = "", query: str | None = None) -> Turn:
+    return Turn(content, think, content, query)
