@@ -233,7 +233,12 @@ def test_a_corpus_runs_the_same_loop_with_its_truth_unknown(
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 @pytest.mark.parametrize("ground", ["world", "corpus"])
 def test_a_model_that_writes_no_valid_question_ends_with_a_sentence(
-    toy: Callable[[str], Path], small_world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], kind: str, ground: str
+    toy: Callable[[str], Path],
+    small_world: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    kind: str,
+    ground: str,
 ) -> None:
     place = small_world if ground == "world" else next(iter(corpora(tmp_path)))
     words = ["--model", str(toy(kind)), f"--{ground}", str(place), "--run-dir", str(tmp_path / "run")]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
-from tyro.conf import Positional, subcommand
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
 
 from piplay.errors import InputError
 
@@ -124,7 +124,7 @@ def run(arguments: Sequence[str]) -> None:
     overrides: dict[str, str] = {}
     if words[:1] == ["train"]:
         words, overrides = _overrides(words)
-    command = tyro.cli(Command, prog="piplay", args=words)
+    command = tyro.cli(Command, prog="piplay", args=words, config=(OmitSubcommandPrefixes, OmitArgPrefixes))
     match command:
         case Train():
             _train(command, overrides)
@@ -188,8 +188,11 @@ def _resume(command: Resume) -> None:
 
 
 def _assemble(config: Config) -> tuple[Ground, LocalEngine, Chat]:
+    from piplay.loop import make_game
     from piplay.setup import load_chat, load_engine, load_ground, tiny_base
 
+    for phase in config.phases:
+        make_game(phase, {})
     chat = load_chat(config.model or tiny_base())
     return load_ground(config), load_engine(config, chat), chat
 

@@ -1,4 +1,7 @@
-"""One tree of settings per run: a recipe in TOML, changed by dotted overrides, checked before anything starts."""
+"""One tree of settings per run: a recipe in TOML, changed by dotted overrides, checked before anything starts.
+
+The formulas that settings refer to are those of docs/method.md.
+"""
 
 from __future__ import annotations
 
@@ -265,6 +268,9 @@ def _set(tree: dict[str, Any], key: str, text: str) -> None:
                 raise InputError(f"there is no phase {part!r} in {key!r}{_nearest(part, names)}")
             node = node[names.index(part)]
         else:
+            policies = tree.get("policies", {})
+            if node is policies and part not in policies:
+                raise InputError(f"there is no policy {part!r} in {key!r}{_nearest(part, policies)}")
             node = node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise InputError(f"there is no setting {key!r}: {part!r} is a value")

@@ -13,7 +13,9 @@ import importlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from piplay.chat.template import Chat
 from piplay.config import Config, Learn, Phase
@@ -252,11 +254,20 @@ def make_game(phase: Phase, memory: Memory) -> Game:
     module, _, name = phase.game.partition(":")
     place = module if "." in module else f"piplay.games.{module}"
     try:
-        made: Game = getattr(importlib.import_module(place), name)(memory=memory, **phase.options)
+        kind = getattr(importlib.import_module(place), name)
     except (ModuleNotFoundError, AttributeError) as error:
         raise InputError(
             f"phase {phase.name}: there is no game {phase.game!r} ({error}); give module:Class, for one pi_play:Examine"
         ) from error
+    hints = get_type_hints(kind, include_extras=True)
+    for option, value in phase.options.items():
+        try:
+            TypeAdapter(hints.get(option, Any)).validate_python(value, strict=True)
+        except ValidationError as error:
+            problem = f"{error.errors()[0]['msg']}, not {value!r}"
+            raise InputError(f"phase {phase.name}: option {option} of the game {phase.game}: {problem}") from error
+    try:
+        made: Game = kind(memory=memory, **phase.options)
     except TypeError as error:
         raise InputError(f"phase {phase.name}: the game {phase.game} does not take its options ({error})") from error
     return made

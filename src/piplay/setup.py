@@ -37,8 +37,8 @@ def load_chat(model: Path) -> Chat:
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
-    except (OSError, ValueError) as error:
-        raise InputError(f"the tokenizer of {model} cannot be loaded: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a damaged file raises whatever its reader stumbles over
+        raise InputError(f"the tokenizer of {model} cannot be loaded: {repr(error).splitlines()[0]}") from error
     return Chat(tokenizer)
 
 

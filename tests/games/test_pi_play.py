@@ -147,6 +147,11 @@ REFUSED = {
         (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Tamsin", (TAMSIN,)))),
         (replace(DRAFT, hops=1), STORY),
     ],
+    "progress": [
+        (DRAFT, story(Call("Bor", (BOR,)))),
+        (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Tamsin", (TAMSIN, BOR)))),
+        (DRAFT, story(Call("7", ()))),
+    ],
     "duplicate": [(replace(DRAFT, question="Where does a river of Bor, rise"), STORY)],
 }
 ASKED = {"where does river of bor rise"}
@@ -180,6 +185,7 @@ BAD = {
     "leak": "Question: Does it rise in Oum? Answer: Oum",
     "grounded": "Question: Where does it rise? Answer: Quil",
     "hops": GOOD,
+    "progress": "Question: Which river is it? Answer: Tamsin",
     "duplicate": GOOD,
 }
 
@@ -188,7 +194,7 @@ BAD = {
 def test_a_gate_pays_nothing_and_calls_no_student_and_its_switch_lets_through(tiny_chat: Chat, gate: str) -> None:
     task = replace(SEED, hops=3) if gate == "hops" else SEED
     memory = {"questions": ["where does river of bor rise"]} if gate == "duplicate" else {}
-    writes = script(BAD[gate], "Oum", "x", "x", "x")
+    writes = script(BAD[gate], "Oum", "x", "x", "x", query="Bor" if gate == "progress" else "Tamsin")
     shut, engine = examine(tiny_chat, writes, task, memory=memory)
     assert (shut.gate, shut.written, shut.facts) == (gate, None, {})
     assert [seat.reward for seat in shut.seats] == [0.0]

@@ -16,17 +16,14 @@ HERE = Path(__file__).parent
 MOMENTS = (
     "turn@1",  # before anything is committed
     "turn@12",  # in the middle of a rollout
-    "turn@31",
     "update@3",  # in the middle of a phase
     "rollouts-@5",  # a rollout is written but has not its name
     "half-line@2",
-    "half-line@11",
     "weights@9",  # in the middle of a checkpoint
     "replace@12",
     "rename@4",  # a checkpoint is complete but has not its name
     "rename-@5",  # the old ones are not yet removed
     "tasks-@1",  # tasks are written but not committed
-    "commit@6",
     "export@2",  # in the middle of the exports at the end
     "finish@1",
     "update@2+turn@1+rename-@2+half-line@3",  # again and again

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AutoModelForCausalLM
@@ -65,8 +66,9 @@ def load_model(path: Path, device: torch.device) -> Any:
         model = AutoModelForCausalLM.from_pretrained(
             path, dtype=torch.float32, attn_implementation=NAME, local_files_only=True
         )
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} is not a folder with a Hugging Face language model: {error}") from error
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error
     config = model.config
     layer_types = getattr(config, "layer_types", None) or ["full_attention"]
     if getattr(config, "sliding_window", None) is not None or set(layer_types) != {"full_attention"}:

@@ -88,7 +88,7 @@ class Policies:
 
     @torch.no_grad()
     def follow(self, name: str) -> None:
-        """ψ ← (1 − τ) ψ + τ θ for each policy ψ that follows ``name`` (arXiv 2604.14054, formula 6)."""
+        """ψ ← (1 − τ) ψ + τ θ for each policy ψ that follows ``name`` (docs/method.md, formula 6)."""
         for follower in self.followers(name):
             pairs = zip(self._live[follower].parameters(), self._live[name].parameters(), strict=True)
             for psi, theta in pairs:

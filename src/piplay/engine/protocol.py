@@ -48,7 +48,7 @@ class Generated:
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """How ``train`` turns a sample's terms into a loss (arXiv 2604.14054, formula 5).
+    """How ``train`` turns a sample's terms into a loss (docs/method.md, formula 5).
 
         loss = Σ_samples Σ_t  pg_t · L_t  +  distill_t · D_t  +  β · kl_t · k3_t
 

@@ -38,7 +38,7 @@ def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, 
     """Accuracy, difficulty, gates and truth of a step's tasks, over all and by hop.
 
     ``k/i`` counts tasks that exactly i of the student samples solved. ``informative/h`` is the share of h-hop tasks
-    with r_d ≠ 0, of those that students tried. Truth is over the tasks that passed every gate.
+    with r_d ≠ 0, of those that students tried (a failed tool counts as a wrong try). Truth is over the tasks that passed every gate.
     """
     row: dict[str, float] = dict(Counter(f"tasks/{episode.task.hops}" for episode in episodes))
     row |= Counter(f"gate/{episode.gate or 'passed'}" for episode in episodes if _examined(episode))

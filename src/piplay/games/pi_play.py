@@ -3,7 +3,7 @@
 ``Examine``: an examiner starts from a seed passage, searches on, and writes a question with its answer; where every
 gate passes, students try it and the examiner is paid for difficulty. ``Study``: students answer a written question and
 are paid for the exact answer; each rollout carries the teacher's prompt, the question with the path by which it was
-made. ``Recite``: the teacher itself plays, path in hand.
+made. ``Recite``: the teacher itself plays, path in hand. The formulas are numbered as in docs/method.md.
 """
 
 from __future__ import annotations
@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from piplay.chat.template import show
 from piplay.evaluate.match import contains, exact_match, normalise
@@ -21,8 +24,10 @@ from piplay.types import Episode, Passage, Seat, Step, StopReason, Task, Traject
 STUDENT = "Answer the question: search for one fact at a time."
 EXAMINER = "Write a question: start from the passage and search for each further hop."
 
-GATES = ("format", "leak", "grounded", "hops", "progress", "duplicate")
-"""In the order in which they are tried. A question that a gate refuses earns nothing and no student sees it."""
+Gate = Literal["format", "leak", "grounded", "hops", "progress", "duplicate"]
+GATES: tuple[Gate, ...] = get_args(Gate)
+"""In the order in which they are tried. A question that a gate refuses earns nothing and no student sees it, but for a
+duplicate within one batch, which only ``settle`` can tell."""
 _WRITTEN = re.compile(r"Question:(.*?)Answer:(.*)", re.DOTALL)
 
 
@@ -47,11 +52,11 @@ class Examine:
     """Examiner against students."""
 
     memory: Memory
-    probes: int = 5
+    probes: NonNegativeInt = 5
     """n, the student samples a question; 0 only writes."""
-    format_weight: float = 0.5
+    format_weight: NonNegativeFloat = 0.5
     """w_f, the weight of the format score."""
-    gates: Sequence[str] = GATES
+    gates: Sequence[Gate] = GATES
     student: str = STUDENT
     examiner: str = EXAMINER
 
@@ -104,7 +109,7 @@ class Study:
     """Students on a written question, beside a teacher who knows how it was made."""
 
     memory: Memory
-    rollouts: int = 5
+    rollouts: PositiveInt = 5
     """G, the student samples a question."""
     student: str = STUDENT
 

@@ -1,1 +1,4 @@
-"""The method's formulas as functions on arrays and tensors; blind to games and engines."""
+"""The method's formulas as functions on arrays and tensors; blind to games and engines.
+
+They are numbered as in docs/method.md.
+"""

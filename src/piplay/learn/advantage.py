@@ -11,7 +11,7 @@ from piplay.types import Floats, Key
 
 
 def advantages(rewards_N: npt.ArrayLike, groups: Sequence[Key], *, delta: float) -> Floats:
-    """A_i = (r_i − mean_g) / sqrt(var_g + δ), arXiv 2604.14054 (formulas 2 and 3), with the biased variance.
+    """A_i = (r_i − mean_g) / sqrt(var_g + δ) (formulas 2 and 3), with the biased variance.
 
     Args:
         rewards_N: one reward a rollout.

@@ -20,8 +20,9 @@ from piplay.world.records import Records
 READER = "List the facts of the passage."
 WRITER = "Write the question of the path."
 STUDENT_FORMS = (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER_FORM, "Give the {chain}.", "Who or what is the {chain}?")
-GOES_ON = 0.17
-"""How often an unaided student goes on to the next hop instead of giving what it has found: rare, but not never."""
+GOES_ON = {2: 0.3, 3: 0.2, 4: 0.2}
+"""How often an unaided student goes on to the next hop, by the question's hops, instead of giving what it has found:
+rare, but not never. Two hops are easily mistaken for one, so that there the model goes on more rarely than is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +98,7 @@ class Classroom:
             view = teacher_view(question, steps)
         else:
             last = 1
-            while last < len(relations) and self.rng.random() < GOES_ON:
+            while last < len(relations) and self.rng.random() < GOES_ON[len(relations)]:
                 last += 1
         written: list[str] = []
         for hop in range(last):

@@ -1,0 +1,82 @@
+"""Recipes and their overrides."""
+
+from pathlib import Path
+
+import pytest
+
+from piplay.config import Config, load_config, recipes
+from piplay.errors import InputError
+from piplay.loop import make_game
+
+
+@pytest.mark.parametrize("name", recipes())
+def test_every_recipe_of_the_package_is_sound(name: str) -> None:
+    config = load_config(name, {})
+    assert config.name == name
+    for phase in config.phases:
+        make_game(phase, {})
+
+
+def test_the_papers_algorithm_is_a_recipe() -> None:
+    config = load_config("pi-play", {})
+    assert config.iterations == 3
+    assert [(phase.name, phase.tasks) for phase in config.phases] == [
+        ("examine", "seeds"),
+        ("write", "seeds"),
+        ("study", "written"),
+    ]
+    assert config.policies["teacher"].follows == "student"
+    assert config.phases[2].learn["student"].teacher == "teacher"
+    assert config.hop_odds == (4, 3, 2, 1)
+    assert not config.phases[1].learn
+
+
+def test_overrides_reach_every_kind_of_place() -> None:
+    config = load_config(
+        "smoke",
+        {
+            "seed": "7",
+            "name": "mine",
+            "policies.student.lr": "1e-3",
+            "phases.study.steps": "9",
+            "phases.study.learn.student.distill": "0.5",
+            "phases.examine.options.gates": '["leak"]',
+            "hop_odds": "[1, 1]",
+            "corpus": "some/where",
+        },
+    )
+    assert (config.seed, config.name, config.corpus) == (7, "mine", Path("some/where"))
+    assert config.policies["student"].lr == 1e-3
+    assert (config.phases[2].steps, config.phases[2].learn["student"].distill) == (9, 0.5)
+    assert config.phases[0].options["gates"] == ["leak"]
+    assert config.hop_odds == (1, 1)
+
+
+def test_what_is_not_overridden_stays() -> None:
+    changed = load_config("smoke", {"seed": "7"})
+    assert changed.model_copy(update={"seed": 0}) == load_config("smoke", {})
+
+
+def test_settings_survive_their_own_json() -> None:
+    config = load_config("pi-play", {"corpus": "books", "hop_odds": "[1]"})
+    assert Config.model_validate_json(config.model_dump_json()) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        ({"phases.study.learn.student.teacher": "examiner"}, "teacher examiner has no seat"),
+        ({"phases.write.learn.student.pg": "1.0"}, "student learns but has no seat"),
+        ({"phases.examine.learn.examiner.distill": "1.0"}, "names no teacher seat"),
+        ({"phases.study.learn.student.beta": "0.1"}, "names no reference policy"),
+        ({"phases.study.learn.student.beta": "0.1", "phases.study.learn.student.reference": "base"}, "'base'"),
+        ({"phases.study.seats.student": "teacher"}, "follows another"),
+        ({"policies.teacher.follows": "studen"}, "did you mean 'student'?"),
+        ({"phases.write.writes": "0"}, "no phase before it writes any"),
+    ],
+)
+def test_settings_that_do_not_fit_each_other(overrides: dict[str, str], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        load_config("smoke", overrides)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
