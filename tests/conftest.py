@@ -8,8 +8,8 @@ import pytest
 from toys.games import RECIPE
 from toys.models import toy_model
 
+from piplay.assemble import load_chat, tiny_base
 from piplay.chat.template import Chat
-from piplay.setup import load_chat, tiny_base
 from piplay.world.generate import encyclopedia
 from piplay.world.store import write_world
 

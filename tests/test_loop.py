@@ -11,13 +11,13 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
 from piplay.chat.template import SEARCH_TOOL
 from piplay.cli import main
 from piplay.config import load_config
 from piplay.engine import update
 from piplay.loop import Ground, Loop
 from piplay.run.directory import Run
-from piplay.setup import load_chat, load_engine, load_ground, tiny_base
 from piplay.types import Task
 
 

@@ -188,8 +188,8 @@ def _resume(command: Resume) -> None:
 
 
 def _assemble(config: Config) -> tuple[Ground, LocalEngine, Chat]:
+    from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
     from piplay.loop import make_game
-    from piplay.setup import load_chat, load_engine, load_ground, tiny_base
 
     for phase in config.phases:
         make_game(phase, {})
@@ -233,9 +233,9 @@ def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
 def _card(command: Card) -> None:
     import json
 
+    from piplay.assemble import load_chat, load_ground, tiny_base
     from piplay.config import load_config
     from piplay.pretrain.card import capability_card
-    from piplay.setup import load_chat, load_ground, tiny_base
 
     config = load_config("pi-play", {})
     if command.world is not None:

@@ -30,7 +30,7 @@ class Search(Settings):
     """Passages that one search returns."""
 
 
-class RolloutLimits(Settings):
+class Limits(Settings):
     """Bounds on one trajectory."""
 
     turns: int = Field(6, ge=1)
@@ -155,7 +155,7 @@ class Config(Settings):
     hop_odds: tuple[int, ...] = (4, 3, 2, 1)
     """How often an examiner is asked for 1, 2, … hops."""
     search: Search = Search()
-    limits: RolloutLimits = RolloutLimits()
+    limits: Limits = Limits()
     engine: EngineSettings = EngineSettings()
     evaluation: Evaluation = Evaluation()
     checkpoint_every: int = Field(5, ge=1)

@@ -21,18 +21,17 @@ from piplay.chat.template import Chat
 from piplay.config import Config, Learn, Phase
 from piplay.engine.protocol import Engine, Objective
 from piplay.errors import InputError
-from piplay.evaluate.evaluator import em_by_hops
-from piplay.evaluate.measure import Audit, seat_metrics, task_metrics
-from piplay.games.game import Game, Memory
+from piplay.evaluate.measure import Audit, em_by_hops, seat_metrics, task_metrics
+from piplay.games.game import Game
 from piplay.games.pi_play import Recite, Study
 from piplay.learn.samples import samples_of
 from piplay.learn.schedule import decayed
-from piplay.rollout.context import Context, Limits
+from piplay.rollout.context import Context
 from piplay.rollout.drive import drive
 from piplay.run.directory import Run, State
 from piplay.search.searcher import Searcher
 from piplay.streams import stream
-from piplay.types import Episode, Key, Passage, PolicyRef, Task
+from piplay.types import Episode, Key, Memory, Passage, PolicyRef, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +139,8 @@ class Loop:
         self, game: Game, key: Key, tasks: Sequence[Task], seats: Mapping[str, str], temperature: float
     ) -> list[Episode]:
         policies = {role: PolicyRef(policy) for role, policy in seats.items()}
-        settings = self.config.limits
-        limits = Limits(settings.turns, settings.turn_tokens, settings.tokens)
         stories = [
-            game.play(task, Context((*key, i), self.chat, policies, limits, temperature))
+            game.play(task, Context((*key, i), self.chat, policies, self.config.limits, temperature))
             for i, task in enumerate(tasks)
         ]
         return drive(stories, self.engine, self.ground.searcher, self.config.search.top_k)

@@ -19,6 +19,10 @@ Key = tuple[str | int, ...]
 """The whole path of a thing in a run, e.g. ``("m1", "examine", step, episode, "student", 3)``."""
 
 
+Memory = dict[str, list[str]]
+"""What a game remembers from step to step; kept in checkpoints."""
+
+
 class Owner(IntEnum):
     """Who put a token into a trajectory. Only ``MODEL`` tokens are trained on."""
 

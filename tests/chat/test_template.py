@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from toys.models import CHATML, FORGETFUL, LLAMA, toy_tokenizer
 from toys.scripted import says, searches
 
+from piplay.assemble import load_chat, tiny_base
 from piplay.chat.template import SEARCH_TOOL, Chat, show
 from piplay.errors import InputError
 from piplay.games.pi_play import STUDENT, examiner_view, student_view, teacher_view
-from piplay.setup import load_chat, tiny_base
 from piplay.types import Passage, Step
 
 CHATS = {

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from piplay.config import Policy
 from piplay.engine.local import LocalEngine
-from piplay.engine.policies import PolicySpec
 from piplay.engine.protocol import Objective
 from piplay.types import Owner, PolicyRef, Sample
 
@@ -31,8 +31,8 @@ def make_sample(number: int, terms: Sequence[str] = ("pg", "distill"), prefix: i
 
 def make_engine(path: Path, tau: float = 0.25, tokens: int = 64, **rest: Any) -> LocalEngine:
     specs = {
-        "student": PolicySpec(lr=0.01, **rest),
-        "teacher": PolicySpec(follows="student", tau=tau),
-        "base": PolicySpec(follows="student", tau=0.0),
+        "student": Policy(lr=0.01, **rest),
+        "teacher": Policy(follows="student", tau=tau),
+        "base": Policy(follows="student", tau=0.0),
     }
     return LocalEngine(path, specs, seed=0, slots=4, threads=1, micro_batch_tokens=tokens, end_ids=[60])

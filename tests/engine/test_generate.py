@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import PreTrainedModel
 
+from piplay.config import Policy
 from piplay.engine.generate import draw
 from piplay.engine.local import LocalEngine
-from piplay.engine.policies import PolicySpec
 from piplay.engine.protocol import Generate, Generated, Objective
 from piplay.errors import InputError
 from piplay.streams import stream
@@ -23,7 +23,7 @@ Plain = Callable[[str | Path], PreTrainedModel]
 
 
 def make_engine(path: Path, slots: int = 8, tokens: int = 64) -> LocalEngine:
-    specs = {"student": PolicySpec(lr=0.1), "teacher": PolicySpec(follows="student", tau=0.5)}
+    specs = {"student": Policy(lr=0.1), "teacher": Policy(follows="student", tau=0.5)}
     return LocalEngine(path, specs, seed=SEED, slots=slots, threads=1, micro_batch_tokens=tokens, end_ids=[END])
 
 

@@ -7,8 +7,8 @@ import torch
 from engine_helpers import TEACHER_VIEW, make_engine, make_sample
 from transformers import PreTrainedModel
 
+from piplay.config import Policy
 from piplay.engine.local import LocalEngine
-from piplay.engine.policies import PolicySpec
 from piplay.errors import InputError
 from piplay.types import PolicyRef
 
@@ -106,6 +106,6 @@ def test_an_export_is_an_ordinary_folder(kind: str, model_folder: Folder, plain:
 
 def test_following_nobody_is_an_input_error(model_folder: Folder) -> None:
     for follows in ("nobody", "teacher"):
-        specs = {"student": PolicySpec(), "teacher": PolicySpec(follows="student"), "late": PolicySpec(follows=follows)}
+        specs = {"student": Policy(), "teacher": Policy(follows="student"), "late": Policy(follows=follows)}
         with pytest.raises(InputError, match="late follows"):
             LocalEngine(model_folder("qwen3"), specs, seed=0, slots=1, threads=1, micro_batch_tokens=1, end_ids=[0])

@@ -113,9 +113,9 @@ def test_gradients_and_metrics_equal_the_plain_loss(
 
 
 def test_a_step_is_adamw_on_the_clipped_gradient_and_followers_move(model_folder: Folder, plain: Plain) -> None:
-    engine = make_engine(model_folder("qwen3"), weight_decay=0.1, max_grad_norm=0.5, betas=(0.8, 0.9))
+    engine = make_engine(model_folder("qwen3"), weight_decay=0.1, max_grad_norm=0.5)
     model, teacher = plain("qwen3"), plain("qwen3")
-    optimizer = torch.optim.AdamW(model.parameters(), 0.02, (0.8, 0.9), weight_decay=0.1, foreach=False)
+    optimizer = torch.optim.AdamW(model.parameters(), 0.02, weight_decay=0.1, foreach=False)
     start = [parameter.clone() for parameter in teacher.parameters()]
     for step in range(3):
         samples = [make_sample(10 * step + i) for i in range(4)]

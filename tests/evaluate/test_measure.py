@@ -5,8 +5,7 @@ from dataclasses import replace
 import pytest
 from toys.scripted import told, turn
 
-from piplay.evaluate.evaluator import em_by_hops
-from piplay.evaluate.measure import seat_metrics, task_metrics
+from piplay.evaluate.measure import em_by_hops, seat_metrics, task_metrics
 from piplay.types import Call, Episode, Seat, StopReason, Task
 
 

@@ -8,9 +8,9 @@ import pytest
 from toys.scripted import LIMITS, SEATS, DictSearcher, ScriptedEngine, context, says, searches
 
 from piplay.chat.template import Chat, show
+from piplay.config import Limits
 from piplay.engine.protocol import Generate
 from piplay.learn.samples import samples_of
-from piplay.rollout.context import Limits
 from piplay.rollout.drive import drive
 from piplay.types import Call, Owner, Passage, Seat, StopReason, Trajectory
 
@@ -96,12 +96,18 @@ LONG = "word " * 60
 @pytest.mark.parametrize(
     ("reason", "script", "limits", "turns", "searched"),
     [
-        ("answered", in_turn("Oum"), Limits(4, 200, 4000), 1, 0),
-        ("malformed", in_turn(searches("Bor"), "<tool_call>Bor"), Limits(4, 200, 4000), 2, 1),
-        ("turns", in_turn(searches("Bor"), searches("Tamsin")), Limits(2, 200, 4000), 2, 1),
-        ("turn_tokens", in_turn(searches("Bor"), LONG), Limits(4, 30, 4000), 2, 1),
-        ("total_tokens", in_turn(LONG), Limits(4, 200, 60), 1, 0),
-        ("tool_failed", in_turn(searches("Bor"), searches("down")), Limits(4, 200, 4000), 2, 1),
+        ("answered", in_turn("Oum"), Limits(turns=4, turn_tokens=200, tokens=4000), 1, 0),
+        ("malformed", in_turn(searches("Bor"), "<tool_call>Bor"), Limits(turns=4, turn_tokens=200, tokens=4000), 2, 1),
+        ("turns", in_turn(searches("Bor"), searches("Tamsin")), Limits(turns=2, turn_tokens=200, tokens=4000), 2, 1),
+        ("turn_tokens", in_turn(searches("Bor"), LONG), Limits(turns=4, turn_tokens=30, tokens=4000), 2, 1),
+        ("total_tokens", in_turn(LONG), Limits(turns=4, turn_tokens=200, tokens=60), 1, 0),
+        (
+            "tool_failed",
+            in_turn(searches("Bor"), searches("down")),
+            Limits(turns=4, turn_tokens=200, tokens=4000),
+            2,
+            1,
+        ),
     ],
 )
 def test_every_way_to_end(tiny_chat: Chat, reason: str, script, limits: Limits, turns: int, searched: int) -> None:
@@ -113,13 +119,13 @@ def test_every_way_to_end(tiny_chat: Chat, reason: str, script, limits: Limits, 
 
 
 def test_an_answer_in_the_last_permitted_turn_counts(tiny_chat: Chat) -> None:
-    story = converse(tiny_chat, in_turn(searches("Bor"), says("Oum")), Limits(2, 200, 4000))
+    story = converse(tiny_chat, in_turn(searches("Bor"), says("Oum")), Limits(turns=2, turn_tokens=200, tokens=4000))
     assert (story.stop, story.answer) == (StopReason.ANSWERED, "Oum")
 
 
 def test_a_prompt_that_fills_the_limit_ends_before_a_word(tiny_chat: Chat) -> None:
     prompt = len(tiny_chat.prompt("Be brief.", "Which river?"))
-    story = converse(tiny_chat, in_turn("Oum"), Limits(4, 200, prompt))
+    story = converse(tiny_chat, in_turn("Oum"), Limits(turns=4, turn_tokens=200, tokens=prompt))
     assert (story.stop, len(story.turns), len(story.ids_T)) == (StopReason.TOTAL_TOKENS, 0, prompt)
 
 
@@ -127,18 +133,18 @@ def test_a_tool_result_that_fills_the_limit_is_left_out(tiny_chat: Chat) -> None
     first = len(tiny_chat.prompt("Be brief.", "Which river?")) + len(tiny_chat.written(searches("Bor")))
     full = first + len(tiny_chat.tool_turn(show([BOR])))
     script = in_turn(searches("Bor"), says("Oum"))
-    tight = converse(tiny_chat, script, Limits(4, 200, full))
+    tight = converse(tiny_chat, script, Limits(turns=4, turn_tokens=200, tokens=full))
     assert (tight.stop, len(tight.ids_T)) == (StopReason.TOTAL_TOKENS, first)
-    roomy = converse(tiny_chat, script, Limits(4, 200, full + 1))
+    roomy = converse(tiny_chat, script, Limits(turns=4, turn_tokens=200, tokens=full + 1))
     assert (roomy.stop, len(roomy.ids_T)) == (StopReason.TOTAL_TOKENS, full + 1)
 
 
 def test_a_limit_pays_nothing_and_is_trained_a_failed_tool_is_not(tiny_chat: Chat) -> None:
     stories = [
         converse(tiny_chat, in_turn("Oum")),
-        converse(tiny_chat, in_turn(LONG), Limits(4, 30, 4000)),
-        converse(tiny_chat, in_turn(LONG), Limits(4, 200, 60)),
-        converse(tiny_chat, in_turn(searches("Bor")), Limits(1, 200, 4000)),
+        converse(tiny_chat, in_turn(LONG), Limits(turns=4, turn_tokens=30, tokens=4000)),
+        converse(tiny_chat, in_turn(LONG), Limits(turns=4, turn_tokens=200, tokens=60)),
+        converse(tiny_chat, in_turn(searches("Bor")), Limits(turns=1, turn_tokens=200, tokens=4000)),
         converse(tiny_chat, in_turn(searches("down")), down=("down",)),
     ]
     assert [story.stop.truncated for story in stories] == [False, True, True, True, False]

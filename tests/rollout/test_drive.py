@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches
 
+from piplay.assemble import load_chat
 from piplay.chat.template import Chat
+from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
-from piplay.engine.policies import PolicySpec
 from piplay.engine.protocol import Generate
 from piplay.games.pi_play import Examine, Study
-from piplay.rollout.context import Context, Limits
+from piplay.rollout.context import Context
 from piplay.rollout.drive import drive
-from piplay.setup import load_chat
 from piplay.types import Episode, Passage, StopReason, Task, Trajectory
 
 PASSAGES = [Passage(f"p{i}", f"Town {i}", f"Town {i} lies on the river R{i}.") for i in range(9)]
@@ -151,7 +151,7 @@ def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(toy: Calla
 
     def played(numbers: Sequence[int], slots: int) -> list[Trajectory]:
         engine = LocalEngine(
-            toy(kind), {"student": PolicySpec()}, seed=5, slots=slots, threads=1, micro_batch_tokens=256,
+            toy(kind), {"student": Policy()}, seed=5, slots=slots, threads=1, micro_batch_tokens=256,
             end_ids=chat.end_ids,
         )  # fmt: skip
         stories = [

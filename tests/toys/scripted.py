@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from piplay.chat.template import Chat
+from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
-from piplay.rollout.context import Context, Limits
+from piplay.rollout.context import Context
 from piplay.search.searcher import SearchError
 from piplay.types import Call, Key, Owner, Passage, PolicyRef, StopReason, Trajectory, Turn
 

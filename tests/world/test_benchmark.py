@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 
-from piplay.evaluate.match import contains
+from piplay.match import contains
 from piplay.world.benchmark import questions, split
 from piplay.world.generate import encyclopedia
 from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM, Solver, Verdict

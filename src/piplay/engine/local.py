@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from piplay.config import Policy
 from piplay.engine.generate import Sampler
-from piplay.engine.policies import Policies, PolicySpec
+from piplay.engine.policies import Policies
 from piplay.engine.protocol import Generate, Generated, Objective
 from piplay.engine.update import Trainer
 from piplay.types import Key, PolicyRef, Sample
@@ -21,7 +22,7 @@ class LocalEngine:
     def __init__(
         self,
         model_path: Path,
-        policies: Mapping[str, PolicySpec],
+        policies: Mapping[str, Policy],
         *,
         seed: int,
         slots: int,

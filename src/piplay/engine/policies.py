@@ -6,7 +6,6 @@ import copy
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from piplay.config import Policy
 from piplay.engine.attention import load_model
 from piplay.errors import InputError
 from piplay.types import PolicyRef
@@ -22,26 +22,10 @@ from piplay.types import PolicyRef
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.jinja")
 
 
-@dataclass(frozen=True, slots=True)
-class PolicySpec:
-    """How one policy changes. All start from the same weights."""
-
-    lr: float = 1e-6
-    """AdamW's learning rate."""
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    """Gradients are scaled down to this norm."""
-    betas: tuple[float, float] = (0.9, 0.999)
-    follows: str | None = None
-    """The policy it is a moving average of; such a policy is not trained itself."""
-    tau: float = 0.0
-    """τ of ψ ← (1 − τ) ψ + τ θ; 0: a frozen copy."""
-
-
 class Policies:
     """Live models by name, their optimisers, and numbered snapshots; fp32, on one device."""
 
-    def __init__(self, model_path: Path, specs: Mapping[str, PolicySpec], device: torch.device) -> None:
+    def __init__(self, model_path: Path, specs: Mapping[str, Policy], device: torch.device) -> None:
         for name, spec in specs.items():
             if spec.follows is not None and (spec.follows not in specs or specs[spec.follows].follows is not None):
                 raise InputError(f"Policy {name} follows {spec.follows}, which is not a trained policy of this run.")
@@ -55,7 +39,7 @@ class Policies:
             self._live[name].requires_grad_(trained)
             if trained:
                 self._optimizers[name] = torch.optim.AdamW(
-                    self._live[name].parameters(), spec.lr, spec.betas, weight_decay=spec.weight_decay, fused=True
+                    self._live[name].parameters(), spec.lr, weight_decay=spec.weight_decay, fused=True
                 )
 
     def model(self, ref: PolicyRef) -> Any:

@@ -1,0 +1,1 @@
+"""What is measured of a run: the numbers of a step, and exact match between phases."""

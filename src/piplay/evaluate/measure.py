@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-from piplay.evaluate.match import normalise
+from piplay.match import normalise
 from piplay.types import Episode, Owner, Seat, StopReason, Task
 
 Audit = Callable[[Task], str]
@@ -38,7 +38,7 @@ def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, 
     """Accuracy, difficulty, gates and truth of a step's tasks, over all and by hop.
 
     ``k/i`` counts tasks that exactly i of the student samples solved. ``informative/h`` is the share of h-hop tasks
-    with r_d ≠ 0, of those that students tried (a failed tool counts as a wrong try). Truth is over the tasks that passed every gate.
+    with r_d ≠ 0, of those that students tried. Truth is over the tasks that passed every gate.
     """
     row: dict[str, float] = dict(Counter(f"tasks/{episode.task.hops}" for episode in episodes))
     row |= Counter(f"gate/{episode.gate or 'passed'}" for episode in episodes if _examined(episode))
@@ -87,3 +87,12 @@ def _students(episode: Episode) -> list[Seat]:
 
 def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
+
+
+def em_by_hops(episodes: Sequence[Episode]) -> tuple[dict[str, float], dict[str, int]]:
+    """Mean reward of each episode's one seat by hop count, and how many there were."""
+    rewards: dict[int, list[float]] = defaultdict(list)
+    for episode in episodes:
+        rewards[episode.task.hops].append(episode.seats[0].reward)
+    em = {str(hops): sum(found) / len(found) for hops, found in sorted(rewards.items())}
+    return em, {str(hops): len(found) for hops, found in sorted(rewards.items())}

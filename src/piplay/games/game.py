@@ -8,9 +8,6 @@ from typing import Protocol
 from piplay.rollout.context import Context
 from piplay.types import Episode, Task
 
-Memory = dict[str, list[str]]
-"""What a game remembers from step to step; kept in checkpoints."""
-
 
 class Game(Protocol):
     """A class whose constructor takes the phase's options by name, and the game's memory."""

@@ -16,10 +16,9 @@ from typing import Literal, get_args
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from piplay.chat.template import show
-from piplay.evaluate.match import contains, exact_match, normalise
-from piplay.games.game import Memory
+from piplay.match import contains, exact_match, normalise
 from piplay.rollout.context import Context
-from piplay.types import Episode, Passage, Seat, Step, StopReason, Task, Trajectory
+from piplay.types import Episode, Memory, Passage, Seat, Step, StopReason, Task, Trajectory
 
 STUDENT = "Answer the question: search for one fact at a time."
 EXAMINER = "Write a question: start from the passage and search for each further hop."

@@ -1,4 +1,6 @@
-"""The losses of arXiv 2604.14054, each once, numbered as in docs/method.md. ``_R``: one row per trained token; ``_V``: the vocabulary."""
+"""The losses of arXiv 2604.14054, each once, numbered as in docs/method.md.
+
+``_R``: one row per trained token; ``_V``: the vocabulary."""
 
 from __future__ import annotations
 

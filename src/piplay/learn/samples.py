@@ -16,8 +16,8 @@ def samples_of(
     """One sample a seat, for one role.
 
     The policy gradient is averaged over the batch's model tokens; the distillation over a rollout's tokens, then over
-    rollouts (docs/method.md, formula 4); the KL to the reference over the batch's model tokens. A seat whose tool failed is left out:
-    that was not the policy's doing. A truncated one is in, with the reward its game gave it.
+    rollouts (docs/method.md, formula 4); the KL to the reference over the batch's model tokens. A seat whose tool
+    failed is left out: that was not the policy's doing. A truncated one is in, with the reward its game gave it.
 
     Args:
         seats: the role's seats of one batch.

@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from piplay.chat.template import Chat
+from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
-from piplay.engine.policies import PolicySpec
-from piplay.evaluate.evaluator import em_by_hops
+from piplay.evaluate.measure import em_by_hops
 from piplay.games.game import Game
 from piplay.games.pi_play import Examine, Recite, Study
 from piplay.loop import Ground
-from piplay.rollout.context import Context, Limits
+from piplay.rollout.context import Context
 from piplay.rollout.drive import drive
 from piplay.streams import stream
 from piplay.types import Episode, PolicyRef, Task
-
-LIMITS = Limits(turns=6, turn_tokens=96, tokens=1024)
 
 
 def capability_card(
@@ -31,7 +29,7 @@ def capability_card(
     """
     engine = LocalEngine(
         model,
-        {"base": PolicySpec(lr=0.0)},
+        {"base": Policy()},
         seed=seed,
         slots=128,
         threads=threads,
@@ -42,7 +40,7 @@ def capability_card(
     def play(name: str, game: Game, tasks: Sequence[Task], temperature: float) -> list[Episode]:
         seats = {role: PolicyRef("base") for role in ("student", "teacher", "examiner")}
         stories = [
-            game.play(task, Context(("card", name, i), chat, seats, LIMITS, temperature))
+            game.play(task, Context(("card", name, i), chat, seats, Limits(), temperature))
             for i, task in enumerate(tasks)
         ]
         return drive(stories, engine, ground.searcher, top_k=1)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from piplay.chat.template import Chat, show
+from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
 from piplay.errors import InputError
 from piplay.search.searcher import SearchError
@@ -51,16 +52,6 @@ class WantEnd(Want):
     """Nothing: a session is over and its cache may go."""
 
     session: Key
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Bounds on one trajectory, in turns and tokens."""
-
-    turns: int
-    turn_tokens: int
-    tokens: int
-    """The prompt included."""
 
 
 @dataclass(frozen=True, slots=True)

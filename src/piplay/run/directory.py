@@ -27,8 +27,7 @@ import pyarrow.parquet as pq
 
 from piplay.config import Config, validated
 from piplay.errors import InputError
-from piplay.games.game import Memory
-from piplay.types import Episode, Passage, Step, Task
+from piplay.types import Episode, Memory, Passage, Step, Task
 
 KEPT_CHECKPOINTS = 2
 FOLDERS = ("rollouts", "tasks", "checkpoints")

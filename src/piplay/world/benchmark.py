@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piplay.evaluate.match import contains
+from piplay.match import contains
 from piplay.streams import stream
 from piplay.world.questions import BENCHMARK_FORMS, Solver, Verdict, ask
 from piplay.world.records import Records

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from piplay.evaluate.match import exact_match
+from piplay.match import exact_match
 from piplay.world.records import Records, fold
 
 EXAMINER_FORM = "What is the {chain}?"

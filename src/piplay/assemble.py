@@ -11,7 +11,6 @@ from transformers.utils import logging
 from piplay.chat.template import Chat
 from piplay.config import Config
 from piplay.engine.local import LocalEngine
-from piplay.engine.policies import PolicySpec
 from piplay.errors import InputError
 from piplay.loop import Ground
 from piplay.search.bm25 import BM25Searcher
@@ -47,19 +46,9 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
     import torch
 
     settings = config.engine
-    policies = {
-        name: PolicySpec(
-            lr=policy.lr,
-            weight_decay=policy.weight_decay,
-            max_grad_norm=policy.max_grad_norm,
-            follows=policy.follows,
-            tau=policy.tau,
-        )
-        for name, policy in config.policies.items()
-    }
     return LocalEngine(
         config.model or tiny_base(),
-        policies,
+        config.policies,
         seed=config.seed,
         slots=settings.slots,
         threads=settings.threads,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piplay.evaluate.match import contains, exact_match, normalise
+from piplay.match import contains, exact_match, normalise
 
 WORDS = ["the", "The", "a", "an", "AN", "Bor", "bor's", "U.S.", "theory", "a-b", "Ünal", "1,836", "—", "…", "_", "x"]
 text = st.lists(st.sampled_from(WORDS) | st.text(max_size=6), max_size=8).map(" ".join) | st.text()
