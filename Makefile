@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test lint test-gpu clean
+.PHONY: help train smoke test lint clean
 
 help:
 	@echo "make train   the whole method on this machine: about a quarter of an hour"
@@ -31,9 +31,6 @@ lint: $(VENV)/ready
 
 test: lint
 	$(BIN)/python -m pytest
-
-test-gpu: $(VENV)/ready
-	$(BIN)/python -m pytest -m gpu
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -91,7 +91,7 @@ class Pretrain:
     """Make the tiny base; run again after an interruption to go on."""
 
     out: Positional[Path]
-    steps: int = 4200
+    steps: int = 5900
     tokens: int = 6000
     """Ids in a step."""
     seed: int = 0

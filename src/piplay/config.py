@@ -258,7 +258,7 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
 
 
 def _set(tree: dict[str, Any], key: str, text: str) -> None:
-    """Put one override into the tree; the value is read as TOML where it can be, else as a string."""
+    """Put one override into the tree; a value is read as TOML where it can be, else as text, a path as text."""
     node: Any = tree
     *parents, last = key.split(".")
     for part in parents:
@@ -276,6 +276,9 @@ def _set(tree: dict[str, Any], key: str, text: str) -> None:
             raise InputError(f"there is no setting {key!r}: {part!r} is a value")
     if isinstance(node, list):
         raise InputError(f"{key!r} names a phase, not a setting of it")
+    if key in ("model", "world", "corpus"):
+        node[last] = text
+        return
     try:
         node[last] = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

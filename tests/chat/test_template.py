@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 from toys.models import CHATML, FORGETFUL, LLAMA, toy_tokenizer
 from toys.scripted import says, searches
+from transformers import PreTrainedTokenizerFast
 
 from piplay.assemble import load_chat, tiny_base
 from piplay.chat.template import SEARCH_TOOL, Chat, show
 from piplay.errors import InputError
 from piplay.games.pi_play import STUDENT, examiner_view, student_view, teacher_view
+from piplay.pretrain.tokenizer import TEMPLATE
 from piplay.types import Passage, Step
 
 CHATS = {
@@ -246,3 +249,15 @@ def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
     with pytest.raises(InputError, match="tokenizer"):
         load_chat(tmp_path)
+
+
+def test_a_unigram_vocabulary_gives_no_added_token_either() -> None:
+    pieces = [("<unk>", 0.0), ("<|end|>", -1.0), *((character, -5.0) for character in "<|end> abc")]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.add_special_tokens(["<|end|>"])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", unk_token="<unk>")
+    tokenizer.chat_template = TEMPLATE
+    chat = Chat(tokenizer)
+    assert tokenizer.encode("a<|end|>b", add_special_tokens=False).count(1) == 1
+    assert 1 not in chat.encode("a<|end|>b")
+    assert len(chat.encode("a<|end|>b")) == len("a<|end|>b")

@@ -159,4 +159,9 @@ def _without_added_tokens(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
     vocab = data["model"].get("vocab")
     if isinstance(vocab, dict):
         data["model"]["vocab"] = {token: i for token, i in vocab.items() if token not in added}
+    elif isinstance(vocab, list):
+        # Here a token's place is its id: it stays, under a name that no text holds.
+        data["model"]["vocab"] = [
+            [f"\x00{i}" if token in added else token, score] for i, (token, score) in enumerate(vocab)
+        ]
     return Tokenizer.from_str(json.dumps(data))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from piplay.streams import stream
@@ -14,6 +16,7 @@ from piplay.world.names import (
     encyclopedia_namer,
     free_literal,
     free_namer,
+    soup_namer,
 )
 from piplay.world.records import Entity, Records
 
@@ -55,22 +58,24 @@ def encyclopedia(seed: int, size: int = 700) -> Records:
     return Records(tuple(entities))
 
 
-def varied(seed: int, size: int = 24, simple: bool = False) -> Records:
+def varied(seed: int, size: int = 24, simple: bool = False, pieces: Sequence[str] = ()) -> Records:
     """A small world whose relations, types, names and values are all drawn anew.
 
-    ``simple`` keeps to one-word relations and the encyclopedia's names: the first lessons of pre-training.
+    ``simple`` keeps to one-word relations and the encyclopedia's names: the first lessons of pre-training. With
+    ``pieces`` of words many names, values and relations are made of these, like nothing that a word list holds.
     """
     rng = stream(seed, ("world", "varied", size, simple))
-    make = encyclopedia_namer(rng) if simple else free_namer(rng)
+    strange = bool(pieces) and rng.random() < 0.7
+    make = encyclopedia_namer(rng) if simple else soup_namer(rng, pieces) if strange else free_namer(rng)
     names = _distinct(make, rng)
-    invent = _distinct(lambda: free_namer(rng)().lower(), rng)
+    invent = _distinct(lambda: (soup_namer(rng, pieces) if strange else free_namer(rng))().lower(), rng)
     words = rng.permutation(NOUNS)
     literal_words = rng.permutation(LITERALS)
 
     def relation(word: str) -> str:
-        if simple or rng.random() < 0.65:
+        if simple or rng.random() < (0.3 if strange else 0.65):
             return word
-        return invent() if rng.random() < 0.4 else f"{rng.choice(QUALIFIERS)} {word}"
+        return invent() if rng.random() < (0.8 if strange else 0.4) else f"{rng.choice(QUALIFIERS)} {word}"
 
     kinds = [str(kind) for kind in rng.choice(KINDS, int(rng.integers(2, 5)), replace=False)]
     links, used = {}, 0
@@ -79,7 +84,10 @@ def varied(seed: int, size: int = 24, simple: bool = False) -> Records:
         width = int(rng.integers(2, 5))
         links[kind] = {relation(str(w)): str(rng.choice(kinds)) for w in words[used : used + width]}
         used += width
-        numbers = {relation(str(w)): free_literal(rng) for w in literal_words[3 * i : 3 * i + int(rng.integers(1, 4))]}
+        numbers = {
+            relation(str(w)): soup_namer(rng, pieces) if strange and rng.random() < 0.5 else free_literal(rng)
+            for w in literal_words[3 * i : 3 * i + int(rng.integers(1, 4))]
+        }
         literals[kind] = {word: maker for word, maker in numbers.items() if word not in links[kind]}
     members = {kind: [names() for _ in range(max(2, size // len(kinds)))] for kind in kinds}
     entities = []

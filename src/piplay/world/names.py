@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -114,6 +114,23 @@ def free_namer(rng: np.random.Generator) -> Namer:
         return f"{house()} {house()}"
 
     styles: list[Namer] = [plain, package, package, letters, code, path, two_words, house, house_pair]
+    picks = [styles[i] for i in rng.choice(len(styles), 2)]
+    return lambda: picks[int(rng.random() < 0.3)]()
+
+
+def soup_namer(rng: np.random.Generator, pieces: Sequence[str]) -> Namer:
+    """Words of one to three pieces of other words, in any order: nothing about them can be known beforehand."""
+
+    def word() -> str:
+        return "".join(str(piece) for piece in rng.choice(list(pieces), int(rng.integers(1, 4))))
+
+    def joined() -> str:
+        return f"{word()}{rng.choice(['-', '.', '/', '_'])}{word()}"
+
+    def phrase() -> str:
+        return " ".join(word().capitalize() for _ in range(int(rng.integers(2, 4))))
+
+    styles: list[Namer] = [word, word, joined, lambda: f"{joined()}{rng.integers(0, 99)}", phrase]
     picks = [styles[i] for i in rng.choice(len(styles), 2)]
     return lambda: picks[int(rng.random() < 0.3)]()
 
