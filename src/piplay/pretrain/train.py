@@ -22,7 +22,7 @@ from piplay.streams import stream
 from piplay.world.generate import encyclopedia, varied
 from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM
 from piplay.world.records import Records
-from piplay.world.render import passage
+from piplay.world.render import Style, passage
 
 VOCABULARY = 2048
 SHAPE = {
@@ -76,8 +76,8 @@ def classrooms(chat: Chat, seed: int, stage: Stage) -> Iterator[Classroom]:
             records: Records = encyclopedia(world_seed, 40)
         else:
             records = varied(world_seed, simple=simple or rng.random() < 0.15, pieces=pieces)
-        plain = simple and rng.random() < 0.5
-        texts = {e.name: passage(records, e, world_seed, plain) for e in records.entities}
+        style = Style.PLAIN if simple and rng.random() < 0.5 else Style.FULL
+        texts = {e.name: passage(records, e, world_seed, style) for e in records.entities}
         yield Classroom(chat, records, texts, rng)
         number += 1
 

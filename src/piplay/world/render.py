@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from enum import Enum
+
 import numpy as np
 
 from piplay.streams import stream
@@ -18,6 +20,18 @@ OBJECT_FIRST = (
     "{name} has {value} as {its} {relation}.",
     "{value} is {its} {relation}.",
 )
+
+
+class Style(Enum):
+    """In how many ways a fact may be put into words."""
+
+    PLAIN = OBJECT_LAST[:2]
+    """Without distracting sentences, too: the first lessons of pre-training."""
+    TABLE = OBJECT_LAST
+    """For a person's own tables, whose words are strange enough."""
+    FULL = OBJECT_LAST + OBJECT_FIRST
+
+
 INTROS = (
     "{name} is {a} {kind}.",
     "{name} is a {adjective} {kind}.",
@@ -43,15 +57,14 @@ ALIAS = "{name} is also known as {alias}."
 MIN_WORDS = 40
 
 
-def passage(records: Records, entity: Entity, seed: int, plain: bool = False) -> Passage:
+def passage(records: Records, entity: Entity, seed: int, style: Style = Style.FULL) -> Passage:
     """The passage about one entity: all its facts, an alias where it has one, and distracting sentences.
 
-    At least 40 words; a default-world entity (three to five facts) stays within 60. ``plain`` keeps to the two simplest
-    phrasings and leaves the distraction out: the first lessons of pre-training.
+    At least 40 words, unless the style is plain; a default-world entity (three to five facts) stays within 60.
     """
     rng = stream(seed, ("passage", entity.name))
-    forms = OBJECT_LAST[:2] if plain else OBJECT_LAST + OBJECT_FIRST
-    middle = [_fact(rng, entity, relation, forms) for relation in entity.facts]
+    plain = style is Style.PLAIN
+    middle = [_fact(rng, entity, relation, style.value) for relation in entity.facts]
     if not plain:
         other = _other(rng, records, entity)
         if rng.random() < 0.35 and other.facts:
@@ -72,9 +85,9 @@ def passage(records: Records, entity: Entity, seed: int, plain: bool = False) ->
     return Passage(id=entity.name, title=entity.name, text=" ".join(sentences))
 
 
-def passages(records: Records, seed: int) -> list[Passage]:
+def passages(records: Records, seed: int, style: Style = Style.FULL) -> list[Passage]:
     """One passage an entity, in the order of the records."""
-    return [passage(records, entity, seed) for entity in records.entities]
+    return [passage(records, entity, seed, style) for entity in records.entities]
 
 
 def _fact(rng: np.random.Generator, entity: Entity, relation: str, forms: tuple[str, ...]) -> str:

@@ -16,7 +16,7 @@ from piplay.types import Passage
 from piplay.world.benchmark import Hop, Question, questions, split
 from piplay.world.generate import encyclopedia
 from piplay.world.records import Entity, Records
-from piplay.world.render import passages
+from piplay.world.render import Style, passages
 
 T = TypeVar("T")
 Line = Mapping[str, Any]
@@ -35,12 +35,12 @@ class World:
     train: list[Question]
 
 
-def build(records: Records, seed: int, per_hop: int = 100) -> World:
+def build(records: Records, seed: int, per_hop: int = 100, style: Style = Style.FULL) -> World:
     """Render, split and examine records, in memory."""
     train, heldout = split(records, seed)
     return World(
         records,
-        tuple(passages(records, seed)),
+        tuple(passages(records, seed, style)),
         frozenset(train),
         questions(records, heldout, seed, per_hop, label="heldout"),
         questions(records, train, seed, per_hop, label="train"),
@@ -52,7 +52,9 @@ def default_world(seed: int = 0, per_hop: int = 100) -> World:
     return build(encyclopedia(seed), seed, per_hop)
 
 
-def write_world(folder: Path, records: Records, seed: int, source: str, per_hop: int = 100) -> World:
+def write_world(
+    folder: Path, records: Records, seed: int, source: str, per_hop: int = 100, style: Style = Style.FULL
+) -> World:
     """Build a world and write it to ``folder``, whole or not at all.
 
     ``source`` says where the records come from. Raises InputError when the folder exists and is not empty, or cannot
@@ -60,7 +62,7 @@ def write_world(folder: Path, records: Records, seed: int, source: str, per_hop:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already: name a new folder or remove it.")
-    world = build(records, seed, per_hop)
+    world = build(records, seed, per_hop, style)
     about = {
         "seed": seed,
         "source": source,
