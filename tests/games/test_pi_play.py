@@ -14,6 +14,7 @@ from piplay.games.pi_play import (
     EXAMINER,
     GATES,
     STUDENT,
+    USUAL_GATES,
     Examine,
     Recite,
     Study,
@@ -116,7 +117,9 @@ def test_an_episode_that_a_limit_ended_has_written_nothing() -> None:
 
 # Gates
 
-STORY = told([turn(think="a", query="Tamsin"), turn(GOOD, "b")], [Call("Tamsin", (TAMSIN,))])
+STORY = told(
+    [turn(think="lies on: Tamsin.", query="Tamsin"), turn(GOOD, "rises in: Oum.")], [Call("Tamsin", (TAMSIN,))]
+)
 DRAFT = written_task(SEED, STORY)
 
 
@@ -152,6 +155,10 @@ REFUSED = {
         (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Tamsin", (TAMSIN, BOR)))),
         (DRAFT, story(Call("7", ()))),
     ],
+    "evidence": [
+        (replace(DRAFT, path=(replace(DRAFT.path[0], evidence="flows: Tamsin."), DRAFT.path[1])), STORY),
+        (replace(DRAFT, path=(DRAFT.path[0], replace(DRAFT.path[1], evidence="lies on: Oum."))), STORY),
+    ],
     "duplicate": [(replace(DRAFT, question="Where does a river of Bor, rise"), STORY)],
 }
 ASKED = {"where does river of bor rise"}
@@ -186,6 +193,7 @@ BAD = {
     "grounded": "Question: Where does it rise? Answer: Quil",
     "hops": GOOD,
     "progress": "Question: Which river is it? Answer: Tamsin",
+    "evidence": GOOD,  # but the notes on the way are in words of the examiner's own
     "duplicate": GOOD,
 }
 
@@ -195,11 +203,12 @@ def test_a_gate_pays_nothing_and_calls_no_student_and_its_switch_lets_through(ti
     task = replace(SEED, hops=3) if gate == "hops" else SEED
     memory = {"questions": ["where does river of bor rise"]} if gate == "duplicate" else {}
     writes = script(BAD[gate], "Oum", "x", "x", "x", query="Bor" if gate == "progress" else "Tamsin")
-    shut, engine = examine(tiny_chat, writes, task, memory=memory)
+    gates = {*USUAL_GATES, gate}
+    shut, engine = examine(tiny_chat, writes, task, memory=memory, gates=[g for g in GATES if g in gates])
     assert (shut.gate, shut.written, shut.facts) == (gate, None, {})
     assert [seat.reward for seat in shut.seats] == [0.0]
     assert not any("student" in request.key for request in engine.seen)
-    open_, _ = examine(tiny_chat, writes, task, memory=memory, gates=[g for g in GATES if g != gate])
+    open_, _ = examine(tiny_chat, writes, task, memory=memory, gates=[g for g in GATES if g in gates - {gate}])
     assert open_.gate == ""
     assert open_.written is not None
     assert len(open_.seats) == 5
@@ -238,7 +247,7 @@ def test_what_was_asked_in_an_earlier_step_is_a_duplicate() -> None:
 
 
 def test_without_its_gate_duplicates_stay() -> None:
-    game = Examine({}, gates=[gate for gate in GATES if gate != "duplicate"])
+    game = Examine({}, gates=[gate for gate in USUAL_GATES if gate != "duplicate"])
     settled = game.settle([finished("Who is it?"), finished("Who is it?")])
     assert [episode.written is not None for episode in settled] == [True, True]
 

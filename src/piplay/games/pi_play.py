@@ -23,10 +23,12 @@ from piplay.types import Episode, Memory, Passage, Seat, Step, StopReason, Task,
 STUDENT = "Answer the question: search for one fact at a time."
 EXAMINER = "Write a question: start from the passage and search for each further hop."
 
-Gate = Literal["format", "leak", "grounded", "hops", "progress", "duplicate"]
+Gate = Literal["format", "leak", "grounded", "hops", "progress", "evidence", "duplicate"]
 GATES: tuple[Gate, ...] = get_args(Gate)
 """In the order in which they are tried. A question that a gate refuses earns nothing and no student sees it, but for a
 duplicate within one batch, which only ``settle`` can tell."""
+USUAL_GATES: tuple[Gate, ...] = tuple(gate for gate in GATES if gate != "evidence")
+"""All but the one that asks an examiner to note nothing but facts, in the words of the passage."""
 _WRITTEN = re.compile(r"Question:(.*?)Answer:(.*)", re.DOTALL)
 
 
@@ -55,7 +57,7 @@ class Examine:
     """n, the student samples a question; 0 only writes."""
     format_weight: NonNegativeFloat = 0.5
     """w_f, the weight of the format score."""
-    gates: Sequence[Gate] = GATES
+    gates: Sequence[Gate] = USUAL_GATES
     student: str = STUDENT
     examiner: str = EXAMINER
 
@@ -178,6 +180,12 @@ def passes(gate: str, draft: Task, story: Trajectory, seed: Passage, asked: set[
             # A search that finds nothing new is no hop: it asked for a number, or for where it already was.
             found = [seed.id, *(call.passages[0].id if call.passages else seed.id for call in story.calls)]
             return len(set(found)) == len(found)
+        case "evidence":
+            sources = [show([seed]), *(show(call.passages) for call in story.calls)]
+            return all(
+                set(normalise(step.evidence).split()) <= set(normalise(source).split())
+                for step, source in zip(draft.path, sources, strict=False)
+            )
         case "duplicate":
             return normalise(draft.question) not in asked
     raise ValueError(f"no gate is called {gate!r}; there are {', '.join(GATES)}")

@@ -12,7 +12,7 @@ from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
 from piplay.evaluate.measure import em_by_hops
 from piplay.games.game import Game
-from piplay.games.pi_play import Examine, Recite, Study
+from piplay.games.pi_play import GATES, Examine, Recite, Study
 from piplay.loop import Ground
 from piplay.rollout.context import Context
 from piplay.rollout.drive import drive
@@ -52,7 +52,7 @@ def capability_card(
         for hops in range(1, 5)
         for i in range(seeds_per_hop)
     ]
-    written = play("examiner", Examine({}, probes=0), seeds, 1.0)
+    written = play("examiner", Examine({}, probes=0, gates=GATES), seeds, 1.0)
     return {
         "student_greedy": em_by_hops(play("alone", Study({}, rollouts=1), heldout, 0.0))[0],
         "student_sampled": em_by_hops(play("sampled", Study({}, rollouts=1), [*heldout, *heldout], 1.0))[0],
