@@ -25,7 +25,7 @@ def capability_card(
 ) -> dict[str, Any]:
     """EM of the student alone (greedy and at T = 1) and with the true path, and the truth of the examiner's questions.
 
-    Shares are by hop count. ``examiner`` counts over questions that pass the gates; ``passed`` is the share that does.
+    Shares are by hop count; the examiner's are of the questions that pass every gate. ``gates`` counts refusals.
     """
     engine = LocalEngine(
         model,
@@ -57,7 +57,7 @@ def capability_card(
         "student_greedy": em_by_hops(play("alone", Study({}, rollouts=1), heldout, 0.0))[0],
         "student_sampled": em_by_hops(play("sampled", Study({}, rollouts=1), [*heldout, *heldout], 1.0))[0],
         "student_with_path": em_by_hops(play("path", Recite({}), heldout, 0.0))[0],
-        "questions": em_by_hops([])[1] if not heldout else dict(sorted(Counter(str(t.hops) for t in heldout).items())),
+        "questions": dict(sorted(Counter(str(task.hops) for task in heldout).items())),
         "examiner": _examiner(written, ground),
     }
 
