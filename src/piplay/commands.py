@@ -91,7 +91,7 @@ class Pretrain:
     """Make the tiny base; run again after an interruption to go on."""
 
     out: Positional[Path]
-    steps: int = 5900
+    steps: int = 8000
     tokens: int = 6000
     """Ids in a step."""
     seed: int = 0

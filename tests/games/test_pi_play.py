@@ -31,6 +31,7 @@ from piplay.types import Call, Episode, Passage, Seat, Step, StopReason, Task, T
 
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")
 TAMSIN = Passage("p2", "Tamsin", "The Tamsin rises in Oum.")
+QUIL = Passage("p3", "Quil", "Quil rises in Oum, too.")
 SEED = Task("m1/examine/0/0", 2, source=BOR)
 PATH = (Step("Bor", "p1", "the Tamsin flows by"), Step("Tamsin", "p2", "it rises in Oum"))
 GOOD = "Question: Where does the river of Bor rise? Answer: Oum"
@@ -41,7 +42,9 @@ def examine(
 ) -> tuple[Episode, ScriptedEngine]:
     engine = ScriptedEngine(chat, script)
     options = {"memory": {}, "probes": 4} | options
-    [episode] = drive([Examine(**options).play(task, context(chat))], engine, DictSearcher([BOR, TAMSIN], down), 1)
+    [episode] = drive(
+        [Examine(**options).play(task, context(chat))], engine, DictSearcher([BOR, TAMSIN, QUIL], down), 1
+    )
     return episode, engine
 
 
@@ -155,6 +158,12 @@ REFUSED = {
         (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Tamsin", (TAMSIN, BOR)))),
         (DRAFT, story(Call("7", ()))),
     ],
+    "bridge": [
+        (DRAFT, told([turn(query="Quil"), turn(GOOD)], [Call("Quil", (replace(TAMSIN, title="Quil"),))])),
+        (DRAFT, told([turn(query="Quil"), turn(GOOD)], [Call("Quil", ())])),
+        # The second search finds what the first passage named, but not the second.
+        (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Bor", (BOR,)))),
+    ],
     "evidence": [
         (replace(DRAFT, path=(replace(DRAFT.path[0], evidence="flows: Tamsin."), DRAFT.path[1])), STORY),
         (replace(DRAFT, path=(DRAFT.path[0], replace(DRAFT.path[1], evidence="lies on: Oum."))), STORY),
@@ -193,6 +202,7 @@ BAD = {
     "grounded": "Question: Where does it rise? Answer: Quil",
     "hops": GOOD,
     "progress": "Question: Which river is it? Answer: Tamsin",
+    "bridge": GOOD,  # but the search leads to a passage that the seed does not name
     "evidence": GOOD,  # but the notes on the way are in words of the examiner's own
     "duplicate": GOOD,
 }
@@ -202,7 +212,8 @@ BAD = {
 def test_a_gate_pays_nothing_and_calls_no_student_and_its_switch_lets_through(tiny_chat: Chat, gate: str) -> None:
     task = replace(SEED, hops=3) if gate == "hops" else SEED
     memory = {"questions": ["where does river of bor rise"]} if gate == "duplicate" else {}
-    writes = script(BAD[gate], "Oum", "x", "x", "x", query="Bor" if gate == "progress" else "Tamsin")
+    query = {"progress": "Bor", "bridge": "Quil"}.get(gate, "Tamsin")
+    writes = script(BAD[gate], "Oum", "x", "x", "x", query=query)
     gates = {*USUAL_GATES, gate}
     shut, engine = examine(tiny_chat, writes, task, memory=memory, gates=[g for g in GATES if g in gates])
     assert (shut.gate, shut.written, shut.facts) == (gate, None, {})

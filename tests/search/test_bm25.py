@@ -76,6 +76,18 @@ def test_title_and_text_are_searched() -> None:
     ]
 
 
+def test_a_query_that_is_a_title_finds_it_before_a_passage_that_says_it_more_often() -> None:
+    passages = [
+        Passage("a", "libc6-dev", "libc6-dev libc6 libc6 libc6-dev libc6 elm"),
+        Passage("b", "libc6", "The size of libc6 is 4 amber dune"),
+        Passage("c", "", "libc6 libc6 libc6 libc6"),
+    ]
+    searcher = BM25Searcher(passages)
+    assert [searcher.search([query], 1)[0][0].id for query in ("libc6", " Libc6 ", "libc6-dev")] == ["b", "b", "a"]
+    assert searcher.search(["size of libc6"], 1)[0][0].id == "b"  # by its words, as before
+    assert searcher.search(["libc6 libc6"], 1)[0][0].id == "c"
+
+
 def test_ties_stand_in_corpus_order_and_k_cuts_them_there() -> None:
     texts = ["elm fern", "dune elm", "amber", "elm birch"] * 25
     elms = [i for i, text in enumerate(texts) if "elm" in text]

@@ -51,7 +51,7 @@ def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, 
         row["accuracy"] = _mean(seat.reward for episode in tried for seat in _students(episode))
     for hops, group in sorted(by_hop.items()):
         row[f"accuracy/{hops}"] = _mean(seat.reward for episode in group for seat in _students(episode))
-        row[f"informative/{hops}"] = _mean(0 < episode.facts["k"] < len(_students(episode)) for episode in group)
+        row[f"informative/{hops}"] = _mean(0 < episode.facts["k"] < _tries(episode) for episode in group)
     if audit is not None:
         row |= _truth_metrics(episodes, audit)
     return row
@@ -83,6 +83,11 @@ def _examined(episode: Episode) -> bool:
 
 def _students(episode: Episode) -> list[Seat]:
     return [seat for seat in episode.seats if seat.trajectory.role == "student"]
+
+
+def _tries(episode: Episode) -> int:
+    """Student samples that say something about the question: those whose tool did not fail."""
+    return sum(seat.trajectory.stop is not StopReason.TOOL_FAILED for seat in _students(episode))
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -23,12 +23,12 @@ from piplay.types import Episode, Memory, Passage, Seat, Step, StopReason, Task,
 STUDENT = "Answer the question: search for one fact at a time."
 EXAMINER = "Write a question: start from the passage and search for each further hop."
 
-Gate = Literal["format", "leak", "grounded", "hops", "progress", "evidence", "duplicate"]
+Gate = Literal["format", "leak", "grounded", "hops", "progress", "bridge", "evidence", "duplicate"]
 GATES: tuple[Gate, ...] = get_args(Gate)
 """In the order in which they are tried. A question that a gate refuses earns nothing and no student sees it, but for a
 duplicate within one batch, which only ``settle`` can tell."""
-USUAL_GATES: tuple[Gate, ...] = tuple(gate for gate in GATES if gate != "evidence")
-"""All but the one that asks an examiner to note nothing but facts, in the words of the passage."""
+USUAL_GATES: tuple[Gate, ...] = tuple(gate for gate in GATES if gate not in ("bridge", "evidence"))
+"""All but those for corpora whose titles are names, and for examiners that note nothing but facts."""
 _WRITTEN = re.compile(r"Question:(.*?)Answer:(.*)", re.DOTALL)
 
 
@@ -167,6 +167,7 @@ def written_task(seed: Task, story: Trajectory) -> Task:
 def passes(gate: str, draft: Task, story: Trajectory, seed: Passage, asked: set[str]) -> bool:
     """Whether a written task passes one gate of ``GATES``."""
     seen = [seed, *(passage for call in story.calls for passage in call.passages)]
+    sources = [show([seed]), *(show(call.passages) for call in story.calls)]
     match gate:
         case "format":
             return story.stop is StopReason.ANSWERED and bool(draft.question and draft.answers)
@@ -178,10 +179,13 @@ def passes(gate: str, draft: Task, story: Trajectory, seed: Passage, asked: set[
             return len(story.calls) == draft.hops - 1
         case "progress":
             # A search that finds nothing new is no hop: it asked for a number, or for where it already was.
-            found = [seed.id, *(call.passages[0].id if call.passages else seed.id for call in story.calls)]
-            return len(set(found)) == len(found)
+            ids = [seed.id, *(call.passages[0].id if call.passages else seed.id for call in story.calls)]
+            return len(set(ids)) == len(ids)
+        case "bridge":
+            # A hop leads from a passage to one that it names: what a search for a number finds is no hop.
+            found = [call.passages[0].title if call.passages else "" for call in story.calls]
+            return all(contains(source, title) for source, title in zip(sources, found, strict=False))
         case "evidence":
-            sources = [show([seed]), *(show(call.passages) for call in story.calls)]
             return all(
                 set(normalise(step.evidence).split()) <= set(normalise(source).split())
                 for step, source in zip(draft.path, sources, strict=False)

@@ -20,7 +20,7 @@ from piplay.world.records import Records
 READER = "List the facts of the passage."
 WRITER = "Write the question of the path."
 STUDENT_FORMS = (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER_FORM, "Give the {chain}.", "Who or what is the {chain}?")
-GOES_ON = {2: 0.3, 3: 0.2, 4: 0.2}
+GOES_ON = {2: 0.25, 3: 0.2, 4: 0.2}
 """How often an unaided student goes on to the next hop, by the question's hops, instead of giving what it has found:
 rare, but not never. Two hops are easily mistaken for one, so that there the model goes on more rarely than is shown."""
 
@@ -137,16 +137,16 @@ Mixture = dict[str, float]
 
 FIRST: Mixture = {"read": 6, "study1": 2, "write1": 0.5, "write2": 1, "write3": 1, "path2": 0.5}
 """Copying: names, then whole turns."""
-ROLES: Mixture = {
-    "read": 2.0,
+LOOKUP: Mixture = {
+    "read": 18.0,
     "study1": 3.0, "study2": 2.0, "study3": 1.5, "study4": 1.0,
     "path1": 0.5, "path2": 1.0, "path3": 1.0, "path4": 1.0,
     "examine1": 2.0, "examine2": 2.0, "examine3": 2.0, "examine4": 2.0,
     "write2": 0.3, "write3": 0.4, "write4": 0.6,
 }  # fmt: skip
-"""What each role does, turn by turn."""
-LOOKUP: Mixture = ROLES | {"read": 18.0}
 """Finding a fact by its relation word, which comes only where it is asked densely: four times a passage."""
+ROLES: Mixture = LOOKUP | {"read": 6.0}
+"""What each role does, turn by turn."""
 
 
 def draw(classroom: Classroom, mixture: Mixture) -> Lesson:

@@ -21,7 +21,6 @@ from piplay.pretrain.tokenizer import train_tokenizer
 from piplay.streams import stream
 from piplay.world.generate import encyclopedia, varied
 from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM
-from piplay.world.records import Records
 from piplay.world.render import Style, passage
 
 VOCABULARY = 2048
@@ -49,34 +48,38 @@ class Stage:
     mixture: Mixture
     simple: float
     """The share of classrooms with one-word relations and easy names; half of these have plain passages too."""
-    strange: bool = False
-    """Whether most varied worlds are made of pieces of words, so that every token is copied somewhere."""
+    strange: float = 0.0
+    """The share of the other classrooms that are made of pieces of words, so that every token is copied somewhere."""
 
 
 CURRICULUM = (
-    Stage(630 / 5900, FIRST, simple=1.0),
-    Stage(1470 / 5900, ROLES, simple=0.0),
-    Stage(2300 / 5900, LOOKUP, simple=0.2),
-    Stage(1500 / 5900, LOOKUP, simple=0.1, strange=True),
+    Stage(600 / 8000, FIRST, simple=1.0),
+    Stage(900 / 8000, LOOKUP, simple=0.4),
+    Stage(3500 / 8000, LOOKUP, simple=0.1, strange=0.6),
+    Stage(3000 / 8000, ROLES, simple=0.1, strange=0.6),
 )
-"""Fixed forms before varied ones. Looking up by relation word did not come by itself in the second stage: at its end
-the model still chose among a passage's facts by chance. With dense reading it comes within a hundred steps. Without the
-last stage it could not copy a word like "section", whose pieces it had hardly ever written."""
+"""Fixed forms before varied ones, and reading before playing. Looking up by relation word does not come by itself: with
+few readings the model chose among a passage's facts by chance, with dense reading it finds them within a hundred steps.
+Without strange words it could not copy a word like "section", whose pieces it had hardly ever written."""
 
 
 def classrooms(chat: Chat, seed: int, stage: Stage) -> Iterator[Classroom]:
     """Ever new small worlds: varied tables and small encyclopedias of other seeds."""
-    pieces = word_pieces(chat) if stage.strange else []
+    pieces = word_pieces(chat)
     number = 0
     while True:
         rng = stream(seed, ("classroom", number))
         world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
-        simple = rng.random() < stage.simple
-        if not simple and rng.random() < 0.35:
-            records: Records = encyclopedia(world_seed, 40)
+        simple, strange = rng.random() < stage.simple, rng.random() < stage.strange
+        style = Style.FULL
+        if simple:
+            records = varied(world_seed, simple=True)
+            style = Style.PLAIN if rng.random() < 0.5 else Style.FULL
+        elif strange:
+            records = varied(world_seed, pieces=pieces)
+            style = Style.TABLE if rng.random() < 0.8 else Style.FULL
         else:
-            records = varied(world_seed, simple=simple or rng.random() < 0.15, pieces=pieces)
-        style = Style.PLAIN if simple and rng.random() < 0.5 else Style.FULL
+            records = encyclopedia(world_seed, 40) if rng.random() < 0.5 else varied(world_seed)
         texts = {e.name: passage(records, e, world_seed, style) for e in records.entities}
         yield Classroom(chat, records, texts, rng)
         number += 1

@@ -30,6 +30,11 @@ def tokenize(text: str) -> list[str]:
     return tokens
 
 
+def title_token(title: str) -> str:
+    """One token for a whole title, unlike any word: a query that is the title, but for case and marks, holds it too."""
+    return " ".join(["title:", *tokenize(title)])
+
+
 class BM25Searcher:
     """A ``Searcher`` by Lucene's BM25 as bm25s computes it (Kamphuis et al., ECIR 2020, table 1, "accurate").
 
@@ -41,7 +46,10 @@ class BM25Searcher:
     def __init__(self, passages: Sequence[Passage], *, k1: float = 1.5, b: float = 0.75) -> None:
         """Index ``passages``; their order breaks ties."""
         self._passages = tuple(passages)
-        corpus = [tokenize(f"{passage.title}\n{passage.text}") for passage in self._passages]
+        corpus = [
+            tokenize(f"{passage.title}\n{passage.text}") + ([title_token(passage.title)] if passage.title else [])
+            for passage in self._passages
+        ]
         self._wordless = not any(corpus)
         # In float32, passages of different score can round to a tie, which the corpus order would then decide.
         self._index = bm25s.BM25(method="lucene", k1=k1, b=b, dtype="float64")
@@ -52,7 +60,7 @@ class BM25Searcher:
         """See ``Searcher.search``. Equal scores stand in corpus order; a passage without a word of the query never."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
-        return [self._best(tokenize(query), k) for query in queries]
+        return [self._best([*words, title_token(query)] if (words := tokenize(query)) else [], k) for query in queries]
 
     def _best(self, words: list[str], k: int) -> list[Passage]:
         if not words or self._wordless:

@@ -13,6 +13,7 @@ from piplay.world.names import (
     NOUNS,
     QUALIFIERS,
     Namer,
+    coded_literal,
     encyclopedia_namer,
     free_literal,
     free_namer,
@@ -62,40 +63,49 @@ def varied(seed: int, size: int = 24, simple: bool = False, pieces: Sequence[str
     """A small world whose relations, types, names and values are all drawn anew.
 
     ``simple`` keeps to one-word relations and the encyclopedia's names: the first lessons of pre-training. With
-    ``pieces`` of words many names, values and relations are made of these, like nothing that a word list holds.
+    ``pieces`` of words most names, values and relations are made of these, like nothing that a word list holds. Where
+    it is not simple, a fact may be missing, and some links mostly lead to the same few entities.
     """
     rng = stream(seed, ("world", "varied", size, simple))
-    strange = bool(pieces) and rng.random() < 0.7
-    make = encyclopedia_namer(rng) if simple else soup_namer(rng, pieces) if strange else free_namer(rng)
-    names = _distinct(make, rng)
-    invent = _distinct(lambda: (soup_namer(rng, pieces) if strange else free_namer(rng))().lower(), rng)
+
+    def namer() -> Namer:
+        return soup_namer(rng, pieces) if pieces else free_namer(rng)
+
+    names = _distinct(encyclopedia_namer(rng) if simple else namer(), rng)
+    invent = _distinct(lambda: namer()().lower(), rng)
     words = rng.permutation(NOUNS)
     literal_words = rng.permutation(LITERALS)
 
     def relation(word: str) -> str:
-        if simple or rng.random() < (0.3 if strange else 0.65):
+        if simple or rng.random() < (0.3 if pieces else 0.65):
             return word
-        return invent() if rng.random() < (0.8 if strange else 0.4) else f"{rng.choice(QUALIFIERS)} {word}"
+        return invent() if rng.random() < (0.8 if pieces else 0.4) else f"{rng.choice(QUALIFIERS)} {word}"
 
-    kinds = [str(kind) for kind in rng.choice(KINDS, int(rng.integers(2, 5)), replace=False)]
+    def literal() -> Namer:
+        if pieces and rng.random() < 0.6:
+            return namer() if rng.random() < 0.5 else coded_literal(rng, namer())
+        return free_literal(rng)
+
+    kinds = [str(kind) for kind in rng.choice(KINDS, int(rng.integers(2 if simple else 1, 5)), replace=False)]
     links, used = {}, 0
     literals: dict[str, dict[str, Namer]] = {}
     for i, kind in enumerate(kinds):
-        width = int(rng.integers(2, 5))
+        width = int(rng.integers(2 if simple else 1, 5))
         links[kind] = {relation(str(w)): str(rng.choice(kinds)) for w in words[used : used + width]}
         used += width
-        numbers = {
-            relation(str(w)): soup_namer(rng, pieces) if strange and rng.random() < 0.5 else free_literal(rng)
-            for w in literal_words[3 * i : 3 * i + int(rng.integers(1, 4))]
-        }
+        width = int(rng.integers(1, 4 if simple else 6))
+        numbers = {relation(str(w)): literal() for w in literal_words[5 * i : 5 * i + width]}
         literals[kind] = {word: maker for word, maker in numbers.items() if word not in links[kind]}
     members = {kind: [names() for _ in range(max(2, size // len(kinds)))] for kind in kinds}
+    crowding = {r: 1.0 if simple else float(rng.choice([1.0, 3.0])) for kind in kinds for r in links[kind]}
     entities = []
     for kind in kinds:
         for name in members[kind]:
-            facts = {r: _value(rng, members, target, name) for r, target in links[kind].items()}
+            facts = {r: _value(rng, members, target, name, crowding[r]) for r, target in links[kind].items()}
             facts |= {r: maker() for r, maker in literals[kind].items()}
             order = rng.permutation(len(facts))
+            if not simple and len(facts) > 2 and rng.random() < 0.2:
+                order = order[1:]
             pairs = list(facts.items())
             aliases = (names(),) if rng.random() < 0.2 else ()
             pronoun = str(rng.choice(["his", "her", "its", "its"]))
@@ -120,12 +130,16 @@ def _distinct(make: Namer, rng: np.random.Generator) -> Namer:
     return name
 
 
-def _value(rng: np.random.Generator, members: dict[str, list[str]], target: str, owner: str) -> str:
+def _value(
+    rng: np.random.Generator, members: dict[str, list[str]], target: str, owner: str, crowding: float = 1.0
+) -> str:
+    """A value of the target type; the higher ``crowding``, the more often one of the first members."""
     if target == YEAR:
         return str(rng.integers(1200, 2000))
     if target == COUNT:
         return str(rng.integers(100, 100_000))
     while True:
-        name = str(rng.choice(members[target]))
+        place = rng.random() ** crowding if crowding > 1 else None
+        name = str(rng.choice(members[target])) if place is None else members[target][int(len(members[target]) * place)]
         if name != owner:
             return name

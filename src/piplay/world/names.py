@@ -24,6 +24,9 @@ CONSONANTS = _words("b c d f g h j k l m n p r s t v w x z ch sh th st tr br")
 VOWELS = _words("a e i o u ai ea oo")
 AFFIXES = _words("lib py core x base dev utils data tools common fonts")
 
+JOINTS = _words("- - . / _")
+ACCENTED = _words("á à â ä ã å ç é è ê ë í ï ñ ó ö ø õ ô ú ü ý š ž ł")
+
 Namer = Callable[[], str]
 
 NOUNS = _words(
@@ -122,17 +125,56 @@ def soup_namer(rng: np.random.Generator, pieces: Sequence[str]) -> Namer:
     """Words of one to three pieces of other words, in any order: nothing about them can be known beforehand."""
 
     def word() -> str:
-        return "".join(str(piece) for piece in rng.choice(list(pieces), int(rng.integers(1, 4))))
+        text = "".join(str(piece) for piece in rng.choice(list(pieces), int(rng.choice([1, 1, 2, 2, 2, 3]))))
+        if rng.random() < 0.05:
+            at = int(rng.integers(len(text) + 1))
+            text = f"{text[:at]}{rng.choice(ACCENTED)}{text[at:]}"
+        return text
 
     def joined() -> str:
-        return f"{word()}{rng.choice(['-', '.', '/', '_'])}{word()}"
+        return f"{word()}{rng.choice(JOINTS)}{word()}"
 
     def phrase() -> str:
-        return " ".join(word().capitalize() for _ in range(int(rng.integers(2, 4))))
+        return " ".join(word().capitalize() for _ in range(int(rng.integers(2, 5))))
 
-    styles: list[Namer] = [word, word, joined, lambda: f"{joined()}{rng.integers(0, 99)}", phrase]
+    styles: list[Namer] = [word, joined, lambda: f"{joined()}{rng.integers(0, 99)}", phrase, family_namer(rng, word)]
     picks = [styles[i] for i in rng.choice(len(styles), 2)]
     return lambda: picks[int(rng.random() < 0.3)]()
+
+
+def family_namer(rng: np.random.Generator, word: Namer) -> Namer:
+    """Names that are easily mistaken for each other: a few stems, heads and tails in all combinations."""
+    stems, heads, tails = ([word() for _ in range(count)] for count in (8, 2, 3))
+    joint = str(rng.choice(JOINTS))
+
+    def name() -> str:
+        head = str(rng.choice(heads)) if rng.random() < 0.6 else ""
+        if head and rng.random() < 0.5:
+            head += joint
+        stem = str(rng.choice(stems)) + (str(rng.integers(0, 20)) if rng.random() < 0.5 else "")
+        tail = rng.random()
+        if tail < 0.4:
+            return f"{head}{stem}{joint}{rng.choice(tails)}"
+        return f"{head}{stem}.{rng.integers(0, 20)}" if tail < 0.55 else f"{head}{stem}"
+
+    return name
+
+
+def coded_literal(rng: np.random.Generator, word: Namer) -> Namer:
+    """Values like versions, offsets and coordinates: digits, a few words and marks, in one pattern drawn once."""
+    words = [word() for _ in range(3)]
+    parts = [str(rng.choice(["digits", "digits", "word"])) for _ in range(int(rng.integers(2, 7)))]
+    joints = [str(rng.choice(["", ".", ".", "-", "+", ":", "~", "/", " "])) for _ in parts]
+
+    def literal() -> str:
+        count = int(rng.integers(max(1, len(parts) - 2), len(parts) + 1))
+        text = ""
+        for part, joint in zip(parts[:count], joints, strict=False):
+            filled = str(rng.integers(0, 10 ** int(rng.integers(1, 4)))) if part == "digits" else str(rng.choice(words))
+            text += (joint if text else "") + filled
+        return text
+
+    return literal
 
 
 def free_literal(rng: np.random.Generator) -> Namer:
