@@ -21,17 +21,16 @@ from piplay.chat.template import Chat
 from piplay.config import Config, Learn, Phase
 from piplay.engine.protocol import Engine, Objective
 from piplay.errors import InputError
+from piplay.evaluate.evaluator import alone, with_path
 from piplay.evaluate.measure import Audit, em_by_hops, seat_metrics, task_metrics
 from piplay.games.game import Game
-from piplay.games.pi_play import Recite, Study
 from piplay.learn.samples import samples_of
 from piplay.learn.schedule import decayed
-from piplay.rollout.context import Context
-from piplay.rollout.drive import drive
+from piplay.rollout.stage import Stage
 from piplay.run.directory import Run, State
 from piplay.search.searcher import Searcher
 from piplay.streams import stream
-from piplay.types import Episode, Key, Memory, Passage, PolicyRef, Task
+from piplay.types import Episode, Key, Memory, Passage, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +61,7 @@ class Loop:
     def __init__(self, run: Run, ground: Ground, engine: Engine, chat: Chat, listener: Listener) -> None:
         self.run, self.ground, self.engine, self.chat, self.listener = run, ground, engine, chat, listener
         self.config: Config = run.config
+        self.stage = Stage(engine, chat, ground.searcher, self.config.limits, self.config.search.top_k)
         self.state = State()
         self._began = time.monotonic()
         for phase in self.config.phases:
@@ -100,7 +100,7 @@ class Loop:
             key: Key = (f"m{iteration}", phase.name, self.state.step)
             started = time.monotonic()
             tasks = self._tasks(phase, key)
-            episodes = game.settle(self._play(game, key, tasks, phase.seats, temperature=1.0))
+            episodes = game.settle(self.stage.play(game.play, key, tasks, phase.seats, temperature=1.0))
             played = time.monotonic()
             row: dict[str, Any] = {
                 "n": self.state.done + 1,
@@ -134,16 +134,6 @@ class Loop:
                 self._commit()
         if phase.writes:
             self._hand_over(iteration, phase)
-
-    def _play(
-        self, game: Game, key: Key, tasks: Sequence[Task], seats: Mapping[str, str], temperature: float
-    ) -> list[Episode]:
-        policies = {role: PolicyRef(policy) for role, policy in seats.items()}
-        stories = [
-            game.play(task, Context((*key, i), self.chat, policies, self.config.limits, temperature))
-            for i, task in enumerate(tasks)
-        ]
-        return drive(stories, self.engine, self.ground.searcher, self.config.search.top_k)
 
     def _learn(
         self, iteration: int, phase: Phase, role: str, learn: Learn, episodes: Sequence[Episode]
@@ -217,7 +207,7 @@ class Loop:
             return {}
         tasks = self.state.tasks[: settings.teacher_tasks]
         key: Key = (f"m{iteration}", phase.name, self.state.step, "health")
-        episodes = self._play(Recite({}), key, tasks, {"teacher": phase.seats[roles[0]]}, temperature=0.0)
+        episodes = with_path(self.stage, phase.seats[roles[0]], tasks, key)
         return {"teacher/em": sum(episode.seats[0].reward for episode in episodes) / len(episodes)}
 
     def _evaluate(self, iteration: int) -> None:
@@ -227,15 +217,15 @@ class Loop:
         row: dict[str, Any] = {"iteration": iteration}
         if tasks:
             key: Key = ("evaluate", iteration)
-            alone = self._play(Study({}, rollouts=1), key, tasks, {"student": settings.policy}, temperature=0.0)
-            by_hops, counts = em_by_hops(alone)
+            played = alone(self.stage, settings.policy, tasks, key)
+            by_hops, counts = em_by_hops(played)
             row |= {
-                "em": sum(e.seats[0].reward for e in alone) / len(alone),
+                "em": sum(e.seats[0].reward for e in played) / len(played),
                 "em_by_hops": by_hops,
                 "n_by_hops": counts,
             }
             if settings.teacher:
-                shown = self._play(Recite({}), (*key, "path"), tasks, {"teacher": settings.teacher}, temperature=0.0)
+                shown = with_path(self.stage, settings.teacher, tasks, (*key, "path"))
                 row["teacher_em_by_hops"], _ = em_by_hops(shown)
             self.listener.evaluated(row)
         self.state.evals.append(row)
