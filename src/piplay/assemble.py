@@ -13,6 +13,7 @@ from piplay.config import Config
 from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, task_of
+from piplay.evaluate.probes import reserve
 from piplay.loop import Ground
 from piplay.search.bm25 import BM25Searcher
 from piplay.search.corpus import read_corpus
@@ -82,8 +83,9 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
 def load_ground(config: Config) -> Ground:
     """Something to search and somewhere to start; with a world, also its held-out questions and its truth."""
     if config.corpus is not None:
-        passages = read_corpus(config.corpus)
-        return Ground(BM25Searcher(passages), passages, (), None)
+        passages, probed = read_corpus(config.corpus), config.evaluation.per_hop and config.evaluation.probe_questions
+        seeds, reserved = reserve(passages, config.seed) if probed else (passages, [])
+        return Ground(BM25Searcher(passages), seeds, (), None, reserved)
     world = read_world(config.world) if config.world is not None else default_world()
     solver = Solver(world.records)
     heldout = [task_of(question) for question in world.heldout]

@@ -23,9 +23,11 @@ from piplay.engine.protocol import Engine, Objective
 from piplay.errors import InputError
 from piplay.evaluate.evaluator import alone, with_path
 from piplay.evaluate.measure import Audit, em_by_hops, seat_metrics, task_metrics
+from piplay.evaluate.probes import LABEL, ROUNDS, write_probes
 from piplay.games.game import Game
 from piplay.learn.samples import samples_of
 from piplay.learn.schedule import decayed
+from piplay.match import normalise
 from piplay.rollout.stage import Stage
 from piplay.run.directory import Run, State
 from piplay.search.searcher import Searcher
@@ -44,6 +46,8 @@ class Ground:
     """Questions with their true paths, for evaluation alone."""
     audit: Audit | None
     """The truth of a written task, for the log alone."""
+    reserved: Sequence[Passage] = ()
+    """Passages that examiners start from for probes alone, where there are no held-out questions."""
 
 
 class Listener(Protocol):
@@ -73,6 +77,7 @@ class Loop:
         self._began = time.monotonic() - self.state.seconds
         phases = self.config.phases
         if not self.state.evals:
+            self._write_probes()
             self._evaluate(0)
         while self.state.phase < len(phases) * self.config.iterations:
             iteration, phase = self.state.phase // len(phases) + 1, phases[self.state.phase % len(phases)]
@@ -118,7 +123,9 @@ class Loop:
             row |= self._teacher_health(phase, iteration)
             trained = time.monotonic()
             if phase.writes:
-                self.state.written += [e.written for e in episodes if e.written is not None]
+                probed = {normalise(probe.question) for probe in self.state.probes}
+                written = [e.written for e in episodes if e.written is not None]
+                self.state.written += [task for task in written if normalise(task.question) not in probed]
                 row["written"] = min(len(self.state.written), phase.writes)
             self.state.done, self.state.step = self.state.done + 1, self.state.step + 1
             self.run.save_episodes(self.state.done, episodes)
@@ -151,24 +158,28 @@ class Loop:
 
     def _tasks(self, phase: Phase, key: Key) -> list[Task]:
         """The tasks of one step, drawn from streams of their own."""
-        seed, step, count = self.config.seed, self.state.step, phase.episodes
+        step, count = self.state.step, phase.episodes
         if phase.tasks == "seeds":
-            rng = stream(seed, (*key, "seeds"))
-            odds = [odd / sum(self.config.hop_odds) for odd in self.config.hop_odds]
-            picks = rng.choice(len(self.ground.seeds), count, replace=count > len(self.ground.seeds))
-            hops = rng.choice(len(odds), count, p=odds) + 1
-            name = "/".join(map(str, key))
-            return [
-                Task(f"{name}/{i}", int(h), source=self.ground.seeds[pick])
-                for i, (pick, h) in enumerate(zip(picks, hops, strict=True))
-            ]
+            return self._seeds(key, self.ground.seeds, count)
         tasks = self.state.tasks
         chosen = []
         for place in range(step * count, (step + 1) * count):
             # Every task once before any twice; each round has an order of its own.
-            order = stream(seed, (*key[:-1], "order", place // len(tasks))).permutation(len(tasks))
+            order = stream(self.config.seed, (*key[:-1], "order", place // len(tasks))).permutation(len(tasks))
             chosen.append(tasks[order[place % len(tasks)]])
         return chosen
+
+    def _seeds(self, key: Key, passages: Sequence[Passage], count: int) -> list[Task]:
+        """Random passages, each with a hop count."""
+        rng = stream(self.config.seed, (*key, "seeds"))
+        odds = [odd / sum(self.config.hop_odds) for odd in self.config.hop_odds]
+        picks = rng.choice(len(passages), count, replace=count > len(passages))
+        hops = rng.choice(len(odds), count, p=odds) + 1
+        name = "/".join(map(str, key))
+        return [
+            Task(f"{name}/{i}", int(h), source=passages[pick])
+            for i, (pick, h) in enumerate(zip(picks, hops, strict=True))
+        ]
 
     def _written_enough(self, phase: Phase) -> bool:
         return phase.writes > 0 and len(self.state.written) >= phase.writes
@@ -210,12 +221,33 @@ class Loop:
         episodes = with_path(self.stage, phase.seats[roles[0]], tasks, key)
         return {"teacher/em": sum(episode.seats[0].reward for episode in episodes) / len(episodes)}
 
+    def _write_probes(self) -> None:
+        """Where passages are reserved for it, the base examiner writes what the run will be measured by."""
+        wanted, reserved, phases = self.config.evaluation.probe_questions, self.ground.reserved, self.config.phases
+        if not (reserved and phases):
+            return
+        # The first phase that writes, like the first of all, starts from seeds: there is nothing else yet.
+        phase = next((phase for phase in phases if phase.writes), phases[0])
+        game = make_game(phase, {})
+        probes = write_probes(self.stage, game, phase.seats, lambda key: self._seeds(key, reserved, wanted), wanted)
+        if probes:
+            self.run.save_tasks("probes", probes)
+            self.listener.said(f"{len(probes)} probe questions ({LABEL}) from {len(reserved)} passages set aside")
+        else:
+            self.listener.said(
+                f"the base examiner wrote no probe question that passes the gates in {ROUNDS * wanted} tries: this run "
+                "has no before and after"
+            )
+        self.state.probes = probes
+
     def _evaluate(self, iteration: int) -> None:
-        """Greedy EM on held-out questions by hop: the student alone, and the teacher with the true path."""
+        """Greedy EM by hop: the student alone, and the teacher with the true path; on probes, with their own path."""
         settings = self.config.evaluation
-        tasks = self.ground.heldout if settings.per_hop else ()
+        tasks = (self.ground.heldout or self.state.probes) if settings.per_hop else ()
         row: dict[str, Any] = {"iteration": iteration}
         if tasks:
+            if not self.ground.heldout:
+                row["questions"] = LABEL
             key: Key = ("evaluate", iteration)
             played = alone(self.stage, settings.policy, tasks, key)
             by_hops, counts = em_by_hops(played)
