@@ -123,7 +123,7 @@ class Eval:
     corpus: Path | None = None
     """Text that is searched instead of a world."""
     against: str | None = None
-    """A second model, as the first: both answer the same questions, and the difference is tested."""
+    """A second model, named as the first: both answer the same questions, and the first minus the second is tested."""
     samples: int = 0
     """K: also draw so many answers a question, for avg@K and pass@k."""
     temperature: float = 1.0
@@ -133,6 +133,7 @@ class Eval:
     top_k: int = 1
     """Passages that one search returns."""
     seed: int = 0
+    """Of the samples, and of the resampling behind intervals and p."""
     threads: int = 2
     device: str = "cpu"
     turns: int = Limits().turns
