@@ -57,7 +57,7 @@ def test_with_its_path_a_question_goes_to_the_teacher(tiny_chat: Chat) -> None:
     assert {(request.policy, request.temperature) for request in engine.seen} == {(PolicyRef("slow"), 0.0)}
     expected = tiny_chat.prompt(STUDENT, teacher_view(TASKS[0].question, PATH))
     assert engine.seen[0].ids_T.tolist() == expected.tolist()
-    assert engine.seen[0].key == ("evaluate", 2, "path", 0, "teacher", "turn", 0)
+    assert engine.seen[0].key == ("evaluate", 2, "path", 0, "teacher", 0, "turn", 0)
 
 
 @pytest.mark.parametrize("count", [0, 1])
