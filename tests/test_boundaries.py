@@ -39,6 +39,10 @@ def test_games_losses_and_the_loop_know_no_engine_but_the_protocol() -> None:
         }
 
 
+def test_nothing_that_trains_knows_of_its_report() -> None:
+    assert reaches(TRAINING, "report") == []
+
+
 def test_nothing_imports_the_command_line() -> None:
     rooms = [path.name for path in ROOT.iterdir() if path.name not in ("cli.py", "commands.py", "__pycache__")]
     assert reaches(rooms, "cli") == reaches(rooms, "commands") == []

@@ -84,7 +84,7 @@ class Loop:
             else:
                 self._commit()
         for name in self.config.policies:
-            self.engine.export(name, self.run.folder / "final" / name)
+            self.engine.export(name, self.run.final(name))
         self.run.finish(
             {
                 "recipe": self.config.name,
@@ -238,6 +238,8 @@ class Loop:
                 shown = self._play(Recite({}), (*key, "path"), tasks, {"teacher": settings.teacher}, temperature=0.0)
                 row["teacher_em_by_hops"], _ = em_by_hops(shown)
             self.listener.evaluated(row)
+        if settings.grid:
+            self.engine.export(settings.policy, self.run.kept(iteration))
         self.state.evals.append(row)
         self._commit()
 

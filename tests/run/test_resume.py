@@ -24,7 +24,8 @@ MOMENTS = (
     "rename@4",  # a checkpoint is complete but has not its name
     "rename-@5",  # the old ones are not yet removed
     "tasks-@1",  # tasks are written but not committed
-    "export@2",  # in the middle of the exports at the end
+    "export-@2",  # an iteration's student is kept, its evaluation not committed
+    "export@5",  # in the middle of the exports at the end
     "finish@1",
     "update@2+turn@1+rename-@2+half-line@3",  # again and again
 )
@@ -42,7 +43,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
 def killed(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
     """A folder with a run for each moment, killed there and resumed in another process."""
     out = tmp_path_factory.mktemp("killed")
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent), "TOKENIZERS_PARALLELISM": "false"}
+    path = os.pathsep.join([str(HERE.parent), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"}
     command = [sys.executable, str(HERE / "killed.py"), str(toy_recipe), str(out), *MOMENTS]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -64,6 +66,8 @@ def content(run: Path) -> dict[str, Any]:
             str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("checkpoints/*/*.safetensors"))
         },
         "final": {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("final/*/*"))},
+        "kept": {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("kept/*/*"))},
+        "replayed": {name: (run / name).read_bytes() for name in ("grid.json", "examples.json")},
         "files": sorted(str(path.relative_to(run)) for path in run.rglob("*")),
     }
 
@@ -85,6 +89,9 @@ def test_the_run_that_is_killed_is_worth_it(whole: Path) -> None:
     assert [row["n"] for row in run["metrics"]] == list(range(1, len(run["metrics"]) + 1))
     assert len(run["rollouts"]) == len(run["metrics"])
     assert len(run["tasks"]) == 2
+    students = [value for name, value in run["kept"].items() if name.endswith("model.safetensors")]
+    assert len(set(students)) == 3
+    assert students[-1] == run["final"]["final/student/model.safetensors"]
 
 
 def test_a_complete_run_is_not_resumed(whole: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,115 @@
+"""Everything that the page says, read from a run directory; nothing is computed anew but counts and sums."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from piplay.config import Config
+from piplay.errors import InputError
+from piplay.report.curves import Curve
+from piplay.report.svg import Block
+from piplay.run.directory import Run
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What a run has left so far."""
+
+    config: Config
+    rows: list[dict[str, Any]]
+    """One a step."""
+    evals: list[dict[str, Any]]
+    """One an evaluation: before training, and after each iteration."""
+    seconds: float
+    """Wall-clock seconds, up to the last checkpoint where the run is not finished."""
+    finished: bool
+    grid: dict[str, Any] | None
+    """See ``replay.play_grid``."""
+    examples: dict[str, Any] | None
+    """See ``replay.play_examples``."""
+
+    @property
+    def blocks(self) -> list[Block]:
+        """The phases that were played, in order."""
+        names = [phase.name for phase in self.config.phases]
+        letters = [name[:1].upper() for name in names]
+        if len(set(letters)) < len(letters):
+            letters = [str(i) for i in range(1, len(names) + 1)]
+        found = []
+        for (iteration, phase), rows in groupby(self.rows, key=lambda row: (row["iteration"], row["phase"])):
+            steps, kind = [row["n"] for row in rows], names.index(phase)
+            found.append(Block(steps[0], steps[-1], iteration, phase, letters[kind], kind))
+        return found
+
+    def curves(self, keys: Mapping[str, str]) -> list[Curve]:
+        """Metrics over the steps by the names of their curves, a stretch for each phase that has it; none without."""
+        found = []
+        for name, key in keys.items():
+            stretches = []
+            for block in self.blocks:
+                rows = [row for row in self.rows if block.first <= row["n"] <= block.last]
+                points = [(float(row["n"]), float(row[key])) for row in rows if math.isfinite(row.get(key, math.nan))]
+                stretches += [points] if points else []
+            found += [Curve(name, stretches)] if stretches else []
+        return found
+
+    def by_hops(self, prefix: str) -> list[Curve]:
+        """The curves of ``prefix/1``, ``prefix/2``, …, as far as there are any."""
+        hops = {int(key.rpartition("/")[2]) for row in self.rows for key in row if key.rpartition("/")[0] == prefix}
+        return self.curves({hops_name(h): f"{prefix}/{h}" for h in sorted(hops)})
+
+    def by_role(self, name: str) -> list[Curve]:
+        """The curves of ``ROLE/name`` for the roles that learn."""
+        return self.curves({role: f"{role}/{name}" for phase in self.config.phases for role in phase.learn})
+
+    def gates(self, iteration: int) -> Counter[str]:
+        """How many written questions each gate refused in an iteration; ``passed`` counts the others."""
+        found: Counter[str] = Counter()
+        for row in self.rows:
+            if row["iteration"] == iteration:
+                found.update({key[5:]: int(value) for key, value in row.items() if key.startswith("gate/")})
+        return found
+
+    def solved(self) -> dict[int, dict[int, int]]:
+        """For each step with students: how many of its tasks exactly k samples solved, by k."""
+        found = {
+            row["n"]: {int(key[2:]): int(n) for key, n in row.items() if key.startswith("k/")} for row in self.rows
+        }
+        return {step: counts for step, counts in found.items() if counts}
+
+
+def hops_name(hops: int | str) -> str:
+    return "1 hop" if str(hops) == "1" else f"{hops} hops"
+
+
+def read(run: Run) -> Record:
+    """What there is of a run. Raises ``InputError`` where a file of it is damaged."""
+    state = run.state()
+    evals, seconds = state.evals, state.seconds
+    if run.finished:
+        summary = _json(run, "summary.json", ("eval", "wall_seconds"))
+        evals, seconds = summary["eval"], summary["wall_seconds"]
+    grid = _json(run, "grid.json", ("students", "sets"))
+    examples = _json(run, "examples.json", ("examples",))
+    return Record(run.config, run.metrics(), evals, seconds, run.finished, grid or None, examples or None)
+
+
+def _json(run: Run, name: str, keys: Sequence[str]) -> dict[str, Any]:
+    """A file of the run; empty where there is none."""
+    file = run.folder / name
+    if not file.exists():
+        return {}
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+        missing = [key for key in keys if key not in tree]
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{file} is damaged ({error}): delete it to have it made again") from error
+    if missing:
+        raise InputError(f"{file} is damaged (it has no {missing[0]!r}): delete it to have it made again")
+    return dict(tree)
