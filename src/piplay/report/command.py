@@ -25,19 +25,20 @@ def report(run: Run, ground: Callable[[], Ground], say: Callable[[str], None]) -
         from piplay.report.replay import play_examples, play_grid
 
         makers = {"grid.json": play_grid, "examples.json": play_examples}
+        say(f"playing {' and '.join(missing)} for the report")
         try:
             chat, stage = load_chat(run.final(run.config.evaluation.policy)), ground()
             for name in missing:
                 run.write(name, json.dumps(makers[name](run, stage, chat), ensure_ascii=False) + "\n")
         except InputError as error:
-            say(f"the report is without {' and '.join(missing)}: {error}")
+            say(f"the report lacks what would have to be played for it: {error}")
     run.write("report.html", page(read(run)))
     return run.folder / "report.html"
 
 
 def _missing(run: Run) -> list[str]:
     """What a report of this run wants and can have played."""
-    if not run.finished or not any((run.folder / "tasks").iterdir()):
+    if not run.finished or not run.task_sets():
         return []
-    wanted = {"grid.json": run.kept(0).is_dir(), "examples.json": run.final(run.config.evaluation.policy).is_dir()}
-    return [name for name, able in wanted.items() if able and not (run.folder / name).exists()]
+    able = {"grid.json": run.kept(0).is_dir(), "examples.json": run.final(run.config.evaluation.policy).is_dir()}
+    return [name for name, there in able.items() if there and not (run.folder / name).exists()]

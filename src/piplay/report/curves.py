@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from piplay.report.markup import Html, number, tag
 from piplay.report.svg import (
@@ -24,7 +24,7 @@ from piplay.report.svg import (
 )
 
 MOST_POINTS = 240
-"""Points of one stretch; where it has more, neighbours are averaged."""
+"""Points of one curve; where it has more, neighbours are averaged."""
 MARKERS = (
     "M-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0z",
     "M-3,-3h6v6h-6z",
@@ -62,13 +62,14 @@ def over_iterations(title: str, unit: str, caption: str, lines: Sequence[Curve])
     return _chart(title, unit, caption, lines, frame, axes(frame, places, "iterations done", 15), "iteration")
 
 
-def thinned(points: Points, most: int = MOST_POINTS) -> Points:
-    """At most so many points, each the mean of neighbours."""
-    if len(points) <= most:
-        return points
-    cuts = [i * len(points) // most for i in range(most + 1)]
-    groups = [points[start:end] for start, end in pairwise(cuts)]
-    return [(sum(x for x, _ in group) / len(group), sum(y for _, y in group) / len(group)) for group in groups]
+def thinned(stretches: Sequence[Points], most: int = MOST_POINTS) -> list[Points]:
+    """About so many points in all: where there are more, each is the mean of as many neighbours of one stretch."""
+    each = math.ceil(sum(map(len, stretches)) / most)
+    return [[_mean(points[i : i + each]) for i in range(0, len(points), each)] for points in stretches]
+
+
+def _mean(points: Points) -> tuple[float, float]:
+    return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
 
 
 def _frame(lines: Sequence[Curve], x_from: float, x_to: float, shares: bool) -> Frame:
@@ -88,7 +89,7 @@ def _chart(
 def _line(frame: Frame, line: Curve, i: int, place: str) -> Html:
     """A dot for each point, which tells its value, and a marker at the end of each stretch."""
     shapes = []
-    for stretch in map(thinned, line.stretches):
+    for stretch in thinned(line.stretches):
         points = [(frame.x(x), frame.y(y)) for x, y in stretch]
         shapes.append(tag("polyline", points=" ".join(f"{x:.1f},{y:.1f}" for x, y in points)))
         for (x, y), (step, value) in zip(points, stretch, strict=True):

@@ -11,7 +11,7 @@ from piplay.report.read import hops_name
 
 LEVELS = (0.01, 0.1, 0.5, 2.0)
 """Nats of KL at which the shade grows darker."""
-MOST_TOKENS, MOST_LETTERS = 600, 1500
+MOST_TOKENS, MOST_LETTERS = 500, 1500
 """Of one rollout and of one tool result; what goes beyond is counted, not shown."""
 
 Tree = Mapping[str, Any]

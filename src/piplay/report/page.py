@@ -64,9 +64,9 @@ def outcome(record: Record) -> str:
     measured = [row for row in record.evals if "em" in row]
     if len(measured) > 1:
         first, last = measured[0], measured[-1]
-        moved = "rose" if last["em"] > first["em"] else "fell" if last["em"] < first["em"] else "stayed"
-        count = sum(first["n_by_hops"].values())
-        text = f"Held-out exact match {moved} from {share(first['em'])} to {share(last['em'])} over {count} questions."
+        before, after, count = share(first["em"]), share(last["em"]), sum(first["n_by_hops"].values())
+        moved = f"{'rose' if after > before else 'fell'} from {before} to {after}"
+        text = f"Held-out exact match {moved if after != before else f'stayed at {after}'} over {count} questions."
     elif measured:
         text = f"Before training, held-out exact match is {share(measured[0]['em'])}."
     else:

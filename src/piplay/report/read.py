@@ -22,8 +22,8 @@ class Record:
     """What a run has left so far."""
 
     config: Config
-    rows: list[dict[str, Any]]
-    """One a step."""
+    phases: list[tuple[Block, list[dict[str, Any]]]]
+    """What was played, in order, with a row of metrics a step."""
     evals: list[dict[str, Any]]
     """One an evaluation: before training, and after each iteration."""
     seconds: float
@@ -36,24 +36,18 @@ class Record:
 
     @property
     def blocks(self) -> list[Block]:
-        """The phases that were played, in order."""
-        names = [phase.name for phase in self.config.phases]
-        letters = [name[:1].upper() for name in names]
-        if len(set(letters)) < len(letters):
-            letters = [str(i) for i in range(1, len(names) + 1)]
-        found = []
-        for (iteration, phase), rows in groupby(self.rows, key=lambda row: (row["iteration"], row["phase"])):
-            steps, kind = [row["n"] for row in rows], names.index(phase)
-            found.append(Block(steps[0], steps[-1], iteration, phase, letters[kind], kind))
-        return found
+        return [block for block, _ in self.phases]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        return [row for _, rows in self.phases for row in rows]
 
     def curves(self, keys: Mapping[str, str]) -> list[Curve]:
         """Metrics over the steps by the names of their curves, a stretch for each phase that has it; none without."""
         found = []
         for name, key in keys.items():
             stretches = []
-            for block in self.blocks:
-                rows = [row for row in self.rows if block.first <= row["n"] <= block.last]
+            for _, rows in self.phases:
                 points = [(float(row["n"]), float(row[key])) for row in rows if math.isfinite(row.get(key, math.nan))]
                 stretches += [points] if points else []
             found += [Curve(name, stretches)] if stretches else []
@@ -84,6 +78,18 @@ class Record:
         return {step: counts for step, counts in found.items() if counts}
 
 
+def _phases(config: Config, rows: Sequence[dict[str, Any]]) -> list[tuple[Block, list[dict[str, Any]]]]:
+    names = [phase.name for phase in config.phases]
+    letters = [name[:1].upper() for name in names]
+    if len(set(letters)) < len(letters):
+        letters = [str(i) for i in range(1, len(names) + 1)]
+    found = []
+    for (iteration, phase), group in groupby(rows, key=lambda row: (row["iteration"], row["phase"])):
+        steps, kind = list(group), names.index(phase)
+        found.append((Block(steps[0]["n"], steps[-1]["n"], iteration, phase, letters[kind], kind), steps))
+    return found
+
+
 def hops_name(hops: int | str) -> str:
     return "1 hop" if str(hops) == "1" else f"{hops} hops"
 
@@ -97,7 +103,9 @@ def read(run: Run) -> Record:
         evals, seconds = summary["eval"], summary["wall_seconds"]
     grid = _json(run, "grid.json", ("students", "sets"))
     examples = _json(run, "examples.json", ("examples",))
-    return Record(run.config, run.metrics(), evals, seconds, run.finished, grid or None, examples or None)
+    return Record(
+        run.config, _phases(run.config, run.metrics()), evals, seconds, run.finished, grid or None, examples or None
+    )
 
 
 def _json(run: Run, name: str, keys: Sequence[str]) -> dict[str, Any]:
