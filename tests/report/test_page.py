@@ -213,7 +213,7 @@ def test_without_a_world_there_is_no_truth(tmp_path: Path) -> None:
     logged = [step(n, accuracy=0.5, **{"accuracy/1": 0.5, "k/1": 4.0, "student/loss": 0.1}) for n in (1, 2)]
     tree = parse(page(read(made(tmp_path / "run", logged, evals=[{"iteration": 0}, {"iteration": 1}]))))
     assert titles(tree) == ["Student accuracy", "Solved by k samples", "Time by part"]
-    assert "Nothing is held out" in tree.all("header")[0].text
+    assert "No held-out questions were played" in tree.all("header")[0].text
     assert "true" not in " ".join(section.all("h2")[0].text for section in tree.all("section")).lower()
 
 

@@ -13,6 +13,12 @@ LEVELS = (0.01, 0.1, 0.5, 2.0)
 """Nats of KL at which the shade grows darker."""
 MOST_TOKENS, MOST_LETTERS = 500, 1500
 """Of one rollout and of one tool result; what goes beyond is counted, not shown."""
+VERDICTS = {
+    "true": "the world agrees",
+    "false": "the world says otherwise",
+    "ill_typed": "ill-typed in this world",
+    "unknown": "the world cannot tell",
+}
 
 Tree = Mapping[str, Any]
 
@@ -26,7 +32,8 @@ def examples(found: Tree) -> list[Html]:
 
 def _key(found: Tree) -> Html:
     text = (
-        f"Questions of the task set {found['set']}, played again, greedily, by the student before training and after. "
+        f"Questions of the last task set ({found['set']}), which the student has studied, played again, greedily, by "
+        "the student before training and after. "
     )
     if not found["teacher"]:
         return tag("p", text + "No teacher scored them.")
@@ -50,9 +57,7 @@ def _levels() -> list[str]:
 
 
 def _example(one: Tree, most: float) -> Html:
-    verdict = {"true": "the world agrees", "false": "the world says otherwise"}.get(
-        one["verdict"] or "", one["verdict"]
-    )
+    verdict = f" ({VERDICTS[one['verdict']]})" if one["verdict"] else None
     answer = " or ".join(one["answers"])
     steps = [
         tag("li", tag("b", step["query"]), " → " + step["evidence"] if step["evidence"] else None)
@@ -65,7 +70,7 @@ def _example(one: Tree, most: float) -> Html:
         "article",
         tag("h3", f"{hops_name(one['hops'])} ", tag("small", ", ".join(marks))),
         tag("p", one["question"], class_="question"),
-        tag("p", "The examiner's answer: ", tag("b", answer), f" ({verdict.replace('_', '-')})" if verdict else None),
+        tag("p", "The examiner's answer: ", tag("b", answer), verdict),
         tag("p", "Its path, which the teacher sees:", class_="lead") if steps else None,
         tag("ol", *steps) if steps else None,
         tag("div", *(_rollout(when, rollout) for when, rollout in told.items()), class_="pair"),

@@ -35,7 +35,7 @@ def _parts(record: Record) -> list[Html]:
     if record.blocks:
         letters = {block.letter: block.phase for block in record.blocks}
         words = ", ".join(f"{letter} {phase}" for letter, phase in letters.items())
-        strip = tag("p", f"The strip under a chart shows the phases of the run: {words}. Each dot is one step.")
+        strip = tag("p", f"The strip under a chart shows the phases of the run: {words}. A dot is a step.")
     more = sections.behaviour(record)
     found = record.examples
     parts = [
@@ -70,7 +70,7 @@ def outcome(record: Record) -> str:
     elif measured:
         text = f"Before training, held-out exact match is {share(measured[0]['em'])}."
     else:
-        text = "Nothing is held out here: there is no before and after, only the student's accuracy on written tasks."
+        text = "No held-out questions were played: there is no before and after, only accuracy on written tasks."
     if record.finished:
         return text
     if not record.rows:

@@ -36,10 +36,12 @@ class Record:
 
     @property
     def blocks(self) -> list[Block]:
+        """The phases that were played."""
         return [block for block, _ in self.phases]
 
     @property
     def rows(self) -> list[dict[str, Any]]:
+        """The metrics of all steps."""
         return [row for _, rows in self.phases for row in rows]
 
     def curves(self, keys: Mapping[str, str]) -> list[Curve]:
@@ -110,14 +112,14 @@ def read(run: Run) -> Record:
 
 def _json(run: Run, name: str, keys: Sequence[str]) -> dict[str, Any]:
     """A file of the run; empty where there is none."""
-    file = run.folder / name
+    file, again = run.folder / name, f"`piplay {'resume' if name == 'summary.json' else 'report'}` makes it again"
     if not file.exists():
         return {}
     try:
         tree = json.loads(file.read_text(encoding="utf-8"))
         missing = [key for key in keys if key not in tree]
     except (ValueError, TypeError) as error:
-        raise InputError(f"{file} is damaged ({error}): delete it to have it made again") from error
+        raise InputError(f"{file} is damaged ({error}): delete it, {again}") from error
     if missing:
-        raise InputError(f"{file} is damaged (it has no {missing[0]!r}): delete it to have it made again")
+        raise InputError(f"{file} is damaged (it has no {missing[0]!r}): delete it, {again}")
     return dict(tree)

@@ -190,10 +190,11 @@ def grid(record: Record) -> list[Html]:
     if record.grid is None or not record.grid["sets"]:
         return []
     sizes = sorted({found["tasks"] for found in record.grid["sets"]})
+    noise = 1.96 * 0.5 / sizes[0] ** 0.5
     return [
         heat_map(
             "Exact match by examiner and student",
-            f"greedy, {' or '.join(map(str, sizes))} tasks a row",
+            f"greedy, {' or '.join(map(str, sizes))} tasks a row (95 % within ±{share(noise)})",
             "Healthy: numbers rise to the right, as the student gets better, and fall downwards, as the examiner gets "
             "harder.",
             ["base" if m == 0 else f"student {m}" for m in record.grid["students"]],
