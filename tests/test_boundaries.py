@@ -49,6 +49,10 @@ def test_the_loop_knows_no_game_by_name() -> None:
     }
 
 
+def test_nothing_that_trains_knows_of_its_report() -> None:
+    assert reaches(TRAINING, "report") == []
+
+
 def test_nothing_imports_the_command_line() -> None:
     rooms = [path.name for path in ROOT.iterdir() if path.name not in ("cli.py", "commands.py", "__pycache__")]
     assert reaches(rooms, "cli") == reaches(rooms, "commands") == []

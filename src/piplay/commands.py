@@ -39,6 +39,13 @@ class Resume:
 
 
 @dataclass(frozen=True)
+class Report:
+    """Write RUN/report.html: one page about a run, finished or not."""
+
+    run_dir: Positional[Path]
+
+
+@dataclass(frozen=True)
 class MakeWorld:
     """Generate a fictional encyclopedia."""
 
@@ -149,6 +156,7 @@ class Eval:
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Resume, subcommand("resume")]
+    | Annotated[Report, subcommand("report")]
     | Annotated[World, subcommand("world")]
     | Annotated[Pretrain, subcommand("pretrain")]
     | Annotated[Card, subcommand("card")]
@@ -168,6 +176,8 @@ def run(arguments: Sequence[str]) -> None:
             _train(command, overrides)
         case Resume():
             _resume(command)
+        case Report():
+            _report(command)
         case World():
             _world(command.do)
         case Pretrain():
@@ -224,9 +234,18 @@ def _resume(command: Resume) -> None:
     from piplay.run.directory import Run
 
     run = Run.open(command.run_dir)
-    if (run.folder / "summary.json").exists():
+    if run.finished:
         raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
     _play(run, _assemble(run.config))
+
+
+def _report(command: Report) -> None:
+    from piplay.assemble import load_ground
+    from piplay.report.command import report
+    from piplay.run.directory import Run
+
+    run = Run.open(command.run_dir)
+    print(report(run, lambda: load_ground(run.config), print))
 
 
 def _assemble(config: Config) -> tuple[Ground, LocalEngine, Chat]:
@@ -244,6 +263,7 @@ def _play(run: Run, parts: tuple[Ground, LocalEngine, Chat]) -> None:
 
     from piplay.loop import Loop
     from piplay.progress import Teller, before_after
+    from piplay.report.command import report
 
     console = Console(soft_wrap=True)
     console.print(f"run directory: {run.folder}", highlight=False)
@@ -258,6 +278,11 @@ def _play(run: Run, parts: tuple[Ground, LocalEngine, Chat]) -> None:
         console.print(table)
     minutes = loop.state.seconds / 60
     console.print(f"{minutes:.1f} minutes; the trained policies are in {run.folder / 'final'}", highlight=False)
+    try:
+        console.print(f"report: {report(run, lambda: parts[0], teller.said)}", highlight=False)
+    except Exception as error:  # the training is done and stays done, whatever its picture stumbles over
+        again = f"`piplay report {run.folder}` shows where"
+        console.print(f"the report could not be made ({error!r}): {again}", highlight=False)
 
 
 def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:

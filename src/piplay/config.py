@@ -137,6 +137,9 @@ class Evaluation(Settings):
     teacher_every: int = Field(10, ge=0)
     """Every so many steps of a distilled phase the teacher plays some of its tasks with their paths; 0: never."""
     teacher_tasks: int = Field(32, ge=1)
+    grid: int = Field(50, ge=0)
+    """Tasks of each written set that the measured policy of every iteration plays at the end, for the report; 0: its
+    weights between iterations are not kept."""
 
 
 class Config(Settings):

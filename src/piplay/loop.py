@@ -89,7 +89,7 @@ class Loop:
             else:
                 self._commit()
         for name in self.config.policies:
-            self.engine.export(name, self.run.folder / "final" / name)
+            self.engine.export(name, self.run.final(name))
         self.run.finish(
             {
                 "recipe": self.config.name,
@@ -260,6 +260,8 @@ class Loop:
                 shown = with_path(self.stage, settings.teacher, tasks, (*key, "path"))
                 row["teacher_em_by_hops"], _ = em_by_hops(shown)
             self.listener.evaluated(row)
+        if settings.grid:
+            self.engine.export(settings.policy, self.run.kept(iteration))
         self.state.evals.append(row)
         self._commit()
 

@@ -128,6 +128,13 @@ def test_tasks_keep_the_passage_and_the_path(run: Run) -> None:
     assert (row["question"], row["answers"], row["hops"]) == ("Where?", ["Oum", "Mount Oum"], 2)
 
 
+def test_task_sets_come_back_in_the_order_of_their_iterations(run: Run) -> None:
+    sets = {f"m{m}-write": [TASK, Task(f"{m}", m)] for m in (10, 2, 1)}
+    for name, tasks in sets.items():
+        run.save_tasks(name, tasks)
+    assert list(run.task_sets().items()) == list(reversed(sets.items()))
+
+
 def test_an_existing_folder_is_refused(tmp_path: Path, config: Config) -> None:
     with pytest.raises(InputError, match="already exists"):
         Run.create(tmp_path, config)

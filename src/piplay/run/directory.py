@@ -5,8 +5,10 @@
     rollouts/         one parquet file a step, one row a trajectory
     tasks/            one parquet file a written task set; probes.parquet where a run writes its own evaluation
     checkpoints/N/    everything needed to go on; the last two are kept
+    kept/M/           the measured policy after iteration M, 0 the base, as Hugging Face folders
     summary.json      recipe, seed, wall seconds, evaluations
-    final/ROLE/       the policies at the end, as Hugging Face folders
+    final/POLICY/     the policies at the end, as Hugging Face folders
+    grid.json, examples.json, report.html    what is played once more at the end, and the page about it (report/)
 
 A checkpoint is written beside its place and renamed, so it is whole or absent. What was logged after the last one is
 cut away when the run resumes, and played again.
@@ -74,8 +76,9 @@ class Run:
             raise InputError(f"the run directory {folder} cannot be made: {error.strerror}") from error
         for name in FOLDERS:
             (folder / name).mkdir()
-        _replace(folder / "config.json", config.model_dump_json(indent=2) + "\n")
-        return cls(folder, config)
+        run = cls(folder, config)
+        run.write("config.json", config.model_dump_json(indent=2) + "\n")
+        return run
 
     @staticmethod
     def vacant(folder: Path) -> None:
@@ -106,14 +109,19 @@ class Run:
         Raises ``InputError`` where the checkpoint is damaged.
         """
         shutil.rmtree(self.folder / "checkpoints" / "new", ignore_errors=True)
-        numbers = sorted(int(path.name) for path in (self.folder / "checkpoints").iterdir() if path.name.isdigit())
-        state = State()
-        if numbers:
-            folder = self.folder / "checkpoints" / str(numbers[-1])
-            state = _read_state(folder / "state.json")
-            load(folder)
+        state = self.state()
+        if state.commits:
+            load(self.folder / "checkpoints" / str(state.commits))
         self._cut(state.done)
         return state
+
+    def state(self) -> State:
+        """The last committed state; a new one if there is none. Raises ``InputError`` where it is damaged."""
+        numbers = self._checkpoints()
+        return _read_state(self.folder / "checkpoints" / str(numbers[-1]) / "state.json") if numbers else State()
+
+    def _checkpoints(self) -> list[int]:
+        return sorted(int(path.name) for path in (self.folder / "checkpoints").iterdir() if path.name.isdigit())
 
     def commit(self, state: State, save: Callable[[Path], None]) -> None:
         """Make everything up to here permanent."""
@@ -127,8 +135,7 @@ class Run:
             _sync(path)
         new.rename(new.parent / str(state.commits))
         _sync(new.parent)
-        numbers = sorted(int(path.name) for path in new.parent.iterdir() if path.name.isdigit())
-        for number in numbers[:-KEPT_CHECKPOINTS]:
+        for number in self._checkpoints()[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(new.parent / str(number))
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -139,7 +146,14 @@ class Run:
     def metrics(self) -> list[dict[str, Any]]:
         """All rows that were logged."""
         file = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+        rows: list[dict[str, Any]] = []
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
+            # A line that was being written when the process died is not JSON, and is the last.
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
 
     def save_episodes(self, number: int, episodes: Sequence[Episode]) -> None:
         """One row a trajectory."""
@@ -175,23 +189,36 @@ class Run:
         """A written task set, with the passage each started from and the path by which it was made."""
         _write_parquet([asdict(task) for task in tasks], self.folder / "tasks" / f"{name}.parquet")
 
+    def task_sets(self) -> dict[str, list[Task]]:
+        """The written task sets by name, first iteration first."""
+        files = sorted((self.folder / "tasks").glob("m*.parquet"), key=lambda path: (_iteration(path.stem), path.stem))
+        return {path.stem: [_task(row) for row in pq.read_table(path).to_pylist()] for path in files}
+
+    def kept(self, iteration: int) -> Path:
+        """Where the measured policy after an iteration lies; 0 is before the first."""
+        return self.folder / "kept" / str(iteration)
+
+    def final(self, policy: str) -> Path:
+        """Where a policy lies at the end."""
+        return self.folder / "final" / policy
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, last of all."""
-        _replace(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        self.write("summary.json", json.dumps(summary, indent=2) + "\n")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was played to its end."""
+        return (self.folder / "summary.json").exists()
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the run, whole or not at all."""
+        _replace(self.folder / name, text)
 
     def _cut(self, done: int) -> None:
-        rows = []
-        file = self.folder / "metrics.jsonl"
-        if file.exists():
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                # A line that was being written when the process died is not JSON, and is the last.
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    break
-                if row["n"] <= done:
-                    rows.append(line)
-            _replace(file, "".join(f"{line}\n" for line in rows))
+        if (self.folder / "metrics.jsonl").exists():
+            kept = (row for row in self.metrics() if row["n"] <= done)
+            self.write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
         for path in (self.folder / "rollouts").iterdir():
             if not path.stem.isdigit() or int(path.stem) > done:
                 path.unlink()
@@ -210,6 +237,11 @@ def _read_state(file: Path) -> State:
             "resume from the one before"
         ) from error
     return state
+
+
+def _iteration(name: str) -> int:
+    """The number in the name of a task set, as in ``m3-write``."""
+    return int(name[1:].partition("-")[0])
 
 
 def _task(tree: Mapping[str, Any]) -> Task:
