@@ -251,7 +251,9 @@ def _report(command: Report) -> None:
 def _assemble(config: Config) -> tuple[Ground, LocalEngine, Chat]:
     from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
     from piplay.loop import make_game
+    from piplay.track import check_trackers
 
+    check_trackers(config.trackers)
     for phase in config.phases:
         make_game(phase, {})
     chat = load_chat(config.model or tiny_base())
@@ -264,15 +266,14 @@ def _play(run: Run, parts: tuple[Ground, LocalEngine, Chat]) -> None:
     from piplay.loop import Loop
     from piplay.progress import Teller, before_after
     from piplay.report.command import report
+    from piplay.track import Together, trackers_of
 
     console = Console(soft_wrap=True)
     console.print(f"run directory: {run.folder}", highlight=False)
     teller = Teller(run.config, console)
-    loop = Loop(run, *parts, teller)
-    try:
+    with Together([teller, *trackers_of(run)]) as listener:
+        loop = Loop(run, *parts, listener)
         loop.train()
-    finally:
-        teller.close()
     table = before_after(loop.state.evals)
     if table is not None:
         console.print(table)

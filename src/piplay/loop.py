@@ -51,12 +51,25 @@ class Ground:
 
 
 class Listener(Protocol):
-    """Is told what happens: the terminal, a log file, a test."""
+    """Is told what happens: the terminal, a tracker, a test."""
 
-    def phase(self, iteration: int, phase: Phase, done: int) -> None: ...
-    def step(self, row: Mapping[str, Any]) -> None: ...
-    def evaluated(self, row: Mapping[str, Any]) -> None: ...
-    def said(self, sentence: str) -> None: ...
+    def began(self, rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]]) -> None:
+        """The run starts, or goes on after these steps and evaluations; what was told beyond them is told again."""
+
+    def phase(self, iteration: int, phase: Phase, done: int) -> None:
+        """A phase begins, or goes on after ``done`` of its steps."""
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        """A step is done: its row of metrics.jsonl."""
+
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        """The held-out questions were played: a row of the summary's ``eval``."""
+
+    def said(self, sentence: str) -> None:
+        """Something that a person has to know."""
+
+    def close(self, failed: bool) -> None:
+        """Nothing more will be told; said by whoever made the listener, not by the loop."""
 
 
 class Loop:
@@ -75,6 +88,7 @@ class Loop:
         """Play the run from where it stands to its end."""
         self.state = self.run.resume(self.engine.load)
         self._began = time.monotonic() - self.state.seconds
+        self.listener.began(self.run.metrics(), self.state.evals)
         phases = self.config.phases
         if not self.state.evals:
             self._write_probes()

@@ -9,6 +9,7 @@
     summary.json      recipe, seed, wall seconds, evaluations
     final/POLICY/     the policies at the end, as Hugging Face folders
     grid.json, examples.json, report.html    what is played once more at the end, and the page about it (report/)
+    tensorboard/, wandb/, wandb-id   what trackers keep, where the settings name them
 
 A checkpoint is written beside its place and renamed, so it is whole or absent. What was logged after the last one is
 cut away when the run resumes, and played again.
