@@ -15,6 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
 PUBLIC = {
+    "From Python": {"training": "train resume", "agent": "load_agent Agent Reply"},
     "Games": {
         "games.game": "Game",
         "rollout.context": "Context",

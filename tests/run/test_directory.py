@@ -74,7 +74,7 @@ def test_what_was_logged_after_the_last_checkpoint_is_cut_away(run: Run) -> None
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"n": 5, "ph')
     run.resume(lambda folder: None)
-    assert run.metrics() == [{"n": 1}, {"n": 2}]
+    assert run.rows() == [{"n": 1}, {"n": 2}]
     assert sorted(path.name for path in (run.folder / "rollouts").iterdir()) == ["000001.parquet", "000002.parquet"]
     assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["1"]
 

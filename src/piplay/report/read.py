@@ -106,7 +106,7 @@ def read(run: Run) -> Record:
     grid = _json(run, "grid.json", ("students", "sets"))
     examples = _json(run, "examples.json", ("examples",))
     return Record(
-        run.config, _phases(run.config, run.metrics()), evals, seconds, run.finished, grid or None, examples or None
+        run.config, _phases(run.config, run.rows()), evals, seconds, run.finished, grid or None, examples or None
     )
 
 

@@ -23,7 +23,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -31,6 +31,9 @@ import pyarrow.parquet as pq
 from piplay.config import Config, validated
 from piplay.errors import InputError
 from piplay.types import Episode, Memory, Passage, Step, Task
+
+if TYPE_CHECKING:
+    from piplay.agent import Agent
 
 KEPT_CHECKPOINTS = 2
 FOLDERS = ("rollouts", "tasks", "checkpoints")
@@ -67,6 +70,9 @@ class Run:
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder, self.config = folder, config
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
     @classmethod
     def create(cls, folder: Path, config: Config) -> Run:
         """A new run in a directory that does not exist yet."""
@@ -90,8 +96,9 @@ class Run:
             )
 
     @classmethod
-    def open(cls, folder: Path) -> Run:
+    def open(cls, folder: str | Path) -> Run:
         """A run that exists. Raises ``InputError`` where there is none or its settings cannot be read."""
+        folder = Path(folder)
         file = folder / "config.json"
         if not file.is_file():
             raise InputError(f"{folder} is no run directory: it has no config.json")
@@ -144,7 +151,7 @@ class Run:
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """All rows that were logged."""
         file = self.folder / "metrics.jsonl"
         rows: list[dict[str, Any]] = []
@@ -155,6 +162,44 @@ class Run:
             except ValueError:
                 break
         return rows
+
+    @property
+    def metrics(self) -> pa.Table:
+        """All rows that were logged, with every column that any of them has."""
+        rows = self.rows()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+
+    @property
+    def rollouts(self) -> pa.Table:
+        """Every trajectory of every step, in order."""
+        return _joined([pq.read_table(path) for path in sorted((self.folder / "rollouts").glob("*.parquet"))])
+
+    @property
+    def tasks(self) -> pa.Table:
+        """Every written task; ``set`` is the name of its file."""
+        tables = []
+        for path in sorted((self.folder / "tasks").glob("*.parquet")):
+            table = pq.read_table(path)
+            tables.append(table.append_column("set", pa.array([path.stem] * table.num_rows)))
+        return _joined(tables)
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What came of the run; None while it is not complete."""
+        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8")) if self.finished else None
+
+    def agent(self, **overrides: object) -> Agent:
+        """The trained student, to be asked; ``overrides`` as in ``piplay.load_agent``."""
+        # The one arrow upwards, for a person at a prompt: nothing that trains comes this way.
+        from piplay.agent import load_agent
+
+        return load_agent(self.folder, **overrides)
+
+    def checkpoint(self) -> Path | None:
+        """The folder of the last checkpoint, or None where there is none yet."""
+        numbers = self._checkpoints()
+        return self.folder / "checkpoints" / str(numbers[-1]) if numbers else None
 
     def save_episodes(self, number: int, episodes: Sequence[Episode]) -> None:
         """One row a trajectory."""
@@ -218,7 +263,7 @@ class Run:
 
     def _cut(self, done: int) -> None:
         if (self.folder / "metrics.jsonl").exists():
-            kept = (row for row in self.metrics() if row["n"] <= done)
+            kept = (row for row in self.rows() if row["n"] <= done)
             self.write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
         for path in (self.folder / "rollouts").iterdir():
             if not path.stem.isdigit() or int(path.stem) > done:
@@ -255,6 +300,11 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
     new = path.with_suffix(".new")
     pq.write_table(pa.Table.from_pylist(rows), new, compression="zstd")
     os.replace(new, path)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Tables as one. A column of nothing but empty lists has no type of its own and takes that of the others."""
+    return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
 
 
 def _replace(path: Path, text: str) -> None:
