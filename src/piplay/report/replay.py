@@ -153,7 +153,7 @@ def _play(folder: Path, config: Config, ground: Ground, chat: Chat, tasks: Seque
     """One greedy rollout a task by the model in a folder."""
     engine = load_engine(config.model_copy(update={"model": folder, "policies": {"student": Policy()}}), chat)
     prompts = [str(phase.options["student"]) for phase in config.phases if "student" in phase.options]
-    game, seats = Study({}, 1, (prompts or [STUDENT])[-1]), {"student": PolicyRef("student")}
+    game, seats = Study({}, rollouts=1, student=(prompts or [STUDENT])[-1]), {"student": PolicyRef("student")}
     stories = [
         game.play(task, Context(("report", i), chat, seats, config.limits, temperature=0.0))
         for i, task in enumerate(tasks)
