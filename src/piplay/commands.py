@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
@@ -13,7 +13,7 @@ from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subco
 from piplay.errors import InputError
 
 if TYPE_CHECKING:
-    from piplay.chat.template import Chat
+    from piplay.chat.chat import Chat
     from piplay.config import Config
     from piplay.engine.local import LocalEngine
     from piplay.loop import Ground
@@ -96,6 +96,10 @@ class Pretrain:
     """Ids in a step."""
     seed: int = 0
     threads: int = 2
+    shape: Literal["qwen3", "qwen2", "llama"] = "qwen3"
+    """The family of the model's architecture."""
+    chat: Literal["native", "tags"] = "native"
+    """What its lessons are written in: its own template and tool calls, or tags in plain text."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,7 @@ class Card:
     world: Path | None = None
     """A world folder; by default the default world."""
     threads: int = 2
+    chat: Literal["auto", "native", "tags"] = "auto"
 
 
 Command = (
@@ -136,7 +141,13 @@ def run(arguments: Sequence[str]) -> None:
             from piplay.pretrain.train import pretrain
 
             pretrain(
-                command.out, steps=command.steps, tokens=command.tokens, seed=command.seed, threads=command.threads
+                command.out,
+                steps=command.steps,
+                tokens=command.tokens,
+                seed=command.seed,
+                threads=command.threads,
+                shape=command.shape,
+                chat_kind=command.chat,
             )
         case Card():
             _card(command)
@@ -193,7 +204,7 @@ def _assemble(config: Config) -> tuple[Ground, LocalEngine, Chat]:
 
     for phase in config.phases:
         make_game(phase, {})
-    chat = load_chat(config.model or tiny_base())
+    chat = load_chat(config.model or tiny_base(), config.chat)
     return load_ground(config), load_engine(config, chat), chat
 
 
@@ -241,7 +252,7 @@ def _card(command: Card) -> None:
     if command.world is not None:
         config = config.model_copy(update={"world": command.world})
     model = command.model or tiny_base()
-    chat = load_chat(model)
+    chat = load_chat(model, command.chat)
     print(json.dumps(capability_card(model, chat, load_ground(config), threads=command.threads), indent=1))
 
 

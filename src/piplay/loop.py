@@ -17,7 +17,7 @@ from typing import Any, Protocol, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Config, Learn, Phase
 from piplay.engine.protocol import Engine, Objective
 from piplay.errors import InputError
@@ -140,7 +140,9 @@ class Loop:
     ) -> list[Episode]:
         policies = {role: PolicyRef(policy) for role, policy in seats.items()}
         stories = [
-            game.play(task, Context((*key, i), self.chat, policies, self.config.limits, temperature))
+            game.play(
+                task, Context((*key, i), self.chat, policies, self.config.limits, temperature, self.config.prompts)
+            )
             for i, task in enumerate(tasks)
         ]
         return drive(stories, self.engine, self.ground.searcher, self.config.search.top_k)

@@ -15,7 +15,7 @@ from typing import Literal, get_args
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from piplay.chat.template import show
+from piplay.chat.chat import show
 from piplay.match import contains, exact_match, normalise
 from piplay.rollout.context import Context
 from piplay.types import Episode, Memory, Passage, Seat, Step, StopReason, Task, Trajectory
@@ -58,20 +58,20 @@ class Examine:
     format_weight: NonNegativeFloat = 0.5
     """w_f, the weight of the format score."""
     gates: Sequence[Gate] = USUAL_GATES
-    student: str = STUDENT
-    examiner: str = EXAMINER
 
     async def play(self, task: Task, context: Context) -> Episode:
         seed = _seed_passage(task)
-        story = await context.child("examiner").converse("examiner", self.examiner, examiner_view(seed, task.hops))
+        system, view = context.prompts.get("examiner", EXAMINER), examiner_view(seed, task.hops)
+        story = await context.child("examiner").converse("examiner", system, view)
         draft = written_task(task, story)
         asked = set(self.memory.get("questions", ()))
         gate = next((g for g in GATES if g in self.gates and not passes(g, draft, story, seed, asked)), "")
         seat = Seat(story, group=("hops", task.hops))
         if gate:
             return Episode(context.key, task, (seat,), gate=gate)
+        system = context.prompts.get("student", STUDENT)
         probes = await context.gather(
-            context.child("student", i).converse("student", self.student, student_view(draft.question))
+            context.child("student", i).converse("student", system, student_view(draft.question))
             for i in range(self.probes)
         )
         # A probe whose tool failed says nothing about the question.
@@ -112,12 +112,12 @@ class Study:
     memory: Memory
     rollouts: PositiveInt = 5
     """G, the student samples a question."""
-    student: str = STUDENT
 
     async def play(self, task: Task, context: Context) -> Episode:
-        teacher_prefix = context.chat.prompt(self.student, teacher_view(task.question, task.path))
+        system = context.prompts.get("student", STUDENT)
+        teacher_prefix = context.chat.prompt(system, teacher_view(task.question, task.path))
         stories = await context.gather(
-            context.child("student", i).converse("student", self.student, student_view(task.question))
+            context.child("student", i).converse("student", system, student_view(task.question))
             for i in range(self.rollouts)
         )
         seats = tuple(
@@ -135,11 +135,10 @@ class Recite:
     """The teacher plays: the question with its path in the student's place. Shows whether it can still use a path."""
 
     memory: Memory
-    student: str = STUDENT
 
     async def play(self, task: Task, context: Context) -> Episode:
-        view = teacher_view(task.question, task.path)
-        story = await context.child("teacher").converse("teacher", self.student, view)
+        system, view = context.prompts.get("student", STUDENT), teacher_view(task.question, task.path)
+        story = await context.child("teacher").converse("teacher", system, view)
         seat = Seat(story, (*context.key, "teacher"), float(exact_match(story.answer, task.answers)))
         return Episode(context.key, task, (seat,))
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
 from piplay.evaluate.measure import em_by_hops
@@ -35,6 +35,7 @@ def capability_card(
         threads=threads,
         micro_batch_tokens=8192,
         end_ids=chat.end_ids,
+        closes=chat.closes,
     )
 
     def play(name: str, game: Game, tasks: Sequence[Task], temperature: float) -> list[Episode]:
