@@ -242,6 +242,8 @@ CALLS = [
     '{"name": "search", "arguments": {"query": ["Bor"]}}',
     '{"name": "search", "arguments": {"query": null}}',
     '{"name": "search", "arguments": {"query": "  "}}',
+    '{"name": "search", "arguments": {"query": "Bor \\ud83d"}}',
+    '{"name": "search", "arguments": ' + '{"query": ' * 5000,
 ]
 
 

@@ -187,7 +187,7 @@ def test_a_turn_with_no_search_and_no_answer_is_malformed(parse, text: str) -> N
 
 @pytest.mark.parametrize("name", CHATS)
 @settings(deadline=None, max_examples=50)
-@given(think=st.text(st.sampled_from('ab "{}é\n<')), said=st.text(st.sampled_from('ab "\\{}é>'), min_size=1))
+@given(think=st.text(st.sampled_from("ab '{}é\n<")), said=st.text(st.sampled_from("ab '\\{}é>"), min_size=1))
 def test_a_phrase_is_read_as_what_it_says(name: str, think: str, said: str) -> None:
     chat, said = CHATS[name], f"x{said}".strip()
     for query, content in ((said, ""), (None, said)):

@@ -51,8 +51,8 @@ class _Syntax:
     closing: str
     """Both empty where a turn that is nothing but JSON is the call."""
     before: str
-    """What stands before the query, tag and JSON; and after it."""
     after: str
+    """What stands around the query, tags included."""
     arguments: str
     """The JSON's key: ``arguments`` in Qwen's templates, ``parameters`` in Llama's."""
 
@@ -60,9 +60,10 @@ class _Syntax:
         """The query of a call's JSON, or None where it is none."""
         try:
             query = data[self.arguments]["query"] if data["name"] == "search" else None
-        except (TypeError, KeyError):
+            # Half of a surrogate pair can be written in JSON, and is no text.
+            return query.strip() if isinstance(query, str) and query.strip().encode() else None
+        except (TypeError, KeyError, UnicodeEncodeError):
             return None
-        return query.strip() or None if isinstance(query, str) else None
 
 
 class Native(Chat):
@@ -205,7 +206,7 @@ def _leading_json(text: str) -> tuple[Any, int]:
     """The JSON value that a text begins with and its length, or (None, 0)."""
     try:
         return json.JSONDecoder().raw_decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, 0
 
 
