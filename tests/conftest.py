@@ -1,5 +1,6 @@
 """Models and worlds that tests of several rooms share: made once, never written to."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,15 @@ def recipe_on(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Pat
         return file
 
     return make
+
+
+@pytest.fixture(scope="session")
+def towns(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus of 40 passages under 8 titles; four of the passages are set aside for probes."""
+    file = tmp_path_factory.mktemp("corpora") / "towns.jsonl"
+    lines = [{"id": i, "contents": f"Town {i % 8}\nThis town lies on the river R{i}."} for i in range(40)]
+    file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    return file
 
 
 @pytest.fixture(scope="session")

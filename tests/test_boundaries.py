@@ -6,7 +6,10 @@ from pathlib import Path
 import piplay
 
 ROOT = Path(piplay.__file__).parent
-TRAINING = ["types.py", "config.py", "chat", "search", "learn", "engine", "rollout", "games", "run", "loop.py"]
+TRAINING = [
+    "types.py", "config.py", "chat", "search", "learn", "engine", "rollout", "games", "run", "loop.py",
+    "evaluate/measure.py", "evaluate/evaluator.py", "evaluate/probes.py",
+]  # fmt: skip
 
 
 def imported(place: str) -> set[str]:
@@ -37,6 +40,13 @@ def test_games_losses_and_the_loop_know_no_engine_but_the_protocol() -> None:
             "piplay.engine.protocol",
             *(f"piplay.engine.protocol.{name}" for name in ("Engine", "Generate", "Generated", "Objective")),
         }
+
+
+def test_the_loop_knows_no_game_by_name() -> None:
+    assert {m for m in imported("loop.py") if m.startswith("piplay.games")} == {
+        "piplay.games.game",
+        "piplay.games.game.Game",
+    }
 
 
 def test_nothing_imports_the_command_line() -> None:

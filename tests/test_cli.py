@@ -227,6 +227,40 @@ def test_settings_of_a_run_that_were_changed_by_hand(refused, unfinished: Path, 
     assert "there is no setting 'wings'" in refused("resume", run)
 
 
+# Evaluation
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("--bench nowhere.jsonl --corpus corpus.jsonl", "there is no benchmark file nowhere.jsonl"),
+        ("--bench corpus.jsonl --corpus corpus.jsonl", 'corpus.jsonl, line 1 cannot be read: "golden_answers"'),
+        ("--bench corpus.jsonl", "needs something to search"),
+        ("--corpus corpus.jsonl", "give --bench FILE with it"),
+        ("--corpus corpus.jsonl --world w", "search one of them"),
+        ("--bench q.jsonl --corpus nowhere", "nowhere does not exist"),
+        ("--world nowhere", "no world folder"),
+        ("nowhere", "there is no model folder nowhere"),
+        ("--against nowhere", "there is no model folder nowhere"),
+        ("unfinished", "has no final/student yet: finish it with `piplay resume unfinished`"),
+        ("--device nowhere", "the device 'nowhere' cannot be used"),
+        ("--out .", "exists already and is not empty"),
+        ("--out corpus.jsonl/x", "cannot be made"),
+        ("--samples -1", "--samples is -1: give a number of at least 0"),
+        ("--limit 0", "--limit is 0"),
+        ("--top-k 0", "--top-k is 0"),
+        ("--turn-tokens 0", "--turn-tokens is 0"),
+        ("--temperature 0", "--temperature is 0.0"),
+        ("--temperature nan", "--temperature is nan"),
+        ("--seed -1", "--seed is -1"),
+    ],
+)
+def test_an_evaluation_that_cannot_be_made(refused, corpus: Path, tmp_path: Path, words: str, said: str) -> None:
+    (tmp_path / "unfinished" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "unfinished" / "config.json").write_text("{}")
+    assert said in refused("eval", "--threads", "1", *words.split())
+
+
 # Words
 
 

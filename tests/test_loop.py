@@ -16,6 +16,7 @@ from piplay.chat.native import SEARCH_TOOL, Native
 from piplay.cli import main
 from piplay.config import load_config
 from piplay.engine import update
+from piplay.errors import InputError
 from piplay.loop import Ground, Loop
 from piplay.run.directory import Run
 from piplay.types import Task
@@ -265,6 +266,62 @@ def test_the_recipe_for_models_of_ones_own_runs_by_tags(
     fewer = "--phases.examine.steps 1 --phases.examine.episodes 4 --phases.write.steps 2 --phases.write.episodes 6"
     assert main(f"{words} {small} {fewer}".split()) == 2
     assert "12 tries with 0 of 1600 questions that pass the gates" in capfd.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def probed(recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that is measured by questions of its own."""
+    return play(recipe_on("corpus", towns), tmp_path_factory.mktemp("probed") / "run", {"iterations": "1"})
+
+
+def test_a_corpus_of_some_size_is_measured_by_probes(probed: Run) -> None:
+    probes = pq.read_table(probed.folder / "tasks" / "probes.parquet").to_pylist()
+    assert len(probes) == 4
+    rows = json.loads((probed.folder / "summary.json").read_text())["eval"]
+    assert [row["iteration"] for row in rows] == [0, 1]
+    for row in rows:
+        assert row["questions"] == "self-made, unverified"
+        assert (row["n_by_hops"], set(row["teacher_em_by_hops"])) == ({"1": 4}, {"1"})
+
+
+def test_probes_are_never_trained_on(probed: Run) -> None:
+    def values(file: str, of: Callable[[dict[str, Any]], str]) -> set[str]:
+        return {of(row) for path in probed.folder.glob(file) for row in pq.read_table(path).to_pylist()}
+
+    assert not values("tasks/probes.*", lambda row: row["source"]["id"]) & values(
+        "tasks/m1-write.*", lambda row: row["source"]["id"]
+    )
+    # Several passages share a title, which is all that a toy question asks about.
+    probes = values("tasks/probes.*", lambda row: row["question"])
+    tried = values("rollouts/*", lambda row: row["question"] if "/write/" in row["key"] else "")
+    studied = values("rollouts/*", lambda row: row["question"] if "/study/" in row["key"] else "") - {""}
+    assert probes & tried
+    assert not probes & studied
+    assert studied == values("tasks/m1-write.*", lambda row: row["question"])
+
+
+@pytest.mark.parametrize("setting", ["evaluation.probe_questions", "evaluation.per_hop"])
+def test_probes_can_be_turned_off(recipe_on: Callable[[str, Path], Path], towns: Path, setting: str) -> None:
+    config = load_config(str(recipe_on("corpus", towns)), {setting: "0"})
+    assert (len(load_ground(config).seeds), len(load_ground(config).reserved)) == (40, 0)
+    config = load_config(str(recipe_on("corpus", towns)), {})
+    assert (len(load_ground(config).seeds), len(load_ground(config).reserved)) == (36, 4)
+
+
+def test_where_no_probe_can_be_written_a_sentence_says_so(
+    recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path
+) -> None:
+    """The probes' gates refuse everything, and the run itself goes on to its own refusal."""
+    config = load_config(str(recipe_on("corpus", towns)), {"phases.write.options.gates": '["format"]'})
+    chat, listener = load_chat(config.model or tiny_base()), Silent()
+    run = Run.create(tmp_path / "run", config)
+    loop = Loop(run, load_ground(config), load_engine(config, chat), chat, listener)
+    with pytest.raises(InputError, match="no valid question"):
+        loop.train()
+    [sentence] = listener.sentences
+    assert "no probe question that passes the gates in 20 tries" in sentence
+    assert loop.state.evals == [{"iteration": 0}]
+    assert not (run.folder / "tasks" / "probes.parquet").exists()
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])

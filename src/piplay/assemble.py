@@ -14,20 +14,36 @@ from piplay.chat.tags import Tags
 from piplay.config import Config
 from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
+from piplay.evaluate.benchmarks import first_of_each_hop, task_of
+from piplay.evaluate.probes import reserve
 from piplay.loop import Ground
 from piplay.search.bm25 import BM25Searcher
 from piplay.search.corpus import read_corpus
-from piplay.types import Step, Task
-from piplay.world.benchmark import Question
 from piplay.world.questions import Solver
 from piplay.world.store import default_world, read_world
 
 logging.disable_progress_bar()
 
+TINY_BASE = "tiny-base"
+"""How the embedded base is named where a model is asked for."""
+
 
 def tiny_base() -> Path:
     """The folder of the embedded base model."""
-    return Path(str(resources.files("piplay") / "assets" / "tiny-base"))
+    return Path(str(resources.files("piplay") / "assets" / TINY_BASE))
+
+
+def model_folder(name: str) -> Path:
+    """The model folder that a word of the command line means: the embedded base, or a run's student, or the folder."""
+    if name == TINY_BASE:
+        return tiny_base()
+    folder = Path(name)
+    if not ((folder / "config.json").is_file() and any((folder / part).is_dir() for part in ("final", "checkpoints"))):
+        return folder
+    student = folder / "final" / "student"
+    if not student.is_dir():
+        raise InputError(f"the run {folder} has no final/student yet: finish it with `piplay resume {folder}`")
+    return student
 
 
 def load_chat(model: Path, kind: str = "auto") -> Chat:
@@ -60,6 +76,11 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
     import torch
 
     settings = config.engine
+    try:
+        torch.empty(0, device=settings.device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device {settings.device!r} cannot be used here ({reason}): name another") from error
     return LocalEngine(
         config.model or tiny_base(),
         config.policies,
@@ -77,23 +98,15 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
 def load_ground(config: Config) -> Ground:
     """Something to search and somewhere to start; with a world, also its held-out questions and its truth."""
     if config.corpus is not None:
-        passages = read_corpus(config.corpus)
-        return Ground(BM25Searcher(passages), passages, (), None)
+        passages, probed = read_corpus(config.corpus), config.evaluation.per_hop and config.evaluation.probe_questions
+        seeds, reserved = reserve(passages, config.seed) if probed else (passages, [])
+        return Ground(BM25Searcher(passages), seeds, (), None, reserved)
     world = read_world(config.world) if config.world is not None else default_world()
     solver = Solver(world.records)
     heldout = [task_of(question) for question in world.heldout]
-    chosen: list[Task] = []
-    for hops in sorted({task.hops for task in heldout}):
-        chosen += [task for task in heldout if task.hops == hops][: config.evaluation.per_hop]
     return Ground(
         BM25Searcher(world.passages),
         [passage for passage in world.passages if passage.id in world.train_ids],
-        chosen,
+        first_of_each_hop(heldout, config.evaluation.per_hop),
         lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else "")),
     )
-
-
-def task_of(question: Question) -> Task:
-    """A benchmark question as a task, its true path as an examiner would have noted it."""
-    path = tuple(Step(step.query, step.query, f"{step.relation}: {step.value}.") for step in question.path)
-    return Task(question.id, question.hops or 0, question.question, question.answers, None, path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
 
+from piplay.config import Limits
 from piplay.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,12 +115,53 @@ class Card:
     chat: Literal["auto", "native", "tags"] = "auto"
 
 
+@dataclass(frozen=True)
+class Eval:
+    """Measure a model on questions with known answers: exact match, F1 and more, by hop count, with 95 % intervals."""
+
+    model: Positional[str] = "tiny-base"
+    """A Hugging Face folder, a run directory (its final/student), or tiny-base, the embedded base."""
+    bench: str = "world"
+    """FlashRAG's .jsonl, Search-R1's .parquet, or `world`: the held-out questions of the world."""
+    world: Path | None = None
+    """The world that is searched; by default the default world."""
+    corpus: Path | None = None
+    """Text that is searched instead of a world."""
+    against: str | None = None
+    """A second model, named as the first: both answer the same questions, and the first minus the second is tested."""
+    samples: int = 0
+    """K: also draw so many answers a question, for avg@K and pass@k."""
+    temperature: float = 1.0
+    """Of these samples; the answers that are scored otherwise are greedy."""
+    limit: int | None = None
+    """Only the first so many questions of each hop count."""
+    top_k: int = 1
+    """Passages that one search returns."""
+    chat: Literal["auto", "native", "tags"] = "auto"
+    """How the models talk: their own template, or tags in plain text."""
+    prompt: str = ""
+    """The system prompt, as a recipe's prompts.student; by default the game's own, made for tiny models."""
+    seed: int = 0
+    """Of the samples, and of the resampling behind intervals and p."""
+    threads: int = 2
+    device: str = "cpu"
+    turns: int = Limits().turns
+    """Turns of one answer."""
+    turn_tokens: int = Limits().turn_tokens
+    """Tokens of one turn."""
+    tokens: int = Limits().tokens
+    """Tokens of one answer with its prompt and all that was found."""
+    out: Path | None = None
+    """A new folder for records.jsonl (every answer) and eval.json (every number)."""
+
+
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[World, subcommand("world")]
     | Annotated[Pretrain, subcommand("pretrain")]
     | Annotated[Card, subcommand("card")]
+    | Annotated[Eval, subcommand("eval")]
 )
 
 
@@ -151,6 +193,10 @@ def run(arguments: Sequence[str]) -> None:
             )
         case Card():
             _card(command)
+        case Eval():
+            from piplay.evaluate.command import evaluate
+
+            evaluate(**vars(command))
 
 
 def _overrides(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:

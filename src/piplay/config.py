@@ -130,6 +130,8 @@ class Evaluation(Settings):
     """The policy that is measured."""
     per_hop: int = Field(100, ge=0)
     """Held-out questions of each hop count; 0 turns evaluation off."""
+    probe_questions: int = Field(100, ge=0)
+    """With a corpus, which has no held-out questions: those that the base examiner writes to measure by; 0: none."""
     teacher: str = "teacher"
     """The policy that plays the same questions with their true paths; empty for none."""
     teacher_every: int = Field(10, ge=0)

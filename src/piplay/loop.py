@@ -21,17 +21,18 @@ from piplay.chat.chat import Chat
 from piplay.config import Config, Learn, Phase
 from piplay.engine.protocol import Engine, Objective
 from piplay.errors import InputError
+from piplay.evaluate.evaluator import alone, with_path
 from piplay.evaluate.measure import Audit, em_by_hops, seat_metrics, task_metrics
+from piplay.evaluate.probes import LABEL, ROUNDS, write_probes
 from piplay.games.game import Game
-from piplay.games.pi_play import Recite, Study
 from piplay.learn.samples import samples_of
 from piplay.learn.schedule import decayed
-from piplay.rollout.context import Context
-from piplay.rollout.drive import drive
+from piplay.match import normalise
+from piplay.rollout.stage import Stage
 from piplay.run.directory import Run, State
 from piplay.search.searcher import Searcher
 from piplay.streams import stream
-from piplay.types import Episode, Key, Memory, Passage, PolicyRef, Task
+from piplay.types import Episode, Key, Memory, Passage, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,8 @@ class Ground:
     """Questions with their true paths, for evaluation alone."""
     audit: Audit | None
     """The truth of a written task, for the log alone."""
+    reserved: Sequence[Passage] = ()
+    """Passages that examiners start from for probes alone, where there are no held-out questions."""
 
 
 class Listener(Protocol):
@@ -62,6 +65,9 @@ class Loop:
     def __init__(self, run: Run, ground: Ground, engine: Engine, chat: Chat, listener: Listener) -> None:
         self.run, self.ground, self.engine, self.chat, self.listener = run, ground, engine, chat, listener
         self.config: Config = run.config
+        self.stage = Stage(
+            engine, chat, ground.searcher, self.config.limits, self.config.search.top_k, self.config.prompts
+        )
         self.state = State()
         self._began = time.monotonic()
         for phase in self.config.phases:
@@ -73,6 +79,7 @@ class Loop:
         self._began = time.monotonic() - self.state.seconds
         phases = self.config.phases
         if not self.state.evals:
+            self._write_probes()
             self._evaluate(0)
         while self.state.phase < len(phases) * self.config.iterations:
             iteration, phase = self.state.phase // len(phases) + 1, phases[self.state.phase % len(phases)]
@@ -100,7 +107,7 @@ class Loop:
             key: Key = (f"m{iteration}", phase.name, self.state.step)
             started = time.monotonic()
             tasks = self._tasks(phase, key)
-            episodes = game.settle(self._play(game, key, tasks, phase.seats, temperature=1.0))
+            episodes = game.settle(self.stage.play(game.play, key, tasks, phase.seats, temperature=1.0))
             played = time.monotonic()
             row: dict[str, Any] = {
                 "n": self.state.done + 1,
@@ -118,7 +125,9 @@ class Loop:
             row |= self._teacher_health(phase, iteration)
             trained = time.monotonic()
             if phase.writes:
-                self.state.written += [e.written for e in episodes if e.written is not None]
+                probed = {normalise(probe.question) for probe in self.state.probes}
+                written = [e.written for e in episodes if e.written is not None]
+                self.state.written += [task for task in written if normalise(task.question) not in probed]
                 row["written"] = min(len(self.state.written), phase.writes)
             self.state.done, self.state.step = self.state.done + 1, self.state.step + 1
             self.run.save_episodes(self.state.done, episodes)
@@ -134,18 +143,6 @@ class Loop:
                 self._commit()
         if phase.writes:
             self._hand_over(iteration, phase)
-
-    def _play(
-        self, game: Game, key: Key, tasks: Sequence[Task], seats: Mapping[str, str], temperature: float
-    ) -> list[Episode]:
-        policies = {role: PolicyRef(policy) for role, policy in seats.items()}
-        stories = [
-            game.play(
-                task, Context((*key, i), self.chat, policies, self.config.limits, temperature, self.config.prompts)
-            )
-            for i, task in enumerate(tasks)
-        ]
-        return drive(stories, self.engine, self.ground.searcher, self.config.search.top_k)
 
     def _learn(
         self, iteration: int, phase: Phase, role: str, learn: Learn, episodes: Sequence[Episode]
@@ -163,24 +160,28 @@ class Loop:
 
     def _tasks(self, phase: Phase, key: Key) -> list[Task]:
         """The tasks of one step, drawn from streams of their own."""
-        seed, step, count = self.config.seed, self.state.step, phase.episodes
+        step, count = self.state.step, phase.episodes
         if phase.tasks == "seeds":
-            rng = stream(seed, (*key, "seeds"))
-            odds = [odd / sum(self.config.hop_odds) for odd in self.config.hop_odds]
-            picks = rng.choice(len(self.ground.seeds), count, replace=count > len(self.ground.seeds))
-            hops = rng.choice(len(odds), count, p=odds) + 1
-            name = "/".join(map(str, key))
-            return [
-                Task(f"{name}/{i}", int(h), source=self.ground.seeds[pick])
-                for i, (pick, h) in enumerate(zip(picks, hops, strict=True))
-            ]
+            return self._seeds(key, self.ground.seeds, count)
         tasks = self.state.tasks
         chosen = []
         for place in range(step * count, (step + 1) * count):
             # Every task once before any twice; each round has an order of its own.
-            order = stream(seed, (*key[:-1], "order", place // len(tasks))).permutation(len(tasks))
+            order = stream(self.config.seed, (*key[:-1], "order", place // len(tasks))).permutation(len(tasks))
             chosen.append(tasks[order[place % len(tasks)]])
         return chosen
+
+    def _seeds(self, key: Key, passages: Sequence[Passage], count: int) -> list[Task]:
+        """Random passages, each with a hop count."""
+        rng = stream(self.config.seed, (*key, "seeds"))
+        odds = [odd / sum(self.config.hop_odds) for odd in self.config.hop_odds]
+        picks = rng.choice(len(passages), count, replace=count > len(passages))
+        hops = rng.choice(len(odds), count, p=odds) + 1
+        name = "/".join(map(str, key))
+        return [
+            Task(f"{name}/{i}", int(h), source=passages[pick])
+            for i, (pick, h) in enumerate(zip(picks, hops, strict=True))
+        ]
 
     def _written_enough(self, phase: Phase) -> bool:
         return phase.writes > 0 and len(self.state.written) >= phase.writes
@@ -219,25 +220,46 @@ class Loop:
             return {}
         tasks = self.state.tasks[: settings.teacher_tasks]
         key: Key = (f"m{iteration}", phase.name, self.state.step, "health")
-        episodes = self._play(Recite({}), key, tasks, {"teacher": phase.seats[roles[0]]}, temperature=0.0)
+        episodes = with_path(self.stage, phase.seats[roles[0]], tasks, key)
         return {"teacher/em": sum(episode.seats[0].reward for episode in episodes) / len(episodes)}
 
+    def _write_probes(self) -> None:
+        """Where passages are reserved for it, the base examiner writes what the run will be measured by."""
+        wanted, reserved, phases = self.config.evaluation.probe_questions, self.ground.reserved, self.config.phases
+        if not (reserved and phases):
+            return
+        # The first phase that writes, like the first of all, starts from seeds: there is nothing else yet.
+        phase = next((phase for phase in phases if phase.writes), phases[0])
+        game = make_game(phase, {})
+        probes = write_probes(self.stage, game, phase.seats, lambda key: self._seeds(key, reserved, wanted), wanted)
+        if probes:
+            self.run.save_tasks("probes", probes)
+            self.listener.said(f"{len(probes)} probe questions ({LABEL}) from {len(reserved)} passages set aside")
+        else:
+            self.listener.said(
+                f"the base examiner wrote no probe question that passes the gates in {ROUNDS * wanted} tries: this run "
+                "has no before and after"
+            )
+        self.state.probes = probes
+
     def _evaluate(self, iteration: int) -> None:
-        """Greedy EM on held-out questions by hop: the student alone, and the teacher with the true path."""
+        """Greedy EM by hop: the student alone, and the teacher with the true path; on probes, with their own path."""
         settings = self.config.evaluation
-        tasks = self.ground.heldout if settings.per_hop else ()
+        tasks = (self.ground.heldout or self.state.probes) if settings.per_hop else ()
         row: dict[str, Any] = {"iteration": iteration}
         if tasks:
+            if not self.ground.heldout:
+                row["questions"] = LABEL
             key: Key = ("evaluate", iteration)
-            alone = self._play(Study({}, rollouts=1), key, tasks, {"student": settings.policy}, temperature=0.0)
-            by_hops, counts = em_by_hops(alone)
+            played = alone(self.stage, settings.policy, tasks, key)
+            by_hops, counts = em_by_hops(played)
             row |= {
-                "em": sum(e.seats[0].reward for e in alone) / len(alone),
+                "em": sum(e.seats[0].reward for e in played) / len(played),
                 "em_by_hops": by_hops,
                 "n_by_hops": counts,
             }
             if settings.teacher:
-                shown = self._play(Recite({}), (*key, "path"), tasks, {"teacher": settings.teacher}, temperature=0.0)
+                shown = with_path(self.stage, settings.teacher, tasks, (*key, "path"))
                 row["teacher_em_by_hops"], _ = em_by_hops(shown)
             self.listener.evaluated(row)
         self.state.evals.append(row)

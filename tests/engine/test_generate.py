@@ -54,7 +54,7 @@ def reference(
         if asked.temperature == 0:
             token = int(logits.argmax())
         else:
-            cumulative = np.cumsum(logits.double().softmax(-1).numpy())
+            cumulative = np.cumsum((logits.double() / asked.temperature).softmax(-1).numpy())
             token = int(np.flatnonzero(cumulative > uniform)[0])
         logprobs.append(float(logits.log_softmax(-1)[token]))
         ids.append(token)
@@ -74,7 +74,7 @@ def contexts(count: int, seed: int = 0) -> list[Ints]:
     return [rng.integers(0, END, rng.integers(1, 40)) for _ in range(count)]
 
 
-@pytest.mark.parametrize("temperature", [0.0, 1.0])
+@pytest.mark.parametrize("temperature", [0.0, 0.02, 0.7, 1.0, 1.5])
 @pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen2"])
 def test_equals_the_plain_model(kind: str, temperature: float, model_folder: Folder, plain: Plain) -> None:
     engine, model = make_engine(model_folder(kind)), plain(kind)
@@ -260,7 +260,7 @@ def test_a_pending_session_cannot_be_closed_nor_its_policy_trained(model_folder:
     assert engine.ready() == []
 
 
-@pytest.mark.parametrize("wrong", [{"ids": []}, {"max_new": 0}, {"temperature": 0.7}])
+@pytest.mark.parametrize("wrong", [{"ids": []}, {"max_new": 0}, {"temperature": -0.5}, {"temperature": float("inf")}])
 def test_a_request_that_cannot_be_served_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="needs a context"):
         request(("a",), **({"ids": [1]} | wrong))  # type: ignore[arg-type]
@@ -269,11 +269,20 @@ def test_a_request_that_cannot_be_served_is_refused(wrong: dict[str, object]) ->
 def test_draws_are_the_inverse_cdf_at_its_edges() -> None:
     logits = torch.tensor([[0.25, 0.0, 0.5, 0.25, 0.0]]).log().expand(6, -1)
     uniform = torch.tensor([0.0, 0.2499, 0.2501, 0.7499, 0.7501, 1 - 2**-53], dtype=torch.float64)
-    token, logprob = draw(logits, uniform, torch.zeros(6, dtype=torch.bool))
+    token, logprob = draw(logits, uniform, torch.ones(6))
     assert token.tolist() == [0, 0, 2, 2, 3, 3]
     torch.testing.assert_close(logprob.exp(), torch.tensor([0.25, 0.25, 0.5, 0.5, 0.25, 0.25]))
-    greedy = torch.tensor([True, False, False, False, False, True])
+    greedy = torch.tensor([0.0, 1, 1, 1, 1, 0])
     assert draw(logits, uniform, greedy)[0].tolist() == [2, 0, 2, 2, 3, 2]
+
+
+def test_a_rows_temperature_is_its_own() -> None:
+    """At T = 1/2 the probabilities 1, 2, 1 of 4 become 1, 4, 1 of 6; what is likely stays so where it is cold."""
+    logits = torch.tensor([[0.25, 0.0, 0.5, 0.25, 0.0]]).log().expand(6, -1)
+    uniform = torch.tensor([1 / 6 - 1e-6, 1 / 6 + 1e-6, 5 / 6 - 1e-6, 5 / 6 + 1e-6, 0.2499, 0.99], dtype=torch.float64)
+    token, logprob = draw(logits, uniform, torch.tensor([0.5, 0.5, 0.5, 0.5, 1, 1e-4]))
+    assert token.tolist() == [0, 2, 2, 3, 0, 2]
+    torch.testing.assert_close(logprob.exp(), torch.tensor([0.25, 0.5, 0.5, 0.25, 0.25, 0.5]))
 
 
 def test_a_folder_without_a_model_is_an_input_error(tmp_path: Path) -> None:

@@ -66,6 +66,7 @@ def test_what_is_logged_of_study_tasks() -> None:
         "k/4": 1,
         "k/0": 1,
         "accuracy": 0.5,
+        "solved": 1 / 3,
         "accuracy/1": 0.75,
         "accuracy/2": 0.0,
         "informative/1": 0.5,
@@ -87,10 +88,12 @@ def test_what_is_logged_of_an_examiners_tasks() -> None:
 
 def test_the_truth_of_what_passed_the_gates() -> None:
     verdicts = {1: "true", 2: "false", 3: "ill_typed", 4: "unknown"}
-    episodes = [examine(1, 1, 1), examine(2, 1, 0), examine(3, 0, 1), examine(4, 1, 1), examine(1, gate="leak")]
+    episodes = [examine(1, 1, 1), examine(2, 1, 0), examine(3, 0, 1), examine(4, 1, 0), examine(1, gate="leak")]
     row = task_metrics(episodes, lambda task: verdicts[task.hops])
     assert [row[f"truth/{hops}"] for hops in (1, 2, 3, 4)] == [1.0, 0.0, 0.0, 0.0]
     assert [row[name] for name in ("true", "false", "ill_typed", "unknown")] == [0.25] * 4
+    # Two are wrong; of the two others one is solved by every sample.
+    assert row["wasted"] == 3 / 4
     # Agreement with the examiner where the truth is another: one of eight rollouts at 2 hops, one at 3.
     assert row["false_agreement"] == 2 / 8
 
@@ -105,7 +108,7 @@ def test_the_truth_of_a_study_task_is_asked_of_the_task_itself() -> None:
     episode = study(2, 1, 0)
     row = task_metrics([episode], audit)
     assert asked == [episode.task]
-    assert (row["truth/2"], row["false"], row["false_agreement"]) == (0.0, 1.0, 0.5)
+    assert (row["truth/2"], row["false"], row["false_agreement"], row["wasted"]) == (0.0, 1.0, 0.5, 1.0)
 
 
 def test_nothing_written_has_no_truth() -> None:

@@ -11,13 +11,16 @@ from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches,
 from piplay.chat.chat import Chat
 from piplay.engine.protocol import Generate
 from piplay.games.pi_play import (
+    CHECKER,
     EXAMINER,
     GATES,
+    READ_GATES,
     STUDENT,
     USUAL_GATES,
     Examine,
     Recite,
     Study,
+    contested,
     difficulty_reward,
     examiner_view,
     format_score,
@@ -173,7 +176,7 @@ REFUSED = {
 ASKED = {"where does river of bor rise"}
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", READ_GATES)
 def test_a_sound_question_passes_every_gate(gate: str) -> None:
     assert passes(gate, DRAFT, STORY, BOR, {"what is it"})
 
@@ -208,7 +211,7 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("gate", GATES)
+@pytest.mark.parametrize("gate", READ_GATES)
 def test_a_gate_pays_nothing_and_calls_no_student_and_its_switch_lets_through(tiny_chat: Chat, gate: str) -> None:
     task = replace(SEED, hops=3) if gate == "hops" else SEED
     memory = {"questions": ["where does river of bor rise"]} if gate == "duplicate" else {}
@@ -236,9 +239,76 @@ def test_a_failed_tool_writes_nothing(tiny_chat: Chat) -> None:
     assert (episode.gate, episode.seats[0].trajectory.stop) == ("format", StopReason.TOOL_FAILED)
 
 
-def finished(question: str, reward: float = 1.0) -> Episode:
+@pytest.mark.parametrize(
+    ("says_of_bor", "says_of_tamsin", "gate"),
+    [("yes", "Yes.", ""), ("no", "yes", "checked"), ("yes", "no", "checked"), ("yes", "yes no", "checked")],
+)
+def test_every_step_of_the_path_is_checked_against_its_passage(
+    tiny_chat: Chat, says_of_bor: str, says_of_tamsin: str, gate: str
+) -> None:
+    writes = script(GOOD, "Oum", "Oum", "x", "x")
+
+    def checks(request: Generate) -> str:
+        if "checker" not in request.key:
+            return writes(request)
+        assert request.temperature == 0
+        return says((says_of_bor, says_of_tamsin)[request.key[request.key.index("checker") + 1]])
+
+    episode, engine = examine(tiny_chat, checks, gates=[*USUAL_GATES, "checked"])
+    assert (episode.gate, episode.written is None) == (gate, bool(gate))
+    assert [seat.trajectory.role for seat in episode.seats][:3] == ["examiner", "checker", "checker"]
+    assert episode.seats[0].reward == (0.0 if gate else 2 / 3 + 0.5)
+    assert any("student" in request.key for request in engine.seen) == (not gate)
+    seen = [r.ids_T.tolist() for r in engine.seen if "checker" in r.key]
+    assert seen == [
+        tiny_chat.prompt(CHECKER, "Passage: Bor: Bor lies on the Tamsin. Note: the Tamsin flows by").tolist(),
+        tiny_chat.prompt(CHECKER, "Passage: Tamsin: The Tamsin rises in Oum. Note: it rises in Oum").tolist(),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (("Quil", "the quil", "Oum", "x"), True),  # two agree, against one
+        (("Quil", "Quil", "Oum", "oum"), False),
+        (("Quil", "x", "y", "z"), False),  # nobody agrees with anybody
+        (("Tamsin", "Tamsin", "Tamsin", "Oum"), False),  # on the way: stopped too early
+        (("", "", "", ""), False),
+        ((), False),
+    ],
+)
+def test_a_question_is_contested_where_more_samples_agree_on_another_answer(
+    tiny_chat: Chat, answers: tuple[str, ...], expected: bool
+) -> None:
+    assert contested(DRAFT, answers) == expected
+    if answers:
+        episode, _ = examine(tiny_chat, script(GOOD, *answers), gates=[*USUAL_GATES, "contested"])
+        assert (episode.gate == "contested", episode.written is None) == (expected, expected)
+        assert episode.seats[0].reward > 0 or expected
+        assert len(episode.seats) == 5
+
+
+def test_easy_questions_are_kept_up_to_their_share() -> None:
+    memory: dict[str, list[str]] = {}
+    kept = []
+    for batch in range(4):
+        game = Examine(memory, gates=[*USUAL_GATES, "easy"], easy_share=0.25)  # what a resumed run would do
+        episodes = [finished(f"Easy {batch} {i}?", solved=4) for i in range(4)]
+        episodes += [finished(f"Hard {batch} {i}?", solved=i) for i in range(4)]
+        settled = game.settle(episodes)
+        assert all(e.gate in ("", "easy") and (e.written is None) == (e.gate == "easy") for e in settled)
+        assert all(e.seats[0].reward == (0.0 if e.gate else 1.0) for e in settled)
+        kept += [e.written.question for e in settled if e.written is not None]
+    easy = sum(question.startswith("Easy") for question in kept)
+    assert len(kept) - easy == 16
+    assert easy / len(kept) == pytest.approx(0.25, abs=1 / len(kept))
+    assert all(not e.gate for e in Examine({}).settle([finished("Easy?", solved=4)]))
+
+
+def finished(question: str, reward: float = 1.0, solved: int = 1) -> Episode:
     task = replace(DRAFT, question=question)
-    return Episode((question,), SEED, (Seat(STORY, ("hops", 2), reward), Seat(STORY, ("s",), 1.0)), written=task)
+    seats = (Seat(STORY, ("hops", 2), reward), Seat(STORY, ("s",), 1.0))
+    return Episode((question,), SEED, seats, written=task, facts={"k": float(solved), "n": 4.0})
 
 
 def test_of_duplicates_in_a_batch_the_first_is_kept() -> None:
@@ -248,7 +318,7 @@ def test_of_duplicates_in_a_batch_the_first_is_kept() -> None:
     assert (again.gate, again.seats[0].reward, again.written) == ("duplicate", 0.0, None)
     assert again.seats[1].reward == 1.0
     assert other.written is not None
-    assert game.memory == {"questions": ["who is it", "where"]}
+    assert game.memory == {"questions": ["who is it", "where"], "easy": []}
 
 
 def test_what_was_asked_in_an_earlier_step_is_a_duplicate() -> None:
@@ -267,7 +337,7 @@ def test_what_a_gate_refused_is_not_remembered() -> None:
     game = Examine({})
     refused = Episode(("e",), SEED, (Seat(STORY, ("hops", 2)),), gate="leak")
     assert game.settle([refused]) == [refused]
-    assert game.memory == {"questions": []}
+    assert game.memory == {"questions": [], "easy": []}
 
 
 # Pay
@@ -309,7 +379,7 @@ def test_format_score(answer: str, hops: int, thinks: int, expected: float) -> N
 
 def test_the_examiner_is_paid_for_difficulty_and_format(tiny_chat: Chat) -> None:
     episode, _ = examine(tiny_chat, script(GOOD, "Oum", "the oum.", "Quil", ""), format_weight=0.25)
-    assert episode.facts == {"k": 2.0, "r_d": 2 / 3, "r_f": 1.0}
+    assert episode.facts == {"k": 2.0, "n": 4.0, "r_d": 2 / 3, "r_f": 1.0}
     assert [seat.reward for seat in episode.seats] == [2 / 3 + 0.25, 1.0, 1.0, 0.0, 0.0]
     assert [seat.group for seat in episode.seats] == [("hops", 2)] + [("m1", "test", 0, 0, "students")] * 4
 
@@ -323,7 +393,7 @@ def test_a_question_that_all_or_none_solve_pays_for_format_alone(tiny_chat: Chat
 def test_a_student_whose_tool_failed_does_not_count(tiny_chat: Chat) -> None:
     students = ["Oum", "Quil", searches("down"), searches("down")]
     episode, _ = examine(tiny_chat, script(GOOD, *students), down=("down",))
-    assert episode.facts == {"k": 1.0, "r_d": 1.0, "r_f": 1.0}
+    assert episode.facts == {"k": 1.0, "n": 2.0, "r_d": 1.0, "r_f": 1.0}
 
 
 def test_the_student_is_paid_for_an_exact_match_with_any_gold(tiny_chat: Chat) -> None:
@@ -364,3 +434,14 @@ def test_the_teacher_recites_with_the_path_in_hand(tiny_chat: Chat) -> None:
     assert request.policy.name == "teacher"
     assert request.ids_T.tolist() == tiny_chat.prompt(STUDENT, teacher_view(task.question, PATH)).tolist()
     assert episode.seats[0].reward == 1.0
+
+
+def test_a_teacher_that_learns_carries_the_students_prompt(tiny_chat: Chat) -> None:
+    task = Task("t", 2, "Where does it rise?", ("Oum",), BOR, PATH)
+    engine = ScriptedEngine(tiny_chat, lambda request: ["Oum", "Quil"][request.key[-3]])
+    [episode] = drive([Recite({}, rollouts=2).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    assert [seat.reward for seat in episode.seats] == [1.0, 0.0]
+    for seat in episode.seats:
+        np.testing.assert_array_equal(seat.teacher_prefix, tiny_chat.prompt(STUDENT, task.question))
+        taught = tiny_chat.prompt(STUDENT, teacher_view(task.question, PATH))
+        np.testing.assert_array_equal(seat.trajectory.ids_T[: seat.trajectory.prompt_len], taught)

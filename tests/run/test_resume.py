@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,17 @@ def whole(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
 def killed(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
     """A folder with a run for each moment, killed there and resumed in another process."""
     out = tmp_path_factory.mktemp("killed")
-    environment = os.environ | {"PYTHONPATH": str(HERE.parent), "TOKENIZERS_PARALLELISM": "false"}
-    command = [sys.executable, str(HERE / "killed.py"), str(toy_recipe), str(out), *MOMENTS]
+    kill(toy_recipe, out, MOMENTS)
+    return out
+
+
+def kill(recipe: Path, out: Path, moments: Iterable[str]) -> None:
+    """Play the runs of ``killed.py`` in a process of their own, on the same code as this one."""
+    path = os.pathsep.join([str(HERE.parent), *sys.path])
+    environment = os.environ | {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"}
+    command = [sys.executable, str(HERE / "killed.py"), str(recipe), str(out), *moments]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return out
 
 
 def content(run: Path) -> dict[str, Any]:
@@ -85,6 +92,22 @@ def test_the_run_that_is_killed_is_worth_it(whole: Path) -> None:
     assert [row["n"] for row in run["metrics"]] == list(range(1, len(run["metrics"]) + 1))
     assert len(run["rollouts"]) == len(run["metrics"])
     assert len(run["tasks"]) == 2
+
+
+def test_probes_survive_being_killed(recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path) -> None:
+    moments = (
+        "turn@3",  # while the probes are written
+        "tasks-@1",  # they are in their file, but not committed
+        "update@2",  # when they have been committed
+    )
+    recipe = recipe_on("corpus", towns)
+    recipe.write_text(recipe.read_text().replace("iterations = 2", "iterations = 1"))
+    assert main(["train", str(recipe), "--run-dir", str(tmp_path / "whole")]) == 0
+    kill(recipe, tmp_path, moments)
+    expected = content(tmp_path / "whole")
+    assert len(expected["state"]["probes"]) == len(expected["tasks"]["probes.parquet"]) == 4
+    for moment in moments:
+        assert content(tmp_path / moment) == expected, moment
 
 
 def test_a_complete_run_is_not_resumed(whole: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -20,7 +20,13 @@ class _Paid:
 
 
 class PaidExamine(_Paid, Examine):
-    """``Examine`` under other pay."""
+    """``Examine`` under other pay, and with a question after the seed passage: no toy model writes one."""
+
+    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
+        return [
+            replace(e, written=replace(e.written, question=f"What is {e.task.source.title}?")) if e.written else e
+            for e in super().settle(episodes)
+        ]
 
 
 class PaidStudy(_Paid, Study):
@@ -34,7 +40,7 @@ checkpoint_every = 2
 hop_odds = [1]
 limits = { turns = 2, turn_tokens = 10, tokens = 1400 }
 engine = { threads = 1, slots = 6 }
-evaluation = { per_hop = 1, teacher_every = 2, teacher_tasks = 2 }
+evaluation = { per_hop = 1, teacher_every = 2, teacher_tasks = 2, probe_questions = 4 }
 policies.examiner = { lr = 1e-3 }
 policies.student = { lr = 1e-3 }
 policies.teacher = { follows = "student", tau = 0.2 }

@@ -14,7 +14,7 @@ from piplay.search.searcher import SearchError
 from piplay.types import Call, Key, Owner, Passage, PolicyRef, StopReason, Trajectory, Turn
 
 LIMITS = Limits(turns=4, turn_tokens=200, tokens=4000)
-SEATS = {"examiner": PolicyRef("examiner"), "student": PolicyRef("student"), "teacher": PolicyRef("teacher")}
+SEATS = {role: PolicyRef(role) for role in ("examiner", "student", "teacher")} | {"checker": PolicyRef("teacher")}
 
 
 class ScriptedEngine:

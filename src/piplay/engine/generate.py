@@ -22,17 +22,23 @@ Numbered = tuple[int, Generate]
 """A request and its place in the order of submission."""
 
 
-def draw(logits_R_V: Tensor, uniform_R: Tensor, greedy_R: Tensor) -> tuple[Tensor, Tensor]:
-    """One token a row by inverse CDF, or the most likely one, and its log-probability at temperature 1.
+def draw(logits_R_V: Tensor, uniform_R: Tensor, temperature_R: Tensor) -> tuple[Tensor, Tensor]:
+    """One token a row by inverse CDF, at temperature 0 the most likely one, and its log-probability at temperature 1.
 
     The token is the first whose cumulative probability exceeds the row's uniform draw: fp32 softmax, fp64 sum. The
     draw is scaled by the row's total, which rounding leaves a little off 1, so that no row runs past its last token.
     """
     logp_R_V = torch.log_softmax(logits_R_V.float(), dim=-1)
+    greedy_R = temperature_R == 0
     if bool(greedy_R.all()):
         token_R = logp_R_V.argmax(-1)
     else:
-        cdf_R_V = logp_R_V.exp().cumsum(-1, dtype=torch.float64)
+        tempered_R_V = logp_R_V
+        inverse_R_1 = torch.where(greedy_R, 1.0, 1 / temperature_R)[:, None]
+        if bool((inverse_R_1 != 1).any()):
+            # Up to the row's total. The likeliest token keeps its value, so that nothing underflows when it is cold.
+            tempered_R_V = logp_R_V * inverse_R_1 - logp_R_V.amax(-1, keepdim=True) * (inverse_R_1 - 1)
+        cdf_R_V = tempered_R_V.exp().cumsum(-1, dtype=torch.float64)
         token_R = torch.searchsorted(cdf_R_V, (uniform_R * cdf_R_V[:, -1])[:, None], right=True)[:, 0]
         token_R.clamp_(max=logp_R_V.shape[-1] - 1)
         if bool(greedy_R.any()):
@@ -66,7 +72,7 @@ class Sampler:
         self._clock = 0
         self._used_S = np.zeros(slots, dtype=np.int64)
         self._active_S = np.zeros(slots, dtype=bool)
-        self._greedy_S = np.zeros(slots, dtype=bool)
+        self._temperature_S = np.zeros(slots, dtype=np.float32)
         self._cached_S = np.zeros(slots, dtype=np.int64)
         self._stop_S = np.zeros(slots, dtype=np.int64)
         self._ids_S_C: Ints = np.zeros((slots, 0), dtype=np.int64)
@@ -163,7 +169,7 @@ class Sampler:
         differs_C = self._ids_S_C[slot, :comparable] != request.ids_T[:comparable]
         kept = int(differs_C.argmax()) if differs_C.any() else comparable
         self._ids_S_C[slot, :length] = request.ids_T
-        self._greedy_S[slot] = request.temperature == 0
+        self._temperature_S[slot] = request.temperature
         if request.temperature:
             self._uniform_S_C[slot, length:stop] = stream(self._seed, request.key).random(request.max_new)
         self._cached_S[slot], self._stop_S[slot], self._active_S[slot] = kept, stop, True
@@ -221,7 +227,7 @@ class Sampler:
     def _swap(self, idle: int, busy: int, session_at: dict[int, Key]) -> None:
         self._cache.swap(idle, busy)
         for rows in (
-            self._used_S, self._active_S, self._greedy_S, self._cached_S, self._stop_S,
+            self._used_S, self._active_S, self._temperature_S, self._cached_S, self._stop_S,
             self._ids_S_C, self._logprob_S_C, self._uniform_S_C,
         ):  # fmt: skip
             rows[[idle, busy]] = rows[[busy, idle]]
@@ -246,7 +252,7 @@ class Sampler:
         position_R = self._cached_S[slot_R]
         uniform_R = self._cache.to_device(self._uniform_S_C[slot_R, position_R])
         logits_R_V = self._model.get_output_embeddings()(hidden_R_D)
-        drawn_R, logp_R = draw(logits_R_V, uniform_R, self._cache.to_device(self._greedy_S[slot_R]))
+        drawn_R, logp_R = draw(logits_R_V, uniform_R, self._cache.to_device(self._temperature_S[slot_R]))
         token_R, logprob_R = drawn_R.cpu().numpy(), logp_R.cpu().numpy()
         if not np.isfinite(logprob_R).all():
             raise FloatingPointError("the policy's output is not finite: its weights are lost")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,12 +25,12 @@ class Generate:
     max_new: int
     """The most tokens to draw, at least 1."""
     temperature: float
-    """1: sample from the whole distribution (no top-p, no top-k). 0: greedy."""
+    """Above 0: sample from the whole distribution (no top-p, no top-k). 0: greedy. Rollouts to learn from have 1."""
 
     def __post_init__(self) -> None:
-        if len(self.ids_T) == 0 or self.max_new < 1 or self.temperature not in (0, 1):
+        if len(self.ids_T) == 0 or self.max_new < 1 or not 0 <= self.temperature < math.inf:
             raise ValueError(
-                f"request {self.key} needs a context, max_new ≥ 1 and a temperature of 0 or 1; "
+                f"request {self.key} needs a context, max_new ≥ 1 and a temperature ≥ 0; "
                 f"it has {len(self.ids_T)} ids, {self.max_new} and {self.temperature}"
             )
 

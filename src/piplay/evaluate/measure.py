@@ -13,6 +13,8 @@ from piplay.types import Episode, Owner, Seat, StopReason, Task
 Audit = Callable[[Task], str]
 """Says of a written task "true", "false", "ill_typed" or "unknown". Nothing that trains may call it."""
 
+WRONG = ("false", "ill_typed")
+
 
 def seat_metrics(role: str, seats: Sequence[Seat]) -> dict[str, float]:
     """Reward, lengths, stop reasons, searches and repeated queries of one role's seats."""
@@ -38,7 +40,8 @@ def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, 
     """Accuracy, difficulty, gates and truth of a step's tasks, over all and by hop.
 
     ``k/i`` counts tasks that exactly i of the student samples solved. ``informative/h`` is the share of h-hop tasks
-    with r_d ≠ 0, of those that students tried. Truth is over the tasks that passed every gate.
+    with r_d ≠ 0, of those that students tried, ``solved`` the share that every sample solved. Truth is over the tasks
+    that passed every gate; ``wasted`` is the share of these, if tried, that are false or solved by every sample.
     """
     row: dict[str, float] = dict(Counter(f"tasks/{episode.task.hops}" for episode in episodes))
     row |= Counter(f"gate/{episode.gate or 'passed'}" for episode in episodes if _examined(episode))
@@ -49,6 +52,7 @@ def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, 
         by_hop[episode.task.hops].append(episode)
     if tried:
         row["accuracy"] = _mean(seat.reward for episode in tried for seat in _students(episode))
+        row["solved"] = _mean(map(_solved, tried))
     for hops, group in sorted(by_hop.items()):
         row[f"accuracy/{hops}"] = _mean(seat.reward for episode in group for seat in _students(episode))
         row[f"informative/{hops}"] = _mean(0 < episode.facts["k"] < _tries(episode) for episode in group)
@@ -60,6 +64,7 @@ def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, 
 def _truth_metrics(episodes: Sequence[Episode], audit: Audit) -> dict[str, float]:
     verdicts: dict[int, list[str]] = defaultdict(list)
     agreed: list[bool] = []
+    lost: list[bool] = []
     for episode in episodes:
         task = episode.written if _examined(episode) else episode.task
         if task is None:
@@ -67,13 +72,17 @@ def _truth_metrics(episodes: Sequence[Episode], audit: Audit) -> dict[str, float
         verdict = audit(task)
         verdicts[task.hops].append(verdict)
         # False agreement: rollouts that gave the examiner's answer to a question whose truth is another.
-        agreed += [seat.reward > 0 and verdict in ("false", "ill_typed") for seat in _students(episode)]
+        if _students(episode):
+            lost.append(verdict in WRONG or _solved(episode))
+        agreed += [seat.reward > 0 and verdict in WRONG for seat in _students(episode)]
     row = {f"truth/{hops}": _mean(v == "true" for v in found) for hops, found in sorted(verdicts.items())}
     every = [verdict for found in verdicts.values() for verdict in found]
     if every:
         row |= {name: _mean(v == name for v in every) for name in ("true", "false", "ill_typed", "unknown")}
     if agreed:
         row["false_agreement"] = _mean(agreed)
+    if lost:
+        row["wasted"] = _mean(lost)
     return row
 
 
@@ -83,6 +92,10 @@ def _examined(episode: Episode) -> bool:
 
 def _students(episode: Episode) -> list[Seat]:
     return [seat for seat in episode.seats if seat.trajectory.role == "student"]
+
+
+def _solved(episode: Episode) -> bool:
+    return episode.facts["k"] == _tries(episode)
 
 
 def _tries(episode: Episode) -> int:

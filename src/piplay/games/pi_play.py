@@ -9,6 +9,7 @@ made. ``Recite``: the teacher itself plays, path in hand. The formulas are numbe
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -22,19 +23,29 @@ from piplay.types import Episode, Memory, Passage, Seat, Step, StopReason, Task,
 
 STUDENT = "Answer the question: search for one fact at a time."
 EXAMINER = "Write a question: start from the passage and search for each further hop."
+CHECKER = "Say whether the note is what the passage says: yes or no."
 
-Gate = Literal["format", "leak", "grounded", "hops", "progress", "bridge", "evidence", "duplicate"]
+Gate = Literal[
+    "format", "leak", "grounded", "hops", "progress", "bridge", "evidence", "duplicate", "checked", "contested", "easy"
+]
 GATES: tuple[Gate, ...] = get_args(Gate)
-"""In the order in which they are tried. A question that a gate refuses earns nothing and no student sees it, but for a
-duplicate within one batch, which only ``settle`` can tell."""
-USUAL_GATES: tuple[Gate, ...] = tuple(gate for gate in GATES if gate not in ("bridge", "evidence"))
-"""All but those for corpora whose titles are names, and for examiners that note nothing but facts."""
+"""In the order in which they are tried. What a gate refuses earns nothing. The last two gates need students' tries;
+of what an earlier gate refuses no student sees any, but for a duplicate within one batch: only ``settle`` can tell."""
+READ_GATES = GATES[:8]
+"""Those that read what the examiner wrote and saw, and need no one else."""
+USUAL_GATES: tuple[Gate, ...] = ("format", "leak", "grounded", "hops", "progress", "duplicate")
+"""Those that ask nothing of the corpus, of the examiner's notes, or of another player."""
 _WRITTEN = re.compile(r"Question:(.*?)Answer:(.*)", re.DOTALL)
 
 
 def examiner_view(passage: Passage, hops: int) -> str:
     """What the examiner sees: how many hops, and the seed passage."""
     return f"Hops: {hops}. Passage: {show([passage])}"
+
+
+def checker_view(passages: Sequence[Passage], note: str) -> str:
+    """What the checker sees: one step of a path, the passages found and what the examiner noted of them."""
+    return f"Passage: {show(passages)} Note: {note}"
 
 
 def student_view(question: str) -> str:
@@ -58,6 +69,8 @@ class Examine:
     format_weight: NonNegativeFloat = 0.5
     """w_f, the weight of the format score."""
     gates: Sequence[Gate] = USUAL_GATES
+    easy_share: NonNegativeFloat = 0.1
+    """With the gate "easy": how much of what is written may be questions that every sample answers."""
 
     async def play(self, task: Task, context: Context) -> Episode:
         seed = _seed_passage(task)
@@ -65,10 +78,13 @@ class Examine:
         story = await context.child("examiner").converse("examiner", system, view)
         draft = written_task(task, story)
         asked = set(self.memory.get("questions", ()))
-        gate = next((g for g in GATES if g in self.gates and not passes(g, draft, story, seed, asked)), "")
-        seat = Seat(story, group=("hops", task.hops))
+        gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, story, seed, asked)), "")
+        seats = [Seat(story, group=("hops", task.hops))]
+        if not gate and "checked" in self.gates:
+            seats += await self._checks(draft, story, context)
+            gate = "" if all(seat.reward for seat in seats[1:]) else "checked"
         if gate:
-            return Episode(context.key, task, (seat,), gate=gate)
+            return Episode(context.key, task, tuple(seats), gate=gate)
         system = context.prompts.get("student", STUDENT)
         probes = await context.gather(
             context.child("student", i).converse("student", system, student_view(draft.question))
@@ -77,30 +93,52 @@ class Examine:
         # A probe whose tool failed says nothing about the question.
         tries = [probe for probe in probes if probe.stop is not StopReason.TOOL_FAILED]
         correct = sum(exact_match(probe.answer, draft.answers) for probe in tries)
-        r_d, r_f = difficulty_reward(correct, len(tries)), format_score(draft, story, seed)
         # The students' rollouts are kept to be looked at; they are in no one's training batch here.
-        played = tuple(
+        seats += [
             Seat(probe, group=(*context.key, "students"), reward=float(exact_match(probe.answer, draft.answers)))
             for probe in probes
+        ]
+        r_d, r_f = difficulty_reward(correct, len(tries)), format_score(draft, story, seed)
+        facts = {"k": float(correct), "n": float(len(tries)), "r_d": r_d, "r_f": r_f}
+        if "contested" in self.gates and contested(draft, [probe.answer for probe in tries]):
+            return Episode(context.key, task, tuple(seats), gate="contested", facts=facts)
+        seats[0] = replace(seats[0], reward=r_d + self.format_weight * r_f)
+        return Episode(context.key, task, tuple(seats), written=draft, facts=facts)
+
+    async def _checks(self, draft: Task, story: Trajectory, context: Context) -> list[Seat]:
+        """Each step of the path, checked alone and greedily: 1 where the checker finds the note in the passage."""
+        shown = [(_seed_passage(draft),), *(call.passages for call in story.calls)]
+        system = context.prompts.get("checker", CHECKER)
+        checks = await context.gather(
+            replace(context.child("checker", i), temperature=0.0).converse(
+                "checker", system, checker_view(passages, step.evidence)
+            )
+            for i, (passages, step) in enumerate(zip(shown, draft.path, strict=True))
         )
-        facts = {"k": float(correct), "r_d": r_d, "r_f": r_f}
-        paid = replace(seat, reward=r_d + self.format_weight * r_f)
-        return Episode(context.key, task, (paid, *played), written=draft, facts=facts)
+        return [
+            Seat(check, group=(*context.key, "checks"), reward=float(exact_match(check.answer, ["yes"])))
+            for check in checks
+        ]
 
     def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
-        """Refuse what was asked twice within the batch, the first one kept, and remember what was asked."""
-        asked = self.memory.setdefault("questions", [])
+        """Refuse what was asked twice within the batch, the first one kept, and what is easy beyond its share."""
+        asked, known = self.memory.setdefault("questions", []), self.memory.setdefault("easy", [])
         seen = set(asked)
         settled = []
         for episode in episodes:
             if episode.written is not None:
                 question = normalise(episode.written.question)
-                if "duplicate" in self.gates and question in seen:
+                easy = self.probes > 0 and episode.facts["k"] == episode.facts["n"]
+                gate = "duplicate" if "duplicate" in self.gates and question in seen else ""
+                if not gate and "easy" in self.gates and easy:
+                    gate = "easy" if len(known) >= self.easy_share * (len(asked) + 1) else ""
+                if gate:
                     unpaid = replace(episode.seats[0], reward=0.0)
-                    episode = replace(episode, seats=(unpaid, *episode.seats[1:]), written=None, gate="duplicate")
+                    episode = replace(episode, seats=(unpaid, *episode.seats[1:]), written=None, gate=gate)
                 else:
                     seen.add(question)
                     asked.append(question)
+                    known += [question] if easy else []
             settled.append(episode)
         return settled
 
@@ -132,15 +170,27 @@ class Study:
 
 @dataclass(slots=True)
 class Recite:
-    """The teacher plays: the question with its path in the student's place. Shows whether it can still use a path."""
+    """The teacher plays: the question with its path in the student's place.
+
+    One greedy rollout shows whether it can still use a path. As a phase in which the seat ``teacher`` learns, with the
+    student in the place of its teacher, this is the ideal objective that the moving average stands in for:
+    max E[1(o = o*)] − λ KL(π^T(·|q, c) ‖ stopgrad π^S(·|q)) over the teacher's own rollouts.
+    """
 
     memory: Memory
+    rollouts: PositiveInt = 1
 
     async def play(self, task: Task, context: Context) -> Episode:
         system, view = context.prompts.get("student", STUDENT), teacher_view(task.question, task.path)
-        story = await context.child("teacher").converse("teacher", system, view)
-        seat = Seat(story, (*context.key, "teacher"), float(exact_match(story.answer, task.answers)))
-        return Episode(context.key, task, (seat,))
+        students_prefix = context.chat.prompt(system, student_view(task.question))
+        stories = await context.gather(
+            context.child("teacher", i).converse("teacher", system, view) for i in range(self.rollouts)
+        )
+        seats = tuple(
+            Seat(story, (*context.key, "teacher"), float(exact_match(story.answer, task.answers)), students_prefix)
+            for story in stories
+        )
+        return Episode(context.key, task, seats)
 
     def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
         return list(episodes)
@@ -164,7 +214,7 @@ def written_task(seed: Task, story: Trajectory) -> Task:
 
 
 def passes(gate: str, draft: Task, story: Trajectory, seed: Passage, asked: set[str]) -> bool:
-    """Whether a written task passes one gate of ``GATES``."""
+    """Whether a written task passes one gate of ``READ_GATES``."""
     seen = [seed, *(passage for call in story.calls for passage in call.passages)]
     sources = [show([seed]), *(show(call.passages) for call in story.calls)]
     match gate:
@@ -191,7 +241,19 @@ def passes(gate: str, draft: Task, story: Trajectory, seed: Passage, asked: set[
             )
         case "duplicate":
             return normalise(draft.question) not in asked
-    raise ValueError(f"no gate is called {gate!r}; there are {', '.join(GATES)}")
+    raise ValueError(f"no gate is called {gate!r}; there are {', '.join(READ_GATES)}")
+
+
+def contested(draft: Task, answers: Sequence[str]) -> bool:
+    """Whether more samples agree on another answer than give the written one.
+
+    What the path holds is no other answer: there a student stopped too early, and the question may still be true.
+    """
+    votes = Counter(normalise(answer) for answer in answers)
+    on_the_way = " ".join(step.evidence for step in draft.path)
+    right = sum(exact_match(answer, draft.answers) for answer in answers)
+    others = [count for answer, count in votes.items() if answer and not contains(on_the_way, answer)]
+    return max(others, default=0) > max(right, 1)
 
 
 def difficulty_reward(correct: int, samples: int) -> float:

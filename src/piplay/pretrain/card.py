@@ -10,14 +10,13 @@ from typing import Any
 from piplay.chat.chat import Chat
 from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
+from piplay.evaluate.evaluator import alone, with_path
 from piplay.evaluate.measure import em_by_hops
-from piplay.games.game import Game
-from piplay.games.pi_play import GATES, Examine, Recite, Study
+from piplay.games.pi_play import GATES, Examine
 from piplay.loop import Ground
-from piplay.rollout.context import Context
-from piplay.rollout.drive import drive
+from piplay.rollout.stage import Stage
 from piplay.streams import stream
-from piplay.types import Episode, PolicyRef, Task
+from piplay.types import Episode, Task
 
 
 def capability_card(
@@ -38,14 +37,7 @@ def capability_card(
         closes=chat.closes,
     )
 
-    def play(name: str, game: Game, tasks: Sequence[Task], temperature: float) -> list[Episode]:
-        seats = {role: PolicyRef("base") for role in ("student", "teacher", "examiner")}
-        stories = [
-            game.play(task, Context(("card", name, i), chat, seats, Limits(), temperature))
-            for i, task in enumerate(tasks)
-        ]
-        return drive(stories, engine, ground.searcher, top_k=1)
-
+    stage = Stage(engine, chat, ground.searcher, Limits(), top_k=1)
     heldout = ground.heldout
     rng = stream(seed, ("card", "seeds"))
     seeds = [
@@ -53,11 +45,13 @@ def capability_card(
         for hops in range(1, 5)
         for i in range(seeds_per_hop)
     ]
-    written = play("examiner", Examine({}, probes=0, gates=GATES), seeds, 1.0)
+    examiner = Examine({}, probes=0, gates=GATES)
+    written = stage.play(examiner.play, ("card", "examiner"), seeds, {"examiner": "base"}, temperature=1.0)
+    sampled = alone(stage, "base", [*heldout, *heldout], ("card", "sampled"), temperature=1.0)
     return {
-        "student_greedy": em_by_hops(play("alone", Study({}, rollouts=1), heldout, 0.0))[0],
-        "student_sampled": em_by_hops(play("sampled", Study({}, rollouts=1), [*heldout, *heldout], 1.0))[0],
-        "student_with_path": em_by_hops(play("path", Recite({}), heldout, 0.0))[0],
+        "student_greedy": em_by_hops(alone(stage, "base", heldout, ("card", "alone")))[0],
+        "student_sampled": em_by_hops(sampled)[0],
+        "student_with_path": em_by_hops(with_path(stage, "base", heldout, ("card", "path")))[0],
         "questions": dict(sorted(Counter(str(task.hops) for task in heldout).items())),
         "examiner": _examiner(written, ground),
     }

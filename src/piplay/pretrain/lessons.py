@@ -11,10 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from piplay.chat.chat import Chat, show
-from piplay.games.pi_play import EXAMINER, STUDENT, examiner_view, student_view, teacher_view
+from piplay.games.pi_play import CHECKER, EXAMINER, STUDENT, checker_view, examiner_view, student_view, teacher_view
 from piplay.types import Ints, Passage, Step
 from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM, ask
 from piplay.world.records import Records
+from piplay.world.render import foreign_fact
 
 READER = "List the facts of the passage."
 WRITER = "Write the question of the path."
@@ -68,6 +69,29 @@ class Classroom:
         facts = list(entity.facts.items())
         said = " ".join(f"{r}: {v}." for r, v in (facts[i] for i in self.rng.permutation(len(facts))))
         return self._lesson(READER, show([self.passages[entity.name]]), [self.chat.phrase(content=said)])
+
+    def check(self) -> Lesson:
+        """One passage and a note of it, true half of the time: look the fact up again, then yes or no.
+
+        A false note has another fact's value, another entity's, or is a fact that the passage tells of another entity.
+        """
+        entity = self.records.entities[int(self.rng.integers(len(self.records.entities)))]
+        told = self.passages[entity.name]
+        relation = str(self.rng.choice(list(entity.facts)))
+        value = entity.facts[relation]
+        if self.rng.random() < 0.5:
+            values = [v for r, v in entity.facts.items() if r != relation]
+            others = [e for e in self.records.entities if e is not entity]
+            values += [e.facts[relation] for e in others if relation in e.facts][: len(values)]
+            notes = [(relation, v) for v in values]
+            foreign = [(r, v) for e in others for r, v in e.facts.items() if foreign_fact(r, e.name, v) in told.text]
+            notes = foreign if foreign and self.rng.random() < 0.4 else notes
+            if notes:
+                relation, value = notes[int(self.rng.integers(len(notes)))]
+        truth = entity.facts.get(relation, "none")
+        verdict = "yes" if value == truth else "no"
+        view = checker_view([told], f"{relation}: {value}.")
+        return self._lesson(CHECKER, view, [self.chat.phrase(f"{relation}: {truth}.", verdict)])
 
     def write(self, start: str, relations: tuple[str, ...]) -> Lesson:
         """A path, its question and its answer."""
@@ -129,7 +153,7 @@ Mixture = dict[str, float]
 FIRST: Mixture = {"read": 6, "study1": 2, "write1": 0.5, "write2": 1, "write3": 1, "path2": 0.5}
 """Copying: names, then whole turns."""
 LOOKUP: Mixture = {
-    "read": 18.0,
+    "read": 18.0, "check": 5.0,
     "study1": 3.0, "study2": 2.0, "study3": 1.5, "study4": 1.0,
     "path1": 0.5, "path2": 1.0, "path3": 1.0, "path4": 1.0,
     "examine1": 2.0, "examine2": 2.0, "examine3": 2.0, "examine4": 2.0,
@@ -146,8 +170,8 @@ def draw(classroom: Classroom, mixture: Mixture) -> Lesson:
     odds = np.array(list(mixture.values()))
     while True:
         name = names[int(classroom.rng.choice(len(names), p=odds / odds.sum()))]
-        if name == "read":
-            return classroom.read()
+        if name in ("read", "check"):
+            return classroom.read() if name == "read" else classroom.check()
         kind, hops = name[:-1], int(name[-1])
         found = classroom.chain(hops)
         if found is None:

@@ -24,7 +24,7 @@ from piplay.chat.chat import Chat
 from piplay.chat.native import Native
 from piplay.chat.tags import Tags
 from piplay.errors import InputError
-from piplay.games.pi_play import EXAMINER, STUDENT
+from piplay.games.pi_play import CHECKER, EXAMINER, STUDENT
 from piplay.pretrain.lessons import FIRST, LOOKUP, READER, ROLES, WRITER, Classroom, Lesson, Mixture, draw
 from piplay.pretrain.tokenizer import train_tokenizer
 from piplay.streams import stream
@@ -104,7 +104,8 @@ def word_pieces(chat: Chat) -> list[str]:
 
 def tokenizer_texts(seed: int) -> Iterator[str]:
     """Text of pre-training worlds for the vocabulary, and every prompt and form of question."""
-    for form in (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER, STUDENT, READER, WRITER, "Hops: 1. Passage: Path: x > y"):
+    prompts = (CHECKER, EXAMINER, STUDENT, READER, WRITER, "Hops: 1. Passage: Path: x > y Note: yes no none")
+    for form in (*BENCHMARK_FORMS, EXAMINER_FORM, *prompts):
         yield from [f"search(query) Question: Answer: Give the. Who or what is {form}"] * 2000
     for number in range(400):
         rng = stream(seed, ("vocabulary", number))

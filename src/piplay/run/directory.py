@@ -3,7 +3,7 @@
     config.json       the resolved settings
     metrics.jsonl     one row a step; seconds live under "seconds"
     rollouts/         one parquet file a step, one row a trajectory
-    tasks/            one parquet file a written task set
+    tasks/            one parquet file a written task set; probes.parquet where a run writes its own evaluation
     checkpoints/N/    everything needed to go on; the last two are kept
     summary.json      recipe, seed, wall seconds, evaluations
     final/ROLE/       the policies at the end, as Hugging Face folders
@@ -51,6 +51,8 @@ class State:
     """Tasks of the phase that is writing."""
     tasks: list[Task] = field(default_factory=list)
     """The task set that the last writing phase left."""
+    probes: list[Task] = field(default_factory=list)
+    """The run's own questions to measure by, where no others are held out; never trained on."""
     evals: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     """Wall-clock seconds spent so far."""
@@ -201,6 +203,7 @@ def _read_state(file: Path) -> State:
         state = State(**tree)
         state.written = [_task(task) for task in tree["written"]]
         state.tasks = [_task(task) for task in tree["tasks"]]
+        state.probes = [_task(task) for task in tree["probes"]]
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             f"the checkpoint {file.parent} is damaged ({file.name} cannot be read: {error}): delete this folder to "

@@ -69,7 +69,7 @@ def passage(records: Records, entity: Entity, seed: int, style: Style = Style.FU
         other = _other(rng, records, entity)
         if rng.random() < 0.35 and other.facts:
             relation = str(rng.choice([r for r in other.facts if r in entity.facts] or list(other.facts)))
-            middle.append(OBJECT_LAST[0].format(relation=relation, name=other.name, value=other.facts[relation]))
+            middle.append(foreign_fact(relation, other.name, other.facts[relation]))
         else:
             middle.append(str(rng.choice(MENTIONS)).format(other=other.name))
         middle += [ALIAS.format(name=entity.name, alias=alias) for alias in entity.aliases]
@@ -83,6 +83,11 @@ def passage(records: Records, entity: Entity, seed: int, style: Style = Style.FU
     while not plain and sum(len(s.split()) for s in sentences) < MIN_WORDS and fillers:
         sentences.append(str(fillers.pop()))
     return Passage(id=entity.name, title=entity.name, text=" ".join(sentences))
+
+
+def foreign_fact(relation: str, name: str, value: str) -> str:
+    """The distracting sentence with a fact of another entity."""
+    return OBJECT_LAST[0].format(relation=relation, name=name, value=value)
 
 
 def passages(records: Records, seed: int, style: Style = Style.FULL) -> list[Passage]:

@@ -146,7 +146,10 @@ def _read(path: Path, parse: Callable[[Line], T]) -> list[tuple[int, T]]:
         if not line.strip():
             continue
         try:
-            parsed.append((number, parse(json.loads(line))))
+            fields = json.loads(line)
+            if not isinstance(fields, dict):
+                raise TypeError("it is no JSON object")
+            parsed.append((number, parse(fields)))
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             reason = f'"{error.args[0]}" is missing' if isinstance(error, KeyError) else str(error)
             raise InputError(f"{path}, line {number} cannot be read: {reason}.") from error
