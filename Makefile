@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test lint clean
+.PHONY: help train smoke test lint docs clean
 
 help:
 	@echo "make train   the whole method on this machine: about 8 minutes on 2 cores"
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
+	@echo "make docs    docs/api.md from the docstrings"
 
 # One marker for one state of the dependencies: made again when they change.
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -31,6 +32,9 @@ lint: $(VENV)/ready
 
 test: lint
 	$(BIN)/python -m pytest
+
+docs: $(VENV)/ready
+	$(BIN)/python tools/api.py
 
 clean:
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

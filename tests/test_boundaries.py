@@ -34,6 +34,10 @@ def test_the_truth_is_out_of_reach_of_every_room_that_trains() -> None:
     assert reaches(["assemble.py"], "world") == ["assemble.py"]
 
 
+def test_nothing_that_trains_knows_a_tracker() -> None:
+    assert reaches(TRAINING, "track") == []
+
+
 def test_games_losses_and_the_loop_know_no_engine_but_the_protocol() -> None:
     for place in ("games", "learn", "rollout", "loop.py"):
         assert {m for m in imported(place) if m.startswith("piplay.engine.")} <= {
@@ -47,6 +51,10 @@ def test_the_loop_knows_no_game_by_name() -> None:
         "piplay.games.game",
         "piplay.games.game.Game",
     }
+
+
+def test_nothing_that_trains_knows_of_its_report() -> None:
+    assert reaches(TRAINING, "report") == []
 
 
 def test_nothing_imports_the_command_line() -> None:

@@ -11,8 +11,10 @@ import pytest
 from toys.templates import FORGETFUL
 
 from piplay.cli import main
-from piplay.commands import _overrides
+from piplay.commands import Train, _overrides
+from piplay.config import load_config
 from piplay.errors import InputError
+from piplay.run.directory import Run
 
 
 def tree(folder: Path) -> dict[str, bytes | None]:
@@ -256,8 +258,7 @@ def test_settings_of_a_run_that_were_changed_by_hand(refused, unfinished: Path, 
     ],
 )
 def test_an_evaluation_that_cannot_be_made(refused, corpus: Path, tmp_path: Path, words: str, said: str) -> None:
-    (tmp_path / "unfinished" / "checkpoints").mkdir(parents=True)
-    (tmp_path / "unfinished" / "config.json").write_text("{}")
+    Run.create(tmp_path / "unfinished", load_config("smoke", {}))
     assert said in refused("eval", "--threads", "1", *words.split())
 
 
@@ -266,10 +267,10 @@ def test_an_evaluation_that_cannot_be_made(refused, corpus: Path, tmp_path: Path
 
 def test_overrides_are_taken_out_of_the_words() -> None:
     words = ["train", "smoke", "--a.b-c", "1", "--run-dir", "x", "--d=[1, 2]", "--help"]
-    assert _overrides(words) == (["train", "smoke", "--run-dir", "x", "--help"], {"a.b_c": "1", "d": "[1, 2]"})
-    assert _overrides(["train", "--run_dir=x"]) == (["train", "--run_dir", "x"], {})
+    assert _overrides(words, Train) == (["train", "smoke", "--run-dir", "x", "--help"], {"a.b_c": "1", "d": "[1, 2]"})
+    assert _overrides(["train", "--run_dir=x"], Train) == (["train", "--run_dir", "x"], {})
     with pytest.raises(InputError, match="--a has no value"):
-        _overrides(["train", "--a"])
+        _overrides(["train", "--a"], Train)
 
 
 def test_the_program_itself_ends_with_code_2(tmp_path: Path) -> None:

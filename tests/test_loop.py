@@ -28,11 +28,14 @@ class Silent:
     def __init__(self) -> None:
         self.sentences: list[str] = []
 
+    def began(self, *told: object) -> None: ...
     def phase(self, *told: object) -> None: ...
     def step(self, *told: object) -> None: ...
     def evaluated(self, *told: object) -> None: ...
     def said(self, sentence: str) -> None:
         self.sentences.append(sentence)
+
+    def close(self, failed: bool) -> None: ...
 
 
 def play(
@@ -50,11 +53,11 @@ def weights(run: Run) -> dict[str, bytes]:
 
 
 def timeless(run: Run) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in run.metrics()]
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in run.rows()]
 
 
 def rows_of(run: Run, phase: str) -> list[dict[str, Any]]:
-    return [row for row in run.metrics() if row["phase"] == phase]
+    return [row for row in run.rows() if row["phase"] == phase]
 
 
 @pytest.fixture(scope="module")
@@ -223,8 +226,8 @@ def test_a_corpus_runs_the_same_loop_with_its_truth_unknown(
     corpus = list(corpora(tmp_path))[number]
     run = play(recipe_on("corpus", corpus), tmp_path / "run", {"iterations": "1"})
     assert len(weights(run)) == 3
-    assert {row["phase"] for row in run.metrics()} == {"examine", "write", "study"}
-    assert not any(name in row for row in run.metrics() for name in ("true", "truth/1", "false_agreement"))
+    assert {row["phase"] for row in run.rows()} == {"examine", "write", "study"}
+    assert not any(name in row for row in run.rows() for name in ("true", "truth/1", "false_agreement"))
     assert json.loads((run.folder / "summary.json").read_text())["eval"] == [{"iteration": 0}, {"iteration": 1}]
     sources = {row["source"]["id"] for row in pq.read_table(run.folder / "tasks" / "m1-write.parquet").to_pylist()}
     known = {"towns/bor.md#1", "towns/bor.md#2", "rivers.txt#1"} if number == 0 else set("01234")

@@ -17,33 +17,41 @@ from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, task_of
 from piplay.evaluate.probes import reserve
 from piplay.loop import Ground
-from piplay.search.bm25 import BM25Searcher
+from piplay.resolve import resolve
+from piplay.run.directory import Run
 from piplay.search.corpus import read_corpus
 from piplay.world.questions import Solver
 from piplay.world.store import default_world, read_world
 
 logging.disable_progress_bar()
 
-TINY_BASE = "tiny-base"
+BASE = "base"
 """How the embedded base is named where a model is asked for."""
 
 
 def tiny_base() -> Path:
     """The folder of the embedded base model."""
-    return Path(str(resources.files("piplay") / "assets" / TINY_BASE))
+    return Path(str(resources.files("piplay") / "assets" / "tiny-base"))
+
+
+def run_at(name: str) -> Run | None:
+    """The run whose directory a word of the command line names; None where it names anything else."""
+    folder = Path(name)
+    parts = any((folder / part).is_dir() for part in ("final", "checkpoints"))
+    return Run.open(folder) if parts and (folder / "config.json").is_file() else None
 
 
 def model_folder(name: str) -> Path:
-    """The model folder that a word of the command line means: the embedded base, or a run's student, or the folder."""
-    if name == TINY_BASE:
+    """The model folder that a word of the command line means: the embedded base, what a run measures, or the folder."""
+    if name == BASE:
         return tiny_base()
-    folder = Path(name)
-    if not ((folder / "config.json").is_file() and any((folder / part).is_dir() for part in ("final", "checkpoints"))):
-        return folder
-    student = folder / "final" / "student"
-    if not student.is_dir():
-        raise InputError(f"the run {folder} has no final/student yet: finish it with `piplay resume {folder}`")
-    return student
+    run = run_at(name)
+    if run is None:
+        return Path(name)
+    policy = run.config.evaluation.policy
+    if not run.final(policy).is_dir():
+        raise InputError(f"the run {name} has no final/{policy} yet: finish it with `piplay resume {name}`")
+    return run.final(policy)
 
 
 def load_chat(model: Path, kind: str = "auto") -> Chat:
@@ -97,15 +105,16 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
 
 def load_ground(config: Config) -> Ground:
     """Something to search and somewhere to start; with a world, also its held-out questions and its truth."""
+    make_searcher = resolve(config.search.searcher, "searcher", "piplay.search")
     if config.corpus is not None:
         passages, probed = read_corpus(config.corpus), config.evaluation.per_hop and config.evaluation.probe_questions
         seeds, reserved = reserve(passages, config.seed) if probed else (passages, [])
-        return Ground(BM25Searcher(passages), seeds, (), None, reserved)
+        return Ground(make_searcher(passages), seeds, (), None, reserved)
     world = read_world(config.world) if config.world is not None else default_world()
     solver = Solver(world.records)
     heldout = [task_of(question) for question in world.heldout]
     return Ground(
-        BM25Searcher(world.passages),
+        make_searcher(world.passages),
         [passage for passage in world.passages if passage.id in world.train_ids],
         first_of_each_hop(heldout, config.evaluation.per_hop),
         lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else "")),

@@ -1,4 +1,4 @@
-"""The command line: ``piplay train``, ``resume``, ``world`` and ``pretrain``."""
+"""The command line: ``piplay train``, ``resume``, ``ask``, ``play``, ``world``, ``pretrain`` and ``card``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Bad input is one sentence on standard error and exit code 2."""
     from piplay.commands import run
 
+    # A recipe may name things of the current folder. It stands last, so that no file there hides a library.
+    if "" not in sys.path:
+        sys.path.append("")
     try:
         run(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:

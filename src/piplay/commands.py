@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
-from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, subcommand
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from piplay.config import Limits
 from piplay.errors import InputError
 
 if TYPE_CHECKING:
-    from piplay.chat.chat import Chat
     from piplay.config import Config
-    from piplay.engine.local import LocalEngine
-    from piplay.loop import Ground
-    from piplay.run.directory import Run
 
 
 @dataclass(frozen=True)
@@ -36,6 +32,44 @@ class Resume:
     """Go on with an interrupted run from its last checkpoint, to the same bits."""
 
     run_dir: Positional[Path]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write RUN/report.html: one page about a run, finished or not."""
+
+    run_dir: Positional[Path]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask a model: it searches, and answers with its sources. Settings can be given, e.g. --corpus notes/."""
+
+    model: Positional[str]
+    """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
+    question: Positional[str]
+    temperature: float = 0.0
+    """0 takes the likeliest words."""
+    seed: int = 0
+    """Of what is drawn at a temperature above 0."""
+    json: bool = False
+    """Print one JSON object at the end, and nothing else."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """Show whole episodes of a recipe, token by token, and learn nothing. Settings can be changed as in train."""
+
+    recipe: Positional[str | None] = None
+    """The name of a recipe of the package, or a .toml file; by default pi-play, or with --run-dir the run's own."""
+    role: str = "examiner"
+    """Whose episodes: examiner, student, teacher, or another role of the recipe."""
+    n: Annotated[int, arg(aliases=("-n",))] = 3
+    """How many."""
+    hops: int | None = None
+    """Only tasks of so many hops."""
+    run_dir: Path | None = None
+    """A run whose policies play, as they stand, on what it searches; by default every policy is the base."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +153,8 @@ class Card:
 class Eval:
     """Measure a model on questions with known answers: exact match, F1 and more, by hop count, with 95 % intervals."""
 
-    model: Positional[str] = "tiny-base"
-    """A Hugging Face folder, a run directory (its final/student), or tiny-base, the embedded base."""
+    model: Positional[str] = "base"
+    """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
     bench: str = "world"
     """FlashRAG's .jsonl, Search-R1's .parquet, or `world`: the held-out questions of the world."""
     world: Path | None = None
@@ -138,9 +172,9 @@ class Eval:
     top_k: int = 1
     """Passages that one search returns."""
     chat: Literal["auto", "native", "tags"] = "auto"
-    """How the models talk: their own template, or tags in plain text."""
+    """How the models talk: their own template, or tags in plain text; by default a run's own way."""
     prompt: str = ""
-    """The system prompt, as a recipe's prompts.student; by default the game's own, made for tiny models."""
+    """The system prompt; by default a run's own, else the game's, which is made for tiny models."""
     seed: int = 0
     """Of the samples, and of the resampling behind intervals and p."""
     threads: int = 2
@@ -158,6 +192,9 @@ class Eval:
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Resume, subcommand("resume")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[Ask, subcommand("ask")]
+    | Annotated[Play, subcommand("play")]
     | Annotated[World, subcommand("world")]
     | Annotated[Pretrain, subcommand("pretrain")]
     | Annotated[Card, subcommand("card")]
@@ -165,18 +202,32 @@ Command = (
 )
 
 
+SETTABLE: dict[str, type[Train] | type[Ask] | type[Play]] = {"train": Train, "ask": Ask, "play": Play}
+"""The commands that take settings besides their own options."""
+
+
 def run(arguments: Sequence[str]) -> None:
     """Read the arguments and do what they say. Raises ``InputError`` and, for ``--help``, ``SystemExit``."""
     words = list(arguments)
     overrides: dict[str, str] = {}
-    if words[:1] == ["train"]:
-        words, overrides = _overrides(words)
+    if words and words[0] in SETTABLE:
+        words, overrides = _overrides(words, SETTABLE[words[0]])
     command = tyro.cli(Command, prog="piplay", args=words, config=(OmitSubcommandPrefixes, OmitArgPrefixes))
     match command:
-        case Train():
-            _train(command, overrides)
-        case Resume():
-            _resume(command)
+        case Train(recipe, run_dir):
+            from piplay.training import train
+
+            train(recipe, run_dir, **overrides)
+        case Resume(run_dir):
+            from piplay.training import resume
+
+            resume(run_dir)
+        case Ask():
+            _ask(command, overrides)
+        case Play():
+            _play(command, overrides)
+        case Report():
+            _report(command)
         case World():
             _world(command.do)
         case Pretrain():
@@ -199,80 +250,77 @@ def run(arguments: Sequence[str]) -> None:
             evaluate(**vars(command))
 
 
-def _overrides(words: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Take the settings out of the words of ``train``: ``--a.b 1 --c=2`` is ``{"a.b": "1", "c": "2"}``."""
+def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str, str]]:
+    """Take the settings out of a command's words: ``--a.b 1 --c=2`` is ``{"a.b": "1", "c": "2"}``.
+
+    What the command itself takes stays.
+    """
+    own = {option.name: option.type for option in fields(command)}
     kept: list[str] = []
     found: dict[str, str] = {}
     queue = list(words)
     while queue:
         word = queue.pop(0)
         key, equals, value = word.partition("=")
-        if not word.startswith("--") or key == "--help":
+        name = key.removeprefix("--").replace("-", "_")
+        if not word.startswith("--") or name == "help" or own.get(name) == "bool":
             kept.append(word)
             continue
         if not equals:
             if not queue or queue[0].startswith("--"):
                 raise InputError(f"{key} has no value")
             value = queue.pop(0)
-        if key in ("--run-dir", "--run_dir"):
+        if name in own:
             kept += [key, value]
         else:
-            found[key[2:].replace("-", "_")] = value
+            found[name] = value
     return kept, found
 
 
-def _train(command: Train, overrides: dict[str, str]) -> None:
+def _ask(command: Ask, overrides: dict[str, str]) -> None:
+    import json
+
+    from piplay.agent import load_agent
+    from piplay.show import plain_console, show_steps
+
+    if not command.question.strip():
+        raise InputError("the question is empty: ask something")
+    agent = load_agent(command.model, **overrides)
+    if command.json:
+        reply = agent.ask(command.question, command.temperature, command.seed)
+        print(json.dumps(reply.to_dict(), ensure_ascii=False))
+    else:
+        show_steps(agent.steps(command.question, command.temperature, command.seed), plain_console())
+
+
+def _play(command: Play, overrides: dict[str, str]) -> None:
     from piplay.config import load_config
+    from piplay.preview import preview
     from piplay.run.directory import Run
+    from piplay.show import plain_console, show_preview
 
-    config = load_config(command.recipe, overrides)
-    places = {key: path.absolute() for key in ("model", "world", "corpus") if (path := getattr(config, key))}
-    config = config.model_copy(update=places)
-    folder = command.run_dir or _next_free(config.name)
-    Run.vacant(folder)
-    # Whatever is wrong with the input is found before anything is written.
-    parts = _assemble(config)
-    _play(Run.create(folder, config), parts)
+    recipe: str | Config = command.recipe or "pi-play"
+    settings: dict[str, object] = {}
+    weights = None
+    if command.run_dir is not None:
+        run = Run.open(command.run_dir)
+        recipe, weights = command.recipe or run.config, run.checkpoint()
+        if weights is None:
+            raise InputError(f"the run {run.folder} has no checkpoint yet: its policies are the base")
+        settings = run.config.model_dump(mode="json", include={"model", "policies", "search", "world", "corpus"})
+        if overrides.keys() & {"world", "corpus"}:
+            settings |= {"world": None, "corpus": None}
+    config = load_config(recipe, settings | overrides)
+    show_preview(preview(config, command.role, command.n, command.hops, weights), plain_console())
 
 
-def _resume(command: Resume) -> None:
+def _report(command: Report) -> None:
+    from piplay.assemble import load_ground
+    from piplay.report.command import report
     from piplay.run.directory import Run
 
     run = Run.open(command.run_dir)
-    if (run.folder / "summary.json").exists():
-        raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
-    _play(run, _assemble(run.config))
-
-
-def _assemble(config: Config) -> tuple[Ground, LocalEngine, Chat]:
-    from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
-    from piplay.loop import make_game
-
-    for phase in config.phases:
-        make_game(phase, {})
-    chat = load_chat(config.model or tiny_base(), config.chat)
-    return load_ground(config), load_engine(config, chat), chat
-
-
-def _play(run: Run, parts: tuple[Ground, LocalEngine, Chat]) -> None:
-    from rich.console import Console
-
-    from piplay.loop import Loop
-    from piplay.progress import Teller, before_after
-
-    console = Console(soft_wrap=True)
-    console.print(f"run directory: {run.folder}", highlight=False)
-    teller = Teller(run.config, console)
-    loop = Loop(run, *parts, teller)
-    try:
-        loop.train()
-    finally:
-        teller.close()
-    table = before_after(loop.state.evals)
-    if table is not None:
-        console.print(table)
-    minutes = loop.state.seconds / 60
-    console.print(f"{minutes:.1f} minutes; the trained policies are in {run.folder / 'final'}", highlight=False)
+    print(report(run, lambda: load_ground(run.config), print))
 
 
 def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
@@ -300,10 +348,3 @@ def _card(command: Card) -> None:
     model = command.model or tiny_base()
     chat = load_chat(model, command.chat)
     print(json.dumps(capability_card(model, chat, load_ground(config), threads=command.threads), indent=1))
-
-
-def _next_free(name: str) -> Path:
-    number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
-        number += 1
-    return folder

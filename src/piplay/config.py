@@ -5,16 +5,16 @@ The formulas that settings refer to are those of docs/method.md.
 
 from __future__ import annotations
 
-import difflib
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from piplay.errors import InputError
+from piplay.errors import InputError, nearest
 
 
 class Settings(BaseModel):
@@ -26,6 +26,8 @@ class Settings(BaseModel):
 class Search(Settings):
     """The search tool."""
 
+    searcher: str = "bm25:BM25Searcher"
+    """``module:Class`` below ``piplay.search``, or of one's own; constructed with the passages."""
     top_k: int = Field(1, ge=1)
     """Passages that one search returns."""
 
@@ -93,7 +95,7 @@ class Phase(Settings):
 
     name: str
     game: str
-    """``module:Class`` below ``piplay.games``, or the whole path of a class of one's own."""
+    """``module:Class`` below ``piplay.games``, or of one's own."""
     seats: dict[str, str]
     """Role to policy."""
     tasks: Literal["seeds", "written"]
@@ -137,6 +139,9 @@ class Evaluation(Settings):
     teacher_every: int = Field(10, ge=0)
     """Every so many steps of a distilled phase the teacher plays some of its tasks with their paths; 0: never."""
     teacher_tasks: int = Field(32, ge=1)
+    grid: int = Field(50, ge=0)
+    """Tasks of each written set that the measured policy of every iteration plays at the end, for the report; 0: its
+    weights between iterations are not kept."""
 
 
 class Config(Settings):
@@ -168,6 +173,13 @@ class Config(Settings):
     evaluation: Evaluation = Evaluation()
     checkpoint_every: int = Field(5, ge=1)
     """Steps between checkpoints; the end of a phase always makes one."""
+    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    """Where the numbers go besides metrics.jsonl; as text, the names with commas between them."""
+
+    @field_validator("trackers", mode="before")
+    @classmethod
+    def _listed(cls, value: Any) -> Any:
+        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
@@ -179,11 +191,11 @@ class Config(Settings):
         named += [self.evaluation.policy] + ([self.evaluation.teacher] if self.evaluation.teacher else [])
         for name in named:
             if name not in self.policies:
-                raise ValueError(f"there is no policy {name!r}{_nearest(name, self.policies)}")
+                raise ValueError(f"there is no policy {name!r}{nearest(name, self.policies)}")
         roles = [role for phase in self.phases for role in phase.seats]
         for role in self.prompts:
             if role not in roles:
-                raise ValueError(f"prompts: there is no role {role!r}{_nearest(role, roles)}")
+                raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
         for phase in self.phases:
             for role in phase.learn:
                 if self.policies[phase.seats[role]].follows:
@@ -201,12 +213,24 @@ def recipes() -> list[str]:
     return sorted(file.name.removesuffix(".toml") for file in _recipe_folder().iterdir() if file.name.endswith(".toml"))
 
 
-def load_config(recipe: str, overrides: Mapping[str, str]) -> Config:
-    """A recipe by name or path, with dotted overrides such as ``{"policies.student.lr": "1e-4"}``.
+def load_config(recipe: str | Path | Config, overrides: Mapping[str, object]) -> Config:
+    """A recipe by name or path, or settings, with dotted overrides such as ``{"policies.student.lr": "1e-4"}``.
 
-    A phase is named in an override by its name: ``phases.study.steps``. Raises ``InputError`` for a recipe or a key
-    that does not exist, with the nearest that does, and for a value of the wrong kind.
+    A phase is named in an override by its name: ``phases.study.steps``. Text is read as TOML where it can be; any other
+    value is taken as it is. Raises ``InputError`` for a recipe or a key that does not exist, with the nearest that
+    does, and for a value of the wrong kind.
     """
+    if isinstance(recipe, Config):
+        tree, where = recipe.model_dump(mode="json"), recipe.name
+    else:
+        tree, where = _read_recipe(str(recipe))
+    for key, value in overrides.items():
+        _set(tree, key, value)
+    return validated(tree, where)
+
+
+def _read_recipe(recipe: str) -> tuple[dict[str, Any], str]:
+    """The tree of a recipe by name or path, and what to call it in a message."""
     path = Path(recipe)
     if path.suffix == ".toml":
         if not path.is_file():
@@ -216,15 +240,12 @@ def load_config(recipe: str, overrides: Mapping[str, str]) -> Config:
         text, where = (_recipe_folder() / f"{recipe}.toml").read_text(encoding="utf-8"), recipe
     else:
         raise InputError(
-            f"there is no recipe {recipe!r}{_nearest(recipe, recipes())}; give one of these or a .toml file"
+            f"there is no recipe {recipe!r}{nearest(recipe, recipes())}; give one of these or a .toml file"
         )
     try:
-        tree = tomllib.loads(text)
+        return tomllib.loads(text), where
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"recipe {where} is not valid TOML: {error}") from error
-    for key, value in overrides.items():
-        _set(tree, key, value)
-    return validated(tree, where)
 
 
 def validated(tree: Mapping[str, Any], where: str) -> Config:
@@ -236,7 +257,7 @@ def validated(tree: Mapping[str, Any], where: str) -> Config:
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = _known(problem["loc"][:-1])
-            message = f"there is no setting {key!r}{_nearest(str(problem['loc'][-1]), known)}"
+            message = f"there is no setting {key!r}{nearest(str(problem['loc'][-1]), known)}"
         else:
             message = f"{key}: {problem['msg']}" if key else problem["msg"]
         raise InputError(f"recipe {where}: {message.removeprefix('Value error, ')}") from error
@@ -253,11 +274,6 @@ def _recipe_folder() -> Any:
     return resources.files("piplay") / "recipes"
 
 
-def _nearest(word: str, known: Sequence[str] | Mapping[str, Any] | Iterator[str]) -> str:
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
-    return f" (did you mean {close[0]!r}?)" if close else ""
-
-
 def _known(location: tuple[int | str, ...]) -> list[str]:
     """The settings that exist at a place of the tree."""
     model: Any = Config
@@ -269,29 +285,27 @@ def _known(location: tuple[int | str, ...]) -> list[str]:
     return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
 
 
-def _set(tree: dict[str, Any], key: str, text: str) -> None:
-    """Put one override into the tree; a value is read as TOML where it can be, else as text, a path as text."""
+def _set(tree: dict[str, Any], key: str, value: object) -> None:
+    """Put one override into the tree; text is read as TOML where it can be, a path never."""
     node: Any = tree
     *parents, last = key.split(".")
     for part in parents:
         if isinstance(node, list):
             names = [phase.get("name", "") for phase in node]
             if part not in names:
-                raise InputError(f"there is no phase {part!r} in {key!r}{_nearest(part, names)}")
+                raise InputError(f"there is no phase {part!r} in {key!r}{nearest(part, names)}")
             node = node[names.index(part)]
         else:
             policies = tree.get("policies", {})
             if node is policies and part not in policies:
-                raise InputError(f"there is no policy {part!r} in {key!r}{_nearest(part, policies)}")
+                raise InputError(f"there is no policy {part!r} in {key!r}{nearest(part, policies)}")
             node = node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise InputError(f"there is no setting {key!r}: {part!r} is a value")
     if isinstance(node, list):
         raise InputError(f"{key!r} names a phase, not a setting of it")
-    if key in ("model", "world", "corpus"):
-        node[last] = text
-        return
-    try:
-        node[last] = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        node[last] = text
+    if isinstance(value, str) and key not in ("model", "world", "corpus"):
+        # What is no TOML is text that stands without quotes.
+        with suppress(tomllib.TOMLDecodeError):
+            value = tomllib.loads(f"value = {value}")["value"]
+    node[last] = value

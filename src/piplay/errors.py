@@ -1,5 +1,16 @@
 """The one exception for bad input: one clear sentence, exit code 2."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(Exception):
     """What is wrong, where, and what to do, in one sentence written for the person who typed it."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`` (did you mean 'x'?)`` for the known word that is most like this one; empty where none is."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -9,7 +9,6 @@ for m in 1..M:
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from piplay.games.game import Game
 from piplay.learn.samples import samples_of
 from piplay.learn.schedule import decayed
 from piplay.match import normalise
+from piplay.resolve import resolve
 from piplay.rollout.stage import Stage
 from piplay.run.directory import Run, State
 from piplay.search.searcher import Searcher
@@ -51,12 +51,25 @@ class Ground:
 
 
 class Listener(Protocol):
-    """Is told what happens: the terminal, a log file, a test."""
+    """Is told what happens: the terminal, a tracker, a test."""
 
-    def phase(self, iteration: int, phase: Phase, done: int) -> None: ...
-    def step(self, row: Mapping[str, Any]) -> None: ...
-    def evaluated(self, row: Mapping[str, Any]) -> None: ...
-    def said(self, sentence: str) -> None: ...
+    def began(self, rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]]) -> None:
+        """The run starts, or goes on after these steps and evaluations; what was told beyond them is told again."""
+
+    def phase(self, iteration: int, phase: Phase, done: int) -> None:
+        """A phase begins, or goes on after ``done`` of its steps."""
+
+    def step(self, row: Mapping[str, Any]) -> None:
+        """A step is done: its row of metrics.jsonl."""
+
+    def evaluated(self, row: Mapping[str, Any]) -> None:
+        """The held-out questions were played: a row of the summary's ``eval``."""
+
+    def said(self, sentence: str) -> None:
+        """Something that a person has to know."""
+
+    def close(self, failed: bool) -> None:
+        """Nothing more will be told; said by whoever made the listener, not by the loop."""
 
 
 class Loop:
@@ -77,6 +90,7 @@ class Loop:
         """Play the run from where it stands to its end."""
         self.state = self.run.resume(self.engine.load)
         self._began = time.monotonic() - self.state.seconds
+        self.listener.began(self.run.metrics(), self.state.evals)
         phases = self.config.phases
         if not self.state.evals:
             self._write_probes()
@@ -91,7 +105,7 @@ class Loop:
             else:
                 self._commit()
         for name in self.config.policies:
-            self.engine.export(name, self.run.folder / "final" / name)
+            self.engine.export(name, self.run.final(name))
         self.run.finish(
             {
                 "recipe": self.config.name,
@@ -162,7 +176,7 @@ class Loop:
         """The tasks of one step, drawn from streams of their own."""
         step, count = self.state.step, phase.episodes
         if phase.tasks == "seeds":
-            return self._seeds(key, self.ground.seeds, count)
+            return seed_tasks(self.config, self.ground.seeds, key, count)
         tasks = self.state.tasks
         chosen = []
         for place in range(step * count, (step + 1) * count):
@@ -170,18 +184,6 @@ class Loop:
             order = stream(self.config.seed, (*key[:-1], "order", place // len(tasks))).permutation(len(tasks))
             chosen.append(tasks[order[place % len(tasks)]])
         return chosen
-
-    def _seeds(self, key: Key, passages: Sequence[Passage], count: int) -> list[Task]:
-        """Random passages, each with a hop count."""
-        rng = stream(self.config.seed, (*key, "seeds"))
-        odds = [odd / sum(self.config.hop_odds) for odd in self.config.hop_odds]
-        picks = rng.choice(len(passages), count, replace=count > len(passages))
-        hops = rng.choice(len(odds), count, p=odds) + 1
-        name = "/".join(map(str, key))
-        return [
-            Task(f"{name}/{i}", int(h), source=passages[pick])
-            for i, (pick, h) in enumerate(zip(picks, hops, strict=True))
-        ]
 
     def _written_enough(self, phase: Phase) -> bool:
         return phase.writes > 0 and len(self.state.written) >= phase.writes
@@ -192,7 +194,7 @@ class Loop:
         tries = self.state.step * phase.episodes
         if len(tasks) < phase.writes:
             refused: dict[str, int] = {}
-            for row in self.run.metrics()[-self.state.step :]:
+            for row in self.run.rows()[-self.state.step :]:
                 for name, count in row.items():
                     if name.startswith("gate/") and name != "gate/passed":
                         refused[name[5:]] = refused.get(name[5:], 0) + int(count)
@@ -231,7 +233,9 @@ class Loop:
         # The first phase that writes, like the first of all, starts from seeds: there is nothing else yet.
         phase = next((phase for phase in phases if phase.writes), phases[0])
         game = make_game(phase, {})
-        probes = write_probes(self.stage, game, phase.seats, lambda key: self._seeds(key, reserved, wanted), wanted)
+        probes = write_probes(
+            self.stage, game, phase.seats, lambda key: seed_tasks(self.config, reserved, key, wanted), wanted
+        )
         if probes:
             self.run.save_tasks("probes", probes)
             self.listener.said(f"{len(probes)} probe questions ({LABEL}) from {len(reserved)} passages set aside")
@@ -262,6 +266,8 @@ class Loop:
                 shown = with_path(self.stage, settings.teacher, tasks, (*key, "path"))
                 row["teacher_em_by_hops"], _ = em_by_hops(shown)
             self.listener.evaluated(row)
+        if settings.grid:
+            self.engine.export(settings.policy, self.run.kept(iteration))
         self.state.evals.append(row)
         self._commit()
 
@@ -270,25 +276,38 @@ class Loop:
         self.run.commit(self.state, self.engine.save)
 
 
+def seed_tasks(config: Config, seeds: Sequence[Passage], key: Key, count: int) -> list[Task]:
+    """What examiners start from: seed passages with hop counts, drawn from a stream of the key's own."""
+    rng = stream(config.seed, (*key, "seeds"))
+    odds = [odd / sum(config.hop_odds) for odd in config.hop_odds]
+    picks = rng.choice(len(seeds), count, replace=count > len(seeds))
+    hops = rng.choice(len(odds), count, p=odds) + 1
+    name = "/".join(map(str, key))
+    return [
+        Task(f"{name}/{i}", int(h), source=seeds[pick]) for i, (pick, h) in enumerate(zip(picks, hops, strict=True))
+    ]
+
+
 def make_game(phase: Phase, memory: Memory) -> Game:
     """The phase's game. Raises ``InputError`` where there is no such game or it takes no such option."""
-    module, _, name = phase.game.partition(":")
-    place = module if "." in module else f"piplay.games.{module}"
+    where = f"phase {phase.name}"
     try:
-        kind = getattr(importlib.import_module(place), name)
-    except (ModuleNotFoundError, AttributeError) as error:
-        raise InputError(
-            f"phase {phase.name}: there is no game {phase.game!r} ({error}); give module:Class, for one pi_play:Examine"
-        ) from error
+        kind = resolve(phase.game, "game", "piplay.games")
+        made: Game = kind(memory=memory, **_checked(phase, kind))
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    except TypeError as error:
+        raise InputError(f"{where}: the game {phase.game} does not take its options ({error})") from error
+    return made
+
+
+def _checked(phase: Phase, kind: Any) -> dict[str, Any]:
+    """The phase's options, of the types that the game's class gives them."""
     hints = get_type_hints(kind, include_extras=True)
     for option, value in phase.options.items():
         try:
             TypeAdapter(hints.get(option, Any)).validate_python(value, strict=True)
         except ValidationError as error:
             problem = f"{error.errors()[0]['msg']}, not {value!r}"
-            raise InputError(f"phase {phase.name}: option {option} of the game {phase.game}: {problem}") from error
-    try:
-        made: Game = kind(memory=memory, **phase.options)
-    except TypeError as error:
-        raise InputError(f"phase {phase.name}: the game {phase.game} does not take its options ({error})") from error
-    return made
+            raise InputError(f"option {option} of the game {phase.game}: {problem}") from error
+    return phase.options

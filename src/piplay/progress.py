@@ -20,6 +20,9 @@ class Teller:
         self._bar: Progress | None = None
         self._task: Any = None
 
+    def began(self, rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]]) -> None:
+        """Nothing to print."""
+
     def phase(self, iteration: int, phase: Phase, done: int) -> None:
         """A phase begins, or goes on after ``done`` steps."""
         self.close()
@@ -60,7 +63,7 @@ class Teller:
         """Something a person has to know."""
         self.console.print(sentence, highlight=False)
 
-    def close(self) -> None:
+    def close(self, failed: bool = False) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()

@@ -118,8 +118,6 @@ class PolicyRef:
     """A policy of the engine by name."""
 
     name: str
-    version: int | None = None
-    """None: the live weights; a number: the snapshot of that number."""
 
 
 @dataclass(frozen=True, slots=True)

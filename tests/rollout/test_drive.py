@@ -1,5 +1,6 @@
 """Many episodes over one engine: no barrier, no shared draws, and no result that depends on the company."""
 
+import json
 import random
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,8 +16,9 @@ from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import Generate
 from piplay.games.pi_play import Examine, Study
-from piplay.rollout.context import Context
-from piplay.rollout.drive import drive
+from piplay.rollout.context import Context, WantSearch, WantTurn
+from piplay.rollout.drive import drive, watch
+from piplay.search.searcher import SearchError
 from piplay.types import Episode, Passage, StopReason, Task, Trajectory
 
 PASSAGES = [Passage(f"p{i}", f"Town {i}", f"Town {i} lies on the river R{i}.") for i in range(9)]
@@ -123,6 +125,35 @@ async def nested(ctx: Context, depth: int) -> list[object]:
     if depth == 0:
         return list(ctx.key)
     return await ctx.gather(nested(ctx.child(i), depth - 1) for i in range(depth))
+
+
+def test_watching_tells_every_turn_and_search_once_and_changes_nothing(tiny_chat: Chat) -> None:
+    engine, searcher = ScriptedEngine(tiny_chat, talk, last_alone), DictSearcher(PASSAGES, ["Town 1"])
+    game = Examine({}, probes=3, gates=())
+    stories = [game.play(task, context(tiny_chat, ("m1", "examine", 0, i))) for i, task in enumerate(TASKS)]
+    watching = watch(stories, engine, searcher, 1)
+    told: list[tuple[object, object]] = []
+    while True:
+        try:
+            told.append(next(watching))
+        except StopIteration as end:
+            episodes = end.value
+            break
+    alone = play(tiny_chat, ScriptedEngine(tiny_chat, talk, last_alone), DictSearcher(PASSAGES, ["Town 1"]))
+    assert flat(episodes) == flat(alone)
+    turns = {want.request.key: result.ids.tolist() for want, result in told if isinstance(want, WantTurn)}
+    assert turns.keys() == {request.key for request in engine.seen}
+    found = [(want.query, result) for want, result in told if isinstance(want, WantSearch)]
+    assert len(turns) + len(found) == len(told)
+    assert Counter(query for query, _ in found) == Counter(
+        json.loads(turn.text.split("<tool_call>")[1].split("</tool_call>")[0])["arguments"]["query"].strip()
+        for e in episodes
+        for s in e.seats
+        for turn in s.trajectory.turns
+        if turn.query
+    )
+    for query, result in found:
+        assert isinstance(result, SearchError) if query == "Town 1" else [p.title for p in result] == [query]
 
 
 def test_stories_nest_and_an_empty_gathering_is_empty(tiny_chat: Chat) -> None:

@@ -74,7 +74,7 @@ def test_what_was_logged_after_the_last_checkpoint_is_cut_away(run: Run) -> None
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"n": 5, "ph')
     run.resume(lambda folder: None)
-    assert run.metrics() == [{"n": 1}, {"n": 2}]
+    assert run.rows() == [{"n": 1}, {"n": 2}]
     assert sorted(path.name for path in (run.folder / "rollouts").iterdir()) == ["000001.parquet", "000002.parquet"]
     assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["1"]
 
@@ -126,6 +126,13 @@ def test_tasks_keep_the_passage_and_the_path(run: Run) -> None:
     assert row["source"] == {"id": "p1", "title": "Bor", "text": "Bor lies on the Tamsin."}
     assert row["path"][1] == {"query": "Tamsin", "passage_id": "", "evidence": ""}
     assert (row["question"], row["answers"], row["hops"]) == ("Where?", ["Oum", "Mount Oum"], 2)
+
+
+def test_task_sets_come_back_in_the_order_of_their_iterations(run: Run) -> None:
+    sets = {f"m{m}-write": [TASK, Task(f"{m}", m)] for m in (10, 2, 1)}
+    for name, tasks in sets.items():
+        run.save_tasks(name, tasks)
+    assert list(run.task_sets().items()) == list(reversed(sets.items()))
 
 
 def test_an_existing_folder_is_refused(tmp_path: Path, config: Config) -> None:

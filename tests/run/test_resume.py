@@ -25,7 +25,8 @@ MOMENTS = (
     "rename@4",  # a checkpoint is complete but has not its name
     "rename-@5",  # the old ones are not yet removed
     "tasks-@1",  # tasks are written but not committed
-    "export@2",  # in the middle of the exports at the end
+    "export-@2",  # an iteration's student is kept, its evaluation not committed
+    "export@5",  # in the middle of the exports at the end
     "finish@1",
     "update@2+turn@1+rename-@2+half-line@3",  # again and again
 )
@@ -71,6 +72,8 @@ def content(run: Path) -> dict[str, Any]:
             str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("checkpoints/*/*.safetensors"))
         },
         "final": {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("final/*/*"))},
+        "kept": {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("kept/*/*"))},
+        "replayed": {name: (run / name).read_bytes() for name in ("grid.json", "examples.json")},
         "files": sorted(str(path.relative_to(run)) for path in run.rglob("*")),
     }
 
@@ -92,6 +95,9 @@ def test_the_run_that_is_killed_is_worth_it(whole: Path) -> None:
     assert [row["n"] for row in run["metrics"]] == list(range(1, len(run["metrics"]) + 1))
     assert len(run["rollouts"]) == len(run["metrics"])
     assert len(run["tasks"]) == 2
+    students = [value for name, value in run["kept"].items() if name.endswith("model.safetensors")]
+    assert len(set(students)) == 3
+    assert students[-1] == run["final"]["final/student/model.safetensors"]
 
 
 def test_probes_survive_being_killed(recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ checkpoint_every = 2
 hop_odds = [1]
 limits = { turns = 2, turn_tokens = 10, tokens = 1400 }
 engine = { threads = 1, slots = 6 }
-evaluation = { per_hop = 1, teacher_every = 2, teacher_tasks = 2, probe_questions = 4 }
+evaluation = { per_hop = 1, teacher_every = 2, teacher_tasks = 2, probe_questions = 4, grid = 3 }
 policies.examiner = { lr = 1e-3 }
 policies.student = { lr = 1e-3 }
 policies.teacher = { follows = "student", tau = 0.2 }

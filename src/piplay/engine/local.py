@@ -119,9 +119,6 @@ class LocalEngine:
             self._samplers.pop(ref, None)
         return metrics
 
-    def snapshot(self, policy: str) -> PolicyRef:
-        return self._policies.snapshot(policy)
-
     def save(self, folder: Path) -> None:
         self._policies.save(folder)
 

@@ -1,4 +1,4 @@
-"""The weights behind the policies' names: optimisers, followers, snapshots, checkpoints, exports."""
+"""The weights behind the policies' names: optimisers, followers, checkpoints, exports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json",
 
 
 class Policies:
-    """Live models by name, their optimisers, and numbered snapshots; fp32, on one device."""
+    """Live models by name, and their optimisers; fp32, on one device."""
 
     def __init__(self, model_path: Path, specs: Mapping[str, Policy], device: torch.device) -> None:
         for name, spec in specs.items():
@@ -32,7 +32,6 @@ class Policies:
         self._path, self._specs = model_path, dict(specs)
         base = load_model(model_path, device)
         self._live: dict[str, Any] = {name: copy.deepcopy(base) for name in specs}
-        self._snapshots: dict[PolicyRef, Any] = {}
         self._optimizers: dict[str, torch.optim.AdamW] = {}
         for name, spec in specs.items():
             trained = spec.follows is None
@@ -43,8 +42,8 @@ class Policies:
                 )
 
     def model(self, ref: PolicyRef) -> Any:
-        """The Hugging Face model behind a name and version."""
-        return self._live[ref.name] if ref.version is None else self._snapshots[ref]
+        """The Hugging Face model behind a name."""
+        return self._live[ref.name]
 
     def trained(self, name: str) -> Any:
         """The live model of a policy that has an optimiser, its gradients cleared."""
@@ -79,31 +78,15 @@ class Policies:
                 # ψ + τ (θ − ψ): where the two are equal they stay equal to the bit.
                 psi.lerp_(theta, self._specs[follower].tau)
 
-    def snapshot(self, name: str) -> PolicyRef:
-        """Freeze a copy of the live weights under the next number, counted from 1."""
-        taken = [ref.version or 0 for ref in self._snapshots if ref.name == name]
-        ref = PolicyRef(name, max(taken, default=0) + 1)
-        self._snapshots[ref] = self._frozen_copy(name)
-        return ref
-
-    def _frozen_copy(self, name: str) -> Any:
-        self._live[name].zero_grad(set_to_none=True)
-        return copy.deepcopy(self._live[name]).requires_grad_(False)
-
     def save(self, folder: Path) -> None:
-        """Write one safetensors file a policy and a snapshot, then ``engine.json``, which lists them."""
+        """Write one safetensors file a policy, then ``engine.json``, which lists them."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, model in self._live.items():
             tensors = _weights(model)
             if name in self._optimizers:
                 tensors |= _moments(self._optimizers[name])
             save_file(tensors, folder / f"{name}.safetensors")
-        for ref, model in self._snapshots.items():
-            save_file(_weights(model), folder / _snapshot_file(ref))
-        listing = {
-            "policies": sorted(self._live),
-            "snapshots": [[ref.name, ref.version] for ref in self._snapshots],
-        }
+        listing = {"policies": sorted(self._live)}
         (folder / "engine.json").write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
@@ -113,11 +96,7 @@ class Policies:
             InputError: a file is missing or cut short, or the checkpoint has other policies or another model.
         """
         try:
-            listing = json.loads((folder / "engine.json").read_text(encoding="utf-8"))
-            policies, snapshots = (
-                listing["policies"],
-                [PolicyRef(name, number) for name, number in listing["snapshots"]],
-            )
+            policies = json.loads((folder / "engine.json").read_text(encoding="utf-8"))["policies"]
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"{folder} is not a complete engine checkpoint: engine.json {error!r}.") from error
         if policies != sorted(self._live):
@@ -127,10 +106,6 @@ class Policies:
             _restore(model, tensors, folder / f"{name}.safetensors")
             if name in self._optimizers:
                 _restore_moments(self._optimizers[name], tensors)
-        self._snapshots = {ref: self._frozen_copy(ref.name) for ref in snapshots}
-        for ref, model in self._snapshots.items():
-            path = folder / _snapshot_file(ref)
-            _restore(model, _read(path), path)
 
     def export(self, name: str, folder: Path) -> None:
         """Write the live weights as a Hugging Face folder, with the tokenizer files the run started from."""
@@ -139,10 +114,6 @@ class Policies:
         for pattern in TOKENIZER_FILES:
             for path in sorted(self._path.glob(pattern)):
                 shutil.copyfile(path, folder / path.name)
-
-
-def _snapshot_file(ref: PolicyRef) -> str:
-    return f"{ref.name}@{ref.version}.safetensors"
 
 
 def _weights(model: Any) -> dict[str, Tensor]:

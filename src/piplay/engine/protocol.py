@@ -93,11 +93,8 @@ class Engine(Protocol):
         step is left out (its moments would decay on nothing); the followers move all the same.
         """
 
-    def snapshot(self, policy: str) -> PolicyRef:
-        """Freeze a copy of the live weights under the next number, counted from 1."""
-
     def save(self, folder: Path) -> None:
-        """Write every policy, snapshot and optimiser state, to the bit."""
+        """Write every policy and optimiser state, to the bit."""
 
     def load(self, folder: Path) -> None:
         """Read back what ``save`` wrote. Raises ``InputError`` where a file is missing, cut short or of another run."""

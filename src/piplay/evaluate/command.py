@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from piplay.assemble import load_chat, load_engine, load_ground, model_folder
+from piplay.assemble import load_chat, load_engine, load_ground, model_folder, run_at
 from piplay.config import Config, EngineSettings, Evaluation, Limits, Policy, Search
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, read_benchmark
@@ -84,11 +84,12 @@ def evaluate(
     tasks = ground.heldout if bench == WORLD else first_of_each_hop(read_benchmark(Path(bench)), most)
     if not tasks:
         raise InputError("the world has no held-out questions: make it anew, or give --bench FILE.")
-    prompts = {"student": prompt} if prompt else {}
     contestants = []
     for name in [model] if against is None else [model, against]:
         folder = model_folder(name)
-        talk = load_chat(folder, chat)
+        run = run_at(name)
+        talk = load_chat(folder, run.config.chat if run and chat == "auto" else chat)
+        prompts = {"student": prompt} if prompt else run.config.prompts if run else {}
         engine = load_engine(config.model_copy(update={"model": folder}), talk)
         contestants.append(Contestant(name, Stage(engine, talk, ground.searcher, config.limits, top_k, prompts)))
     if out is not None:

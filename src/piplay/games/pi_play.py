@@ -11,12 +11,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from piplay.chat.chat import show
+from piplay.games.own import EXACT_MATCH, Named, Reward, load_gates, load_reward
+from piplay.games.own import Gate as OwnGate
 from piplay.match import contains, exact_match, normalise
 from piplay.rollout.context import Context
 from piplay.types import Episode, Memory, Passage, Seat, Step, StopReason, Task, Trajectory
@@ -68,9 +70,17 @@ class Examine:
     """n, the student samples a question; 0 only writes."""
     format_weight: NonNegativeFloat = 0.5
     """w_f, the weight of the format score."""
-    gates: Sequence[Gate] = USUAL_GATES
+    gates: Sequence[Gate | Named] = USUAL_GATES
+    """Some of ``GATES``, and functions of one's own, which are asked once those of ``READ_GATES`` have let it pass."""
+    reward: Named = EXACT_MATCH
+    """What a student's answer earns; right is one that earns 1."""
     easy_share: NonNegativeFloat = 0.1
     """With the gate "easy": how much of what is written may be questions that every sample answers."""
+    _own_gates: dict[str, OwnGate] = field(init=False, repr=False)
+    _earns: Reward = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._own_gates, self._earns = load_gates(self.gates), load_reward(self.reward)
 
     async def play(self, task: Task, context: Context) -> Episode:
         seed = _seed_passage(task)
@@ -79,6 +89,7 @@ class Examine:
         draft = written_task(task, story)
         asked = set(self.memory.get("questions", ()))
         gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, story, seed, asked)), "")
+        gate = gate or next((name for name, passed in self._own_gates.items() if not passed(draft, story)), "")
         seats = [Seat(story, group=("hops", task.hops))]
         if not gate and "checked" in self.gates:
             seats += await self._checks(draft, story, context)
@@ -92,12 +103,13 @@ class Examine:
         )
         # A probe whose tool failed says nothing about the question.
         tries = [probe for probe in probes if probe.stop is not StopReason.TOOL_FAILED]
-        correct = sum(exact_match(probe.answer, draft.answers) for probe in tries)
         # The students' rollouts are kept to be looked at; they are in no one's training batch here.
-        seats += [
-            Seat(probe, group=(*context.key, "students"), reward=float(exact_match(probe.answer, draft.answers)))
+        played = [
+            Seat(probe, group=(*context.key, "students"), reward=self._earns(probe.answer, draft.answers))
             for probe in probes
         ]
+        seats += played
+        correct = _right(played)
         r_d, r_f = difficulty_reward(correct, len(tries)), format_score(draft, story, seed)
         facts = {"k": float(correct), "n": float(len(tries)), "r_d": r_d, "r_f": r_f}
         if "contested" in self.gates and contested(draft, [probe.answer for probe in tries]):
@@ -150,6 +162,12 @@ class Study:
     memory: Memory
     rollouts: PositiveInt = 5
     """G, the student samples a question."""
+    reward: Named = EXACT_MATCH
+    """What an answer earns; right is one that earns 1."""
+    _earns: Reward = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._earns = load_reward(self.reward)
 
     async def play(self, task: Task, context: Context) -> Episode:
         system = context.prompts.get("student", STUDENT)
@@ -159,10 +177,10 @@ class Study:
             for i in range(self.rollouts)
         )
         seats = tuple(
-            Seat(story, (*context.key, "students"), float(exact_match(story.answer, task.answers)), teacher_prefix)
+            Seat(story, (*context.key, "students"), self._earns(story.answer, task.answers), teacher_prefix)
             for story in stories
         )
-        return Episode(context.key, task, seats, facts={"k": sum(seat.reward for seat in seats)})
+        return Episode(context.key, task, seats, facts={"k": float(_right(seats))})
 
     def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
         return list(episodes)
@@ -179,6 +197,11 @@ class Recite:
 
     memory: Memory
     rollouts: PositiveInt = 1
+    reward: Named = EXACT_MATCH
+    _earns: Reward = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._earns = load_reward(self.reward)
 
     async def play(self, task: Task, context: Context) -> Episode:
         system, view = context.prompts.get("student", STUDENT), teacher_view(task.question, task.path)
@@ -187,13 +210,18 @@ class Recite:
             context.child("teacher", i).converse("teacher", system, view) for i in range(self.rollouts)
         )
         seats = tuple(
-            Seat(story, (*context.key, "teacher"), float(exact_match(story.answer, task.answers)), students_prefix)
+            Seat(story, (*context.key, "teacher"), self._earns(story.answer, task.answers), students_prefix)
             for story in stories
         )
         return Episode(context.key, task, seats)
 
     def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
         return list(episodes)
+
+
+def _right(seats: Sequence[Seat]) -> int:
+    """How many of the answers are right. A rollout whose tool failed has no answer."""
+    return sum(seat.reward == 1 for seat in seats)
 
 
 def written_task(seed: Task, story: Trajectory) -> Task:

@@ -12,7 +12,7 @@ from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
 from piplay.evaluate.evaluator import alone, with_path
 from piplay.evaluate.measure import em_by_hops
-from piplay.games.pi_play import GATES, Examine
+from piplay.games.pi_play import READ_GATES, Examine
 from piplay.loop import Ground
 from piplay.rollout.stage import Stage
 from piplay.streams import stream
@@ -45,8 +45,8 @@ def capability_card(
         for hops in range(1, 5)
         for i in range(seeds_per_hop)
     ]
-    examiner = Examine({}, probes=0, gates=GATES)
-    written = stage.play(examiner.play, ("card", "examiner"), seeds, {"examiner": "base"}, temperature=1.0)
+    examiner = Examine({}, probes=0, gates=(*READ_GATES, "checked"))
+    written = stage.play(examiner.play, ("card", "examiner"), seeds, {"examiner": "base", "checker": "base"}, 1.0)
     sampled = alone(stage, "base", [*heldout, *heldout], ("card", "sampled"), temperature=1.0)
     return {
         "student_greedy": em_by_hops(alone(stage, "base", heldout, ("card", "alone")))[0],

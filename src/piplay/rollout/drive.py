@@ -7,7 +7,7 @@ always works on whatever is ready. There is no barrier between turns.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -35,10 +35,23 @@ def drive(
     stories: Sequence[Coroutine[Want, Any, Result]], engine: Engine, searcher: Searcher, top_k: int
 ) -> list[Result]:
     """Play all stories to their end; their results in order. A story's own exception ends the drive."""
+    playing = watch(stories, engine, searcher, top_k)
+    while True:
+        try:
+            next(playing)
+        except StopIteration as end:
+            results: list[Result] = end.value
+            return results
+
+
+def watch(
+    stories: Sequence[Coroutine[Want, Any, Result]], engine: Engine, searcher: Searcher, top_k: int
+) -> Generator[tuple[Want, Any], None, list[Result]]:
+    """As ``drive``, telling each turn and each search with its result, ``SearchError`` included, as it is fulfilled."""
     results: list[Any] = [None] * len(stories)
     going: deque[tuple[_Story, Any]] = deque((_Story(s, None, i), None) for i, s in enumerate(stories))
-    waiting: dict[Key, _Story] = {}
-    searching: list[tuple[_Story, str]] = []
+    waiting: dict[Key, tuple[_Story, WantTurn]] = {}
+    searching: list[tuple[_Story, WantSearch]] = []
     while going or searching or waiting:
         while going:
             story, value = going.popleft()
@@ -56,9 +69,9 @@ def drive(
             match want:
                 case WantTurn(request):
                     engine.submit(request)
-                    waiting[request.key] = story
-                case WantSearch(query):
-                    searching.append((story, query))
+                    waiting[request.key] = story, want
+                case WantSearch():
+                    searching.append((story, want))
                 case WantEnd(session):
                     engine.close(session)
                     going.append((story, None))
@@ -69,23 +82,28 @@ def drive(
                         going.append((story, []))
                 case _:
                     raise TypeError(f"a story waits for {want!r}, which is none of the context's wants")
+        fulfilled: list[tuple[_Story, Want, Any]] = []
         if searching:
-            going.extend(_search(searching, searcher, top_k))
+            found = _search([want.query for _, want in searching], searcher, top_k)
+            fulfilled = [(story, want, passages) for (story, want), passages in zip(searching, found, strict=True)]
             searching.clear()
         elif waiting:
-            going.extend((waiting.pop(written.key), written) for written in engine.ready())
+            fulfilled = [(*waiting.pop(written.key), written) for written in engine.ready()]
+        for story, want, result in fulfilled:
+            yield want, result
+            going.append((story, result))
     return results
 
 
-def _search(searching: list[tuple[_Story, str]], searcher: Searcher, top_k: int) -> list[tuple[_Story, Any]]:
+def _search(queries: Sequence[str], searcher: Searcher, top_k: int) -> list[Any]:
     """All open searches as one batch. Where the batch fails each is tried alone, so that one bad query fails one."""
     try:
-        found: list[Any] = list(searcher.search([query for _, query in searching], top_k))
+        return list(searcher.search(queries, top_k))
     except SearchError:
-        found = []
-        for _, query in searching:
+        found: list[Any] = []
+        for query in queries:
             try:
                 found.append(searcher.search([query], top_k)[0])
             except SearchError as failure:
                 found.append(failure)
-    return [(story, passages) for (story, _), passages in zip(searching, found, strict=True)]
+        return found

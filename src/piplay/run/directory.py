@@ -5,8 +5,11 @@
     rollouts/         one parquet file a step, one row a trajectory
     tasks/            one parquet file a written task set; probes.parquet where a run writes its own evaluation
     checkpoints/N/    everything needed to go on; the last two are kept
+    kept/M/           the measured policy after iteration M, 0 the base, as Hugging Face folders
     summary.json      recipe, seed, wall seconds, evaluations
-    final/ROLE/       the policies at the end, as Hugging Face folders
+    final/POLICY/     the policies at the end, as Hugging Face folders
+    grid.json, examples.json, report.html    what is played once more at the end, and the page about it (report/)
+    tensorboard/, wandb/, wandb-id   what trackers keep, where the settings name them
 
 A checkpoint is written beside its place and renamed, so it is whole or absent. What was logged after the last one is
 cut away when the run resumes, and played again.
@@ -20,7 +23,7 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +31,9 @@ import pyarrow.parquet as pq
 from piplay.config import Config, validated
 from piplay.errors import InputError
 from piplay.types import Episode, Memory, Passage, Step, Task
+
+if TYPE_CHECKING:
+    from piplay.agent import Agent
 
 KEPT_CHECKPOINTS = 2
 FOLDERS = ("rollouts", "tasks", "checkpoints")
@@ -64,6 +70,9 @@ class Run:
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder, self.config = folder, config
 
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
+
     @classmethod
     def create(cls, folder: Path, config: Config) -> Run:
         """A new run in a directory that does not exist yet."""
@@ -74,8 +83,9 @@ class Run:
             raise InputError(f"the run directory {folder} cannot be made: {error.strerror}") from error
         for name in FOLDERS:
             (folder / name).mkdir()
-        _replace(folder / "config.json", config.model_dump_json(indent=2) + "\n")
-        return cls(folder, config)
+        run = cls(folder, config)
+        run.write("config.json", config.model_dump_json(indent=2) + "\n")
+        return run
 
     @staticmethod
     def vacant(folder: Path) -> None:
@@ -86,8 +96,9 @@ class Run:
             )
 
     @classmethod
-    def open(cls, folder: Path) -> Run:
+    def open(cls, folder: str | Path) -> Run:
         """A run that exists. Raises ``InputError`` where there is none or its settings cannot be read."""
+        folder = Path(folder)
         file = folder / "config.json"
         if not file.is_file():
             raise InputError(f"{folder} is no run directory: it has no config.json")
@@ -106,14 +117,19 @@ class Run:
         Raises ``InputError`` where the checkpoint is damaged.
         """
         shutil.rmtree(self.folder / "checkpoints" / "new", ignore_errors=True)
-        numbers = sorted(int(path.name) for path in (self.folder / "checkpoints").iterdir() if path.name.isdigit())
-        state = State()
-        if numbers:
-            folder = self.folder / "checkpoints" / str(numbers[-1])
-            state = _read_state(folder / "state.json")
-            load(folder)
+        state = self.state()
+        if state.commits:
+            load(self.folder / "checkpoints" / str(state.commits))
         self._cut(state.done)
         return state
+
+    def state(self) -> State:
+        """The last committed state; a new one if there is none. Raises ``InputError`` where it is damaged."""
+        numbers = self._checkpoints()
+        return _read_state(self.folder / "checkpoints" / str(numbers[-1]) / "state.json") if numbers else State()
+
+    def _checkpoints(self) -> list[int]:
+        return sorted(int(path.name) for path in (self.folder / "checkpoints").iterdir() if path.name.isdigit())
 
     def commit(self, state: State, save: Callable[[Path], None]) -> None:
         """Make everything up to here permanent."""
@@ -127,8 +143,7 @@ class Run:
             _sync(path)
         new.rename(new.parent / str(state.commits))
         _sync(new.parent)
-        numbers = sorted(int(path.name) for path in new.parent.iterdir() if path.name.isdigit())
-        for number in numbers[:-KEPT_CHECKPOINTS]:
+        for number in self._checkpoints()[:-KEPT_CHECKPOINTS]:
             shutil.rmtree(new.parent / str(number))
 
     def log(self, row: Mapping[str, Any]) -> None:
@@ -136,10 +151,55 @@ class Run:
         with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """All rows that were logged."""
         file = self.folder / "metrics.jsonl"
-        return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
+        rows: list[dict[str, Any]] = []
+        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
+            # A line that was being written when the process died is not JSON, and is the last.
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                break
+        return rows
+
+    @property
+    def metrics(self) -> pa.Table:
+        """All rows that were logged, with every column that any of them has."""
+        rows = self.rows()
+        names = list(dict.fromkeys(name for row in rows for name in row))
+        return pa.table({name: pa.array([row.get(name) for row in rows]) for name in names})
+
+    @property
+    def rollouts(self) -> pa.Table:
+        """Every trajectory of every step, in order."""
+        return _joined([pq.read_table(path) for path in sorted((self.folder / "rollouts").glob("*.parquet"))])
+
+    @property
+    def tasks(self) -> pa.Table:
+        """Every written task; ``set`` is the name of its file."""
+        tables = []
+        for path in sorted((self.folder / "tasks").glob("*.parquet")):
+            table = pq.read_table(path)
+            tables.append(table.append_column("set", pa.array([path.stem] * table.num_rows)))
+        return _joined(tables)
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """What came of the run; None while it is not complete."""
+        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8")) if self.finished else None
+
+    def agent(self, **overrides: object) -> Agent:
+        """The trained student, to be asked; ``overrides`` as in ``piplay.load_agent``."""
+        # The one arrow upwards, for a person at a prompt: nothing that trains comes this way.
+        from piplay.agent import load_agent
+
+        return load_agent(self.folder, **overrides)
+
+    def checkpoint(self) -> Path | None:
+        """The folder of the last checkpoint, or None where there is none yet."""
+        numbers = self._checkpoints()
+        return self.folder / "checkpoints" / str(numbers[-1]) if numbers else None
 
     def save_episodes(self, number: int, episodes: Sequence[Episode]) -> None:
         """One row a trajectory."""
@@ -175,23 +235,36 @@ class Run:
         """A written task set, with the passage each started from and the path by which it was made."""
         _write_parquet([asdict(task) for task in tasks], self.folder / "tasks" / f"{name}.parquet")
 
+    def task_sets(self) -> dict[str, list[Task]]:
+        """The written task sets by name, first iteration first."""
+        files = sorted((self.folder / "tasks").glob("m*.parquet"), key=lambda path: (_iteration(path.stem), path.stem))
+        return {path.stem: [_task(row) for row in pq.read_table(path).to_pylist()] for path in files}
+
+    def kept(self, iteration: int) -> Path:
+        """Where the measured policy after an iteration lies; 0 is before the first."""
+        return self.folder / "kept" / str(iteration)
+
+    def final(self, policy: str) -> Path:
+        """Where a policy lies at the end."""
+        return self.folder / "final" / policy
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, last of all."""
-        _replace(self.folder / "summary.json", json.dumps(summary, indent=2) + "\n")
+        self.write("summary.json", json.dumps(summary, indent=2) + "\n")
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run was played to its end."""
+        return (self.folder / "summary.json").exists()
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the run, whole or not at all."""
+        _replace(self.folder / name, text)
 
     def _cut(self, done: int) -> None:
-        rows = []
-        file = self.folder / "metrics.jsonl"
-        if file.exists():
-            for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                # A line that was being written when the process died is not JSON, and is the last.
-                try:
-                    row = json.loads(line)
-                except ValueError:
-                    break
-                if row["n"] <= done:
-                    rows.append(line)
-            _replace(file, "".join(f"{line}\n" for line in rows))
+        if (self.folder / "metrics.jsonl").exists():
+            kept = (row for row in self.rows() if row["n"] <= done)
+            self.write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
         for path in (self.folder / "rollouts").iterdir():
             if not path.stem.isdigit() or int(path.stem) > done:
                 path.unlink()
@@ -212,6 +285,11 @@ def _read_state(file: Path) -> State:
     return state
 
 
+def _iteration(name: str) -> int:
+    """The number in the name of a task set, as in ``m3-write``."""
+    return int(name[1:].partition("-")[0])
+
+
 def _task(tree: Mapping[str, Any]) -> Task:
     source = Passage(**tree["source"]) if tree["source"] else None
     path = tuple(Step(**step) for step in tree["path"])
@@ -222,6 +300,11 @@ def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
     new = path.with_suffix(".new")
     pq.write_table(pa.Table.from_pylist(rows), new, compression="zstd")
     os.replace(new, path)
+
+
+def _joined(tables: list[pa.Table]) -> pa.Table:
+    """Tables as one. A column of nothing but empty lists has no type of its own and takes that of the others."""
+    return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
 
 
 def _replace(path: Path, text: str) -> None:

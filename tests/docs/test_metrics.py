@@ -1,0 +1,68 @@
+"""docs/metrics.md names every number that a run writes, and none that no run writes."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from toys.games import RECIPE
+
+from piplay.cli import main
+from piplay.games.pi_play import Gate
+from piplay.track import numbers
+from piplay.types import StopReason
+
+PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
+PLACES = {
+    "ROLE": "(?:examiner|student|teacher|checker)",
+    "GATE": f"(?:{'|'.join(get_args(Gate))}|passed)",
+    "REASON": f"(?:{'|'.join(StopReason)})",
+    "h": r"\d+",
+    "i": r"\d+",
+}
+
+
+def documented() -> dict[str, re.Pattern[str]]:
+    """The names in the first column of the tables, each as a pattern."""
+    rows = [line.split("|")[1] for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| ")]
+    names = [name for cell in rows for name in re.findall("`([^`]+)`", cell)]
+    assert len(names) == len(set(names))
+    return {name: re.compile("/".join(PLACES.get(part, re.escape(part)) for part in name.split("/"))) for name in names}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path], small_world: Path) -> set[str]:
+    """The names that a run of every phase writes, with every term of the loss."""
+    folder = tmp_path_factory.mktemp("metrics")
+    recipe = RECIPE.replace("top_k = 8", 'top_k = 8, beta = 0.1, reference = "base"').replace(
+        "policies.student", 'policies.base = { follows = "student", tau = 0.0 }\npolicies.student'
+    )
+    file = folder / "toy.toml"
+    file.write_text(f'model = "{toy("qwen3")}"\nworld = "{small_world}"\n{recipe}', encoding="utf-8")
+    assert main(["train", str(file), "--run-dir", str(folder / "run")]) == 0
+    names: set[str] = set()
+    for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        names |= set(numbers(row)) | {name for name, value in row.items() if isinstance(value, str)}
+    for row in json.loads((folder / "run" / "summary.json").read_text(encoding="utf-8"))["eval"]:
+        names |= set(numbers(row, "eval"))
+    return names
+
+
+def test_every_number_is_documented(written: set[str]) -> None:
+    assert [name for name in sorted(written) if not any(p.fullmatch(name) for p in documented().values())] == []
+
+
+def test_every_documented_number_is_written(written: set[str]) -> None:
+    assert [name for name, pattern in documented().items() if not any(map(pattern.fullmatch, written))] == []
+
+
+def test_no_name_is_documented_twice(written: set[str]) -> None:
+    for name in written:
+        assert sum(pattern.fullmatch(name) is not None for pattern in documented().values()) == 1, name
+
+
+def test_every_stop_reason_is_explained() -> None:
+    assert all(f"`{reason}`" in PAGE.read_text(encoding="utf-8") for reason in StopReason)

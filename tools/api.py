@@ -1,0 +1,145 @@
+"""Writes docs/api.md from the docstrings of the public names: ``make docs``, or ``python tools/api.py``.
+
+It reads the source and imports nothing of it, so that fields come with the docstrings under them. What is public is
+listed in ``PUBLIC``: what a game, a searcher, an engine, a listener or a recipe of one's own has to fit.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "api.md"
+PUBLIC = {
+    "From Python": {"training": "train resume", "agent": "load_agent Agent Reply"},
+    "Games": {
+        "games.game": "Game",
+        "rollout.context": "Context",
+        "chat.chat": "Chat show",
+        "games.pi_play": "Examine Study Recite",
+        "match": "exact_match contains normalise",
+    },
+    "Search": {"search.searcher": "Searcher SearchError"},
+    "Engine": {"engine.protocol": "Engine Generate Generated Objective"},
+    "Loop": {"loop": "Listener Ground Loop", "run.directory": "Run State", "track": "Together Tracker"},
+    "Settings": {
+        "config": "Config Phase Learn Policy Search Limits EngineSettings Evaluation load_config recipes",
+    },
+    "Formulas": {
+        "learn.advantage": "advantages",
+        "learn.losses": "clipped_policy_gradient topk_kl k3_kl entropy",
+        "learn.samples": "samples_of",
+        "learn.schedule": "decayed",
+    },
+    "Nouns": {
+        "types": "Task Step Passage Turn Call Trajectory Seat Episode Sample PolicyRef Owner StopReason Key Memory",
+        "streams": "stream",
+        "errors": "InputError",
+    },
+}
+BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    parts = [
+        "# API reference",
+        "Made from the docstrings by `make docs`: change them there. How the parts fit: [architecture.md]"
+        "(architecture.md); formulas: [method.md](method.md); how to add one of your own: [guides](guides/).",
+    ]
+    for title, modules in PUBLIC.items():
+        parts.append(f"## {title}")
+        for module, names in modules.items():
+            found = dict(_public(ROOT / "src" / "piplay" / (module.replace(".", "/") + ".py")))
+            for name in names.split():
+                if name not in found:
+                    raise SystemExit(f"tools/api.py: piplay.{module} has no {name}")
+                parts += [f"### {name}", f"`piplay.{module}`", *found[name]]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _public(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Each name of a module with its paragraphs."""
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    for node, text in _documented(body):
+        if isinstance(node, ast.ClassDef):
+            yield node.name, _class(node)
+        elif isinstance(node, Definition):
+            yield node.name, [_signature(node), _prose(node)]
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+            yield ast.unparse(target), [f"```python\n{ast.unparse(node)}\n```", text]
+
+
+def _class(node: ast.ClassDef) -> list[str]:
+    bases = ", ".join(map(ast.unparse, node.bases))
+    methods = [inner for inner in node.body if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)]
+    made = [ast.unparse(method.args).removeprefix("self, ") for method in methods if method.name == "__init__"]
+    head = f"{node.name}({made[0]})" if made else f"class {node.name}({bases})" if bases else ""
+    parts = [f"```python\n{head}\n```" if head else "", _prose(node)]
+    fields = []
+    for inner, text in _documented(node.body):
+        if isinstance(inner, ast.AnnAssign) and not ast.unparse(inner.target).startswith("_"):
+            fields.append(_field(inner, text))
+        elif isinstance(inner, ast.Assign) and text:
+            fields.append(f"- `{ast.unparse(inner)}`: {text}")
+    parts.append("\n".join(fields))
+    for method in methods:
+        # One without a docstring does what the protocol that it fits says.
+        if ast.get_docstring(method) and not method.name.startswith("_"):
+            parts += [_signature(method), _prose(method)]
+    return parts
+
+
+def _field(node: ast.AnnAssign, text: str) -> str:
+    """``name: type = default`` with the bounds that a ``Field`` sets, and what it is."""
+    line, value, bounds = f"{ast.unparse(node.target)}: {ast.unparse(node.annotation)}", node.value, []
+    if isinstance(value, ast.Call) and ast.unparse(value.func) == "Field":
+        bounds = [f"{BOUNDS[k.arg]} {ast.unparse(k.value)}" for k in value.keywords if k.arg in BOUNDS]
+        value = value.args[0] if value.args else None
+    default = "" if value is None or ast.unparse(value).startswith("field(") else f" = {ast.unparse(value)}"
+    return f"- `{line}{default}`" + (f" ({', '.join(bounds)})" if bounds else "") + (f": {text}" if text else "")
+
+
+def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    word = "async def" if isinstance(node, ast.AsyncFunctionDef) else "def"
+    marks = "".join(f"@{ast.unparse(mark)}\n" for mark in node.decorator_list)
+    returns = f" -> {ast.unparse(node.returns)}" if node.returns else ""
+    return f"```python\n{marks}{word} {node.name}({ast.unparse(node.args)}){returns}\n```"
+
+
+def _documented(body: list[ast.stmt]) -> Iterator[tuple[ast.stmt, str]]:
+    """Each statement with the bare string under it, in one line."""
+    for node, after in zip(body, [*body[1:], None], strict=True):
+        bare = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
+        text = after.value.value if bare and isinstance(after.value.value, str) else ""
+        yield node, _code(" ".join(text.split()))
+
+
+def _prose(node: Definition) -> str:
+    """A docstring as Markdown: its sections as lists, what is indented as it stands."""
+    lines, section = [], ""
+    for line in _code(inspect.cleandoc(ast.get_docstring(node) or "")).split("\n"):
+        if re.fullmatch(r"(Args|Returns|Raises):", line):
+            section = line
+            lines.append(f"{line}\n")
+        elif section and line.startswith(" "):
+            name, colon, rest = line.strip().partition(": ")
+            item = colon and re.match(r" {4}\S", line) and section != "Returns:"
+            lines.append(f"- `{name}`: {rest}" if item else f"  {line.strip()}")
+        else:
+            lines.append(line)
+    return "\n".join(lines)
+
+
+def _code(text: str) -> str:
+    return text.replace("``", "`")
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")
