@@ -90,7 +90,7 @@ class Loop:
         """Play the run from where it stands to its end."""
         self.state = self.run.resume(self.engine.load)
         self._began = time.monotonic() - self.state.seconds
-        self.listener.began(self.run.metrics(), self.state.evals)
+        self.listener.began(self.run.rows(), self.state.evals)
         phases = self.config.phases
         if not self.state.evals:
             self._write_probes()
