@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 from toys.games import RECIPE
-from toys.models import toy_model
+from toys.models import toy_model, toy_tokenizer
 
 from piplay.assemble import load_chat, tiny_base
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
+from piplay.chat.tags import Tags
 from piplay.world.generate import encyclopedia
 from piplay.world.store import write_world
 
@@ -21,6 +22,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 def tiny_chat() -> Chat:
     """The chat of the embedded tiny base."""
     return load_chat(tiny_base())
+
+
+@pytest.fixture(scope="session")
+def tags_chat() -> Chat:
+    """Tags in plain text over a tokenizer without a chat template."""
+    return Tags(toy_tokenizer("base"))
 
 
 @pytest.fixture(scope="session")

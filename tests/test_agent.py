@@ -13,7 +13,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from piplay.agent import Agent, Reply, load_agent
 from piplay.assemble import tiny_base
-from piplay.chat.template import SEARCH_TOOL, Chat
+from piplay.chat.chat import Chat
+from piplay.chat.native import SEARCH_TOOL
 from piplay.cli import main
 from piplay.config import Limits
 from piplay.engine.protocol import Generate

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toys.templates import FORGETFUL
 
 from piplay.cli import main
 from piplay.commands import Train, _overrides
@@ -115,8 +116,7 @@ def test_a_model_without_a_template(refused, corpus: Path, model: Path) -> None:
 
 
 def test_a_model_whose_template_forgets(refused, corpus: Path, model: Path) -> None:
-    template = model / "chat_template.jinja"
-    template.write_text(template.read_text().replace("{{ message.content }}<", "{{ message.content[-9:] }}<"))
+    (model / "chat_template.jinja").write_text(FORGETFUL)
     assert "not append-only" in refused("train", "smoke", "--corpus", corpus, "--model", model)
 
 

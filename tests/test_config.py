@@ -57,6 +57,11 @@ def test_what_is_not_overridden_stays() -> None:
     assert changed.model_copy(update={"seed": 0}) == load_config("smoke", {})
 
 
+def test_a_prompt_of_a_role_that_no_phase_seats_is_refused() -> None:
+    with pytest.raises(InputError, match="there is no role 'studnet' \\(did you mean 'student'\\?\\)"):
+        load_config("smoke", {"prompts.studnet": "Be brief."})
+
+
 def test_settings_survive_their_own_json() -> None:
     config = load_config("pi-play", {"corpus": "books", "hop_odds": "[1]"})
     assert Config.model_validate_json(config.model_dump_json()) == config

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
-from piplay.chat.template import SEARCH_TOOL
+from piplay.chat.native import SEARCH_TOOL, Native
 from piplay.cli import main
 from piplay.config import load_config
 from piplay.engine import update
@@ -42,7 +42,7 @@ def play(
     recipe: str | Path, folder: Path, overrides: dict[str, str], ground: Callable[[Ground], Ground] = lambda g: g
 ) -> Run:
     config = load_config(str(recipe), {"engine.threads": "1"} | overrides)
-    chat = load_chat(config.model or tiny_base())
+    chat = load_chat(config.model or tiny_base(), config.chat)
     run = Run.create(folder, config)
     Loop(run, ground(load_ground(config)), load_engine(config, chat), chat, Silent()).train()
     return run
@@ -232,6 +232,43 @@ def test_a_corpus_runs_the_same_loop_with_its_truth_unknown(
     sources = {row["source"]["id"] for row in pq.read_table(run.folder / "tasks" / "m1-write.parquet").to_pylist()}
     known = {"towns/bor.md#1", "towns/bor.md#2", "rivers.txt#1"} if number == 0 else set("01234")
     assert sources <= known
+
+
+FAMILIES = [("qwen3", "auto"), ("qwen2", "auto"), ("llama", "auto"), ("base", "tags")]
+
+
+@pytest.mark.parametrize(("kind", "protocol"), FAMILIES)
+def test_a_model_of_any_family_plays_and_learns_in_every_phase(
+    toy_recipe: Path, toy: Callable[[str], Path], tmp_path: Path, kind: str, protocol: str
+) -> None:
+    settings = {"model": str(toy(kind)), "chat": protocol, "iterations": "1", "limits.tokens": "2000"}
+    run = play(toy_recipe, tmp_path / "run", settings)
+    assert all(row["examiner/grad_norm"] > 0 for row in rows_of(run, "examine"))
+    assert all(row["student/distill_kl"] > 0 for row in rows_of(run, "study"))
+    assert len(set(weights(run).values())) == 3
+    written = [row["written"] for row in rows_of(run, "write")]
+    assert written[-1] == 4
+
+
+def test_a_runs_prompts_are_what_its_roles_read_in_training_and_evaluation(
+    toy_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The teacher's prefix, the teacher that plays and the student all read the student's."""
+    seen: set[str] = set()
+    original = Native.prompt
+    monkeypatch.setattr(Native, "prompt", lambda chat, *said: (seen.add(said[0]), original(chat, *said))[1])
+    play(toy_recipe, tmp_path / "run", {"iterations": "1", "prompts": '{ student = "S!", examiner = "E!" }'})
+    assert seen == {"S!", "E!"}
+
+
+def test_the_recipe_for_models_of_ones_own_runs_by_tags(
+    toy: Callable[[str], Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = f"train pi-play-hf --model {toy('base')} --chat tags --run-dir {tmp_path / 'run'} --engine.device cpu"
+    small = "--engine.dtype float32 --engine.threads 1 --evaluation.per_hop 0 --limits.turn_tokens 12 --limits.turns 2"
+    fewer = "--phases.examine.steps 1 --phases.examine.episodes 4 --phases.write.steps 2 --phases.write.episodes 6"
+    assert main(f"{words} {small} {fewer}".split()) == 2
+    assert "12 tries with 0 of 1600 questions that pass the gates" in capfd.readouterr().err
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from rich.console import Console
 from toys.scripted import DictSearcher, ScriptedEngine, says, searches
 
 from piplay.agent import Agent
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.cli import main
 from piplay.config import Limits
 from piplay.rollout.stage import Stage

@@ -19,6 +19,7 @@ PUBLIC = {
     "Games": {
         "games.game": "Game",
         "rollout.context": "Context",
+        "chat.chat": "Chat show",
         "games.pi_play": "Examine Study Recite",
         "match": "exact_match contains normalise",
     },

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from piplay.assemble import load_chat, load_engine, load_ground, model_folder, run_at
-from piplay.chat.template import show
+from piplay.chat.chat import show
 from piplay.config import Policy, load_config
 from piplay.errors import InputError
 from piplay.games.pi_play import Study
@@ -116,7 +116,8 @@ class Agent:
             raise InputError(f"the temperature is {temperature}: give 0 for the likeliest words, or a number above it")
         stage, seats = self.stage, {"student": PolicyRef("student")}
         # As evaluation plays it, so that what was measured is what answers.
-        game, context = Study({}, rollouts=1), Context(("ask", seed), stage.chat, seats, stage.limits, temperature)
+        game = Study({}, rollouts=1)
+        context = Context(("ask", seed), stage.chat, seats, stage.limits, temperature, stage.prompts)
         playing = watch([game.play(Task("ask", 0, question), context)], stage.engine, stage.searcher, stage.top_k)
         while True:
             try:
@@ -152,9 +153,9 @@ def load_agent(model: str | Path = "base", /, **overrides: object) -> Agent:
         settings |= {"world": None, "corpus": None}
     config = load_config(run.config if run else "pi-play", settings | overrides)
     config = config.model_copy(update={"model": folder, "policies": {"student": Policy()}})
-    chat = load_chat(folder)
+    chat = load_chat(folder, config.chat)
     ground, engine = load_ground(config), load_engine(config, chat)
-    return Agent(str(model), Stage(engine, chat, ground.searcher, config.limits, config.search.top_k))
+    return Agent(str(model), Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts))
 
 
 def _passage(passage: Passage) -> dict[str, str]:

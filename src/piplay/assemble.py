@@ -5,10 +5,12 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
+from piplay.chat.native import Native
+from piplay.chat.tags import Tags
 from piplay.config import Config
 from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
@@ -52,17 +54,29 @@ def model_folder(name: str) -> Path:
     return run.final(policy)
 
 
-def load_chat(model: Path) -> Chat:
-    """The chat of a model folder. Raises ``InputError`` where there is no usable tokenizer or template."""
+def load_chat(model: Path, kind: str = "auto") -> Chat:
+    """The chat of a model folder, ``auto``, ``native`` or ``tags`` (see ``Config.chat``).
+
+    Raises ``InputError`` where there is no usable tokenizer or template.
+    """
     if not model.is_dir():
         raise InputError(
             f"there is no model folder {model}: give a Hugging Face folder with config, weights and tokenizer"
         )
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+        ends = _end_ids(model)
     except Exception as error:  # a damaged file raises whatever its reader stumbles over
         raise InputError(f"the tokenizer of {model} cannot be loaded: {repr(error).splitlines()[0]}") from error
-    return Chat(tokenizer)
+    return Tags(tokenizer, ends) if kind == "tags" else Native(tokenizer, ends, rewrites=kind == "native")
+
+
+def _end_ids(model: Path) -> list[int]:
+    """What the generation settings of a model end a turn with: more than its tokenizer knows, as Llama's <|eom_id|>."""
+    if not (model / "generation_config.json").is_file():
+        return []
+    ends = GenerationConfig.from_pretrained(model, local_files_only=True).eos_token_id
+    return [ends] if isinstance(ends, int) else list(ends or ())
 
 
 def load_engine(config: Config, chat: Chat) -> LocalEngine:
@@ -83,6 +97,7 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
         threads=settings.threads,
         micro_batch_tokens=settings.micro_batch_tokens,
         end_ids=chat.end_ids,
+        closes=chat.closes,
         device=settings.device,
         dtype=getattr(torch, settings.dtype),
     )

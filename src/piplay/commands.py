@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
@@ -131,6 +131,10 @@ class Pretrain:
     """Ids in a step."""
     seed: int = 0
     threads: int = 2
+    shape: Literal["qwen3", "qwen2", "llama"] = "qwen3"
+    """The family of the model's architecture."""
+    chat: Literal["native", "tags"] = "native"
+    """What its lessons are written in: its own template and tool calls, or tags in plain text."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +146,7 @@ class Card:
     world: Path | None = None
     """A world folder; by default the default world."""
     threads: int = 2
+    chat: Literal["auto", "native", "tags"] = "auto"
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,10 @@ class Eval:
     """Only the first so many questions of each hop count."""
     top_k: int = 1
     """Passages that one search returns."""
+    chat: Literal["auto", "native", "tags"] = "auto"
+    """How the models talk: their own template, or tags in plain text; by default a run's own way."""
+    prompt: str = ""
+    """The system prompt; by default a run's own, else the game's, which is made for tiny models."""
     seed: int = 0
     """Of the samples, and of the resampling behind intervals and p."""
     threads: int = 2
@@ -225,7 +234,13 @@ def run(arguments: Sequence[str]) -> None:
             from piplay.pretrain.train import pretrain
 
             pretrain(
-                command.out, steps=command.steps, tokens=command.tokens, seed=command.seed, threads=command.threads
+                command.out,
+                steps=command.steps,
+                tokens=command.tokens,
+                seed=command.seed,
+                threads=command.threads,
+                shape=command.shape,
+                chat_kind=command.chat,
             )
         case Card():
             _card(command)
@@ -331,5 +346,5 @@ def _card(command: Card) -> None:
     if command.world is not None:
         config = config.model_copy(update={"world": command.world})
     model = command.model or tiny_base()
-    chat = load_chat(model)
+    chat = load_chat(model, command.chat)
     print(json.dumps(capability_card(model, chat, load_ground(config), threads=command.threads), indent=1))

@@ -155,6 +155,12 @@ class Config(Settings):
     policies: dict[str, Policy]
     model: Path | None = None
     """A Hugging Face folder; none is the embedded tiny base."""
+    chat: Literal["auto", "native", "tags"] = "auto"
+    """``native``: the tokenizer's own chat template and tool calls. ``tags``: plain text with <search> and <answer>,
+    for any tokenizer. ``auto``: native, but not where the template rewrites earlier turns."""
+    prompts: dict[str, str] = {}
+    """Role to system prompt, in training and evaluation alike; a role without one has its game's. A teacher reads what
+    its student reads."""
     world: Path | None = None
     """A world folder; with neither world nor corpus the default world is made."""
     corpus: Path | None = None
@@ -186,6 +192,10 @@ class Config(Settings):
         for name in named:
             if name not in self.policies:
                 raise ValueError(f"there is no policy {name!r}{nearest(name, self.policies)}")
+        roles = [role for phase in self.phases for role in phase.seats]
+        for role in self.prompts:
+            if role not in roles:
+                raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
         for phase in self.phases:
             for role in phase.learn:
                 if self.policies[phase.seats[role]].follows:

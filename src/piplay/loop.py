@@ -16,7 +16,7 @@ from typing import Any, Protocol, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Config, Learn, Phase
 from piplay.engine.protocol import Engine, Objective
 from piplay.errors import InputError
@@ -78,7 +78,9 @@ class Loop:
     def __init__(self, run: Run, ground: Ground, engine: Engine, chat: Chat, listener: Listener) -> None:
         self.run, self.ground, self.engine, self.chat, self.listener = run, ground, engine, chat, listener
         self.config: Config = run.config
-        self.stage = Stage(engine, chat, ground.searcher, self.config.limits, self.config.search.top_k)
+        self.stage = Stage(
+            engine, chat, ground.searcher, self.config.limits, self.config.search.top_k, self.config.prompts
+        )
         self.state = State()
         self._began = time.monotonic()
         for phase in self.config.phases:

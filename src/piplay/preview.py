@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Config, Phase
 from piplay.errors import InputError, nearest
 from piplay.evaluate.measure import Audit
@@ -58,11 +58,11 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
     # A teacher's seat writes nothing in training, it scores: here it plays with its path, as where its health is taken.
     game: Game = Recite({}) if taught else make_game(phase, {})
     seats = {"teacher": phase.seats[role]} if taught else phase.seats
-    chat = load_chat(config.model or tiny_base())
+    chat = load_chat(config.model or tiny_base(), config.chat)
     ground, engine = load_ground(config), load_engine(config, chat)
     if weights is not None:
         engine.load(weights)
-    stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k)
+    stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
     key: Key = ("play", role)
     if phase.tasks == "seeds":
         tasks = _seeds(config, ground, key, count, hops)

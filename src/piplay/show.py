@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from piplay.agent import Reply
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.evaluate.measure import Audit
 from piplay.games.pi_play import written_task
 from piplay.preview import Preview

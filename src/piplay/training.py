@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 
 from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Config, load_config
 from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
@@ -56,7 +56,7 @@ def _assemble(config: Config) -> Parts:
     check_trackers(config.trackers)
     for phase in config.phases:
         make_game(phase, {})
-    chat = load_chat(config.model or tiny_base())
+    chat = load_chat(config.model or tiny_base(), config.chat)
     return load_ground(config), load_engine(config, chat), chat
 
 

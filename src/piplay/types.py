@@ -37,7 +37,7 @@ class StopReason(StrEnum):
     ANSWERED = "answered"
     """The model closed a turn that calls no tool."""
     MALFORMED = "malformed"
-    """The model closed a turn whose tool call cannot be read."""
+    """The model closed a turn whose tool call cannot be read, or, with tags, that neither searches nor answers."""
     TURNS = "turns"
     """The model called a tool in its last permitted turn."""
     TURN_TOKENS = "turn_tokens"
@@ -102,7 +102,7 @@ class Turn:
     query: str | None = None
     """The argument of a well-formed search call."""
     malformed: bool = False
-    """Whether the turn tries a tool call that cannot be read."""
+    """Whether the turn tries what cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,13 +22,17 @@ Folder = Callable[[str], Path]
 Plain = Callable[[str | Path], PreTrainedModel]
 
 
-def make_engine(path: Path, slots: int = 8, tokens: int = 64) -> LocalEngine:
+def make_engine(
+    path: Path, slots: int = 8, tokens: int = 64, closes: Callable[[Ints], bool] | None = None
+) -> LocalEngine:
     specs = {
         "student": Policy(lr=0.1),
         "teacher": Policy(follows="student", tau=0.5),
         "base": Policy(follows="student", tau=0.0),
     }
-    return LocalEngine(path, specs, seed=SEED, slots=slots, threads=1, micro_batch_tokens=tokens, end_ids=[END])
+    return LocalEngine(
+        path, specs, seed=SEED, slots=slots, threads=1, micro_batch_tokens=tokens, end_ids=[END], closes=closes
+    )
 
 
 def request(key: Key, ids: Sequence[int] | Ints, max_new: int = 12, temperature: float = 1, **rest: object) -> Generate:
@@ -43,7 +47,9 @@ def drain(engine: LocalEngine) -> dict[Key, Generated]:
 
 
 @torch.no_grad()
-def reference(model: PreTrainedModel, asked: Generate) -> Generated:
+def reference(
+    model: PreTrainedModel, asked: Generate, closes: Callable[[list[int]], bool] = lambda written: False
+) -> Generated:
     """One sequence at a time, no cache: the whole context through the plain model for every token."""
     uniforms = stream(SEED, asked.key).random(asked.max_new)
     ids, logprobs = asked.ids_T.tolist(), []
@@ -56,9 +62,9 @@ def reference(model: PreTrainedModel, asked: Generate) -> Generated:
             token = int(np.flatnonzero(cumulative > uniform)[0])
         logprobs.append(float(logits.log_softmax(-1)[token]))
         ids.append(token)
-        if token == END:
+        if closed := token == END or closes(ids[len(asked.ids_T) :]):
             break
-    return Generated(asked.key, np.array(ids[len(asked.ids_T) :]), np.array(logprobs, np.float32), ids[-1] == END)
+    return Generated(asked.key, np.array(ids[len(asked.ids_T) :]), np.array(logprobs, np.float32), closed)
 
 
 def assert_same(actual: Generated, expected: Generated) -> None:
@@ -82,6 +88,30 @@ def test_equals_the_plain_model(kind: str, temperature: float, model_folder: Fol
     results = drain(engine)
     for one in asked:
         assert_same(results[one.key], reference(model, one))
+
+
+def falls_twice(written: Sequence[int] | Ints) -> bool:
+    """Ends a turn by what several tokens say together: each of the last three is less than the one before."""
+    return len(written) > 2 and written[-3] > written[-2] > written[-1]
+
+
+@pytest.mark.parametrize("slots", [8, 2])
+def test_a_turn_ends_where_what_it_has_written_does(model_folder: Folder, plain: Plain, slots: int) -> None:
+    """In company and one at a time, over several turns, and never by what the prompt says."""
+    engine, model = make_engine(model_folder("qwen3"), slots, closes=falls_twice), plain("qwen3")
+    asked = [request(("r", i), [*ids, 9, 8], max_new=20) for i, ids in enumerate(contexts(6, seed=4))]
+    for one in asked:
+        engine.submit(one)
+    results = drain(engine)
+    again = [request(("again", one.key), [*one.ids_T, *results[one.key].ids, 5], session=one.key) for one in asked]
+    for one in again:
+        engine.submit(one)
+    results |= drain(engine)
+    for one in (*asked, *again):
+        assert_same(results[one.key], reference(model, one, falls_twice))
+    ended = [result for result in results.values() if result.closed and result.ids[-1] != END]
+    assert len(ended) > 3
+    assert all(falls_twice(result.ids) for result in ended)
 
 
 def test_turns_of_a_session_with_tool_tokens_between(model_folder: Folder, plain: Plain) -> None:

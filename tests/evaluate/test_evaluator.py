@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 from toys.scripted import LIMITS, DictSearcher, ScriptedEngine, says, searches
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.engine.protocol import Generate
 from piplay.evaluate.evaluator import alone, with_path
 from piplay.games.pi_play import STUDENT, student_view, teacher_view

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import pytest
 from toys.scripted import LIMITS, DictSearcher, ScriptedEngine, says
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.engine.protocol import Generate
 from piplay.evaluate.probes import ROUNDS, reserve, write_probes
 from piplay.games.pi_play import Examine

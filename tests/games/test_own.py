@@ -3,7 +3,7 @@
 import pytest
 from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.engine.protocol import Generate
 from piplay.errors import InputError
 from piplay.games.own import load_gates, load_reward

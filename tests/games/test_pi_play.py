@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches, told, turn
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.engine.protocol import Generate
 from piplay.games.pi_play import (
     CHECKER,

@@ -14,7 +14,8 @@ from toys.scripted import DictSearcher, ScriptedEngine, says, searches
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from piplay.assemble import load_chat
-from piplay.chat.template import SEARCH_TOOL, Chat
+from piplay.chat.chat import Chat
+from piplay.chat.native import SEARCH_TOOL
 from piplay.config import Config, load_config
 from piplay.engine.attention import load_model
 from piplay.engine.protocol import Generate
@@ -65,7 +66,7 @@ def told(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, 
                 text = chat.tokenizer.decode(request.ids_T.tolist())
                 [task] = [task for question, task in tasks.items() if question in text]
                 if "Tamsin" not in text:
-                    return searches("Bor", "river")
+                    return searches("Bor")
                 return says(task.answers[0] if right(config.model.name, task.id) else "nowhere")
 
             return ScriptedEngine(chat, script)
@@ -177,7 +178,7 @@ def test_examples_are_whole_rollouts_of_both_students(run: Run, told: Any) -> No
             messages = [
                 {"role": "system", "content": "Answer the question: search for one fact at a time."},
                 {"role": "user", "content": one["question"]},
-                {"role": "assistant", "content": searches("Bor", "river")},
+                {"role": "assistant", "content": searches("Bor")},
                 {"role": "tool", "content": "Bor: Bor lies on the Tamsin."},
             ]
             text = tokenizer.apply_chat_template(

@@ -11,7 +11,7 @@ import pytest
 from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches
 
 from piplay.assemble import load_chat
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import Generate
@@ -175,15 +175,17 @@ def test_an_error_in_a_story_is_not_swallowed(tiny_chat: Chat) -> None:
         drive([broken(context(tiny_chat))], ScriptedEngine(tiny_chat, lambda request: "x"), DictSearcher([]), 1)
 
 
-@pytest.mark.parametrize("kind", ["qwen3", "llama"])
-def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(toy: Callable[[str], Path], kind: str) -> None:
-    chat = load_chat(toy(kind))
-    limits = Limits(turns=2, turn_tokens=16, tokens=400)
+@pytest.mark.parametrize(("kind", "protocol"), [("qwen3", "auto"), ("llama", "auto"), ("base", "tags")])
+def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(
+    toy: Callable[[str], Path], kind: str, protocol: str
+) -> None:
+    chat = load_chat(toy(kind), protocol)
+    limits = Limits(turns=2, turn_tokens=16, tokens=1400)
 
     def played(numbers: Sequence[int], slots: int) -> list[Trajectory]:
         engine = LocalEngine(
             toy(kind), {"student": Policy()}, seed=5, slots=slots, threads=1, micro_batch_tokens=256,
-            end_ids=chat.end_ids,
+            end_ids=chat.end_ids, closes=chat.closes,
         )  # fmt: skip
         stories = [
             context(chat, ("e", i), limits).converse("student", "Be brief.", PASSAGES[i % 9].text * (1 + i % 3))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
 from piplay.rollout.context import Context
@@ -46,7 +46,8 @@ class ScriptedEngine:
 
     def _write(self, request: Generate) -> Generated:
         ids = np.array(self.chat.written(self.script(request))[: request.max_new], dtype=np.int64)
-        return Generated(request.key, ids, -np.ones(len(ids), np.float32), ids[-1] in self.chat.end_ids)
+        closed = ids[-1] in self.chat.end_ids or (self.chat.closes is not None and self.chat.closes(ids))
+        return Generated(request.key, ids, -np.ones(len(ids), np.float32), closed)
 
 
 class DictSearcher:
@@ -63,8 +64,8 @@ class DictSearcher:
         return [[self.passages[query]][:k] if query in self.passages else [] for query in queries]
 
 
-def context(chat: Chat, key: Key = ("m1", "test", 0, 0), limits: Limits = LIMITS) -> Context:
-    return Context(key, chat, SEATS, limits, temperature=1.0)
+def context(chat: Chat, key: Key = ("m1", "test", 0, 0), limits: Limits = LIMITS, temperature: float = 1.0) -> Context:
+    return Context(key, chat, SEATS, limits, temperature)
 
 
 def searches(query: str, think: str = "") -> str:

@@ -5,6 +5,7 @@ State is one row per slot (``_S``) and one column per position of its sequence (
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,10 +50,19 @@ class Sampler:
     """Writes turns under one policy's weights, which must not change while it lives."""
 
     def __init__(
-        self, model: Any, *, seed: int, slots: int, token_budget: int, end_ids: Ints, dtype: torch.dtype
+        self,
+        model: Any,
+        *,
+        seed: int,
+        slots: int,
+        token_budget: int,
+        end_ids: Ints,
+        closes: Callable[[Ints], bool] | None,
+        dtype: torch.dtype,
     ) -> None:
         """``slots``: sessions cached at once; ``token_budget``: padded tokens in one prefill; ``dtype``: compute."""
-        self._model, self._seed, self._token_budget, self._end_ids = model, seed, token_budget, end_ids
+        self._model, self._seed, self._token_budget = model, seed, token_budget
+        self._end_ids, self._closes = end_ids, closes
         self._autocast = torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)
         self._cache = Cache(model.config, slots, model.device, dtype)
         self._queue: list[Numbered] = []
@@ -249,6 +259,10 @@ class Sampler:
         self._ids_S_C[slot_R, position_R] = token_R
         self._logprob_S_C[slot_R, position_R] = logprob_R
         closed_R = np.isin(token_R, self._end_ids)
+        if self._closes is not None:
+            for row, slot in enumerate(slot_R):
+                prompt = len(self._request_at[slot][1].ids_T)
+                closed_R[row] |= self._closes(self._ids_S_C[slot, prompt : position_R[row] + 1])
         ended_R = closed_R | (position_R + 1 == self._stop_S[slot_R])
         return [self._finish(int(slot_R[row]), bool(closed_R[row])) for row in np.flatnonzero(ended_R)]
 

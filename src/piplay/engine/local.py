@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from piplay.engine.generate import Sampler
 from piplay.engine.policies import Policies
 from piplay.engine.protocol import Generate, Generated, Objective
 from piplay.engine.update import Trainer
-from piplay.types import Key, PolicyRef, Sample
+from piplay.types import Ints, Key, PolicyRef, Sample
 
 
 class LocalEngine:
@@ -29,6 +29,7 @@ class LocalEngine:
         threads: int,
         micro_batch_tokens: int,
         end_ids: Sequence[int],
+        closes: Callable[[Ints], bool] | None = None,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -42,6 +43,7 @@ class LocalEngine:
             threads: CPU threads, set for the whole process: other counts give other last bits.
             micro_batch_tokens: padded tokens in one training micro-batch and in one prefill.
             end_ids: the tokens that end a turn.
+            closes: whether the ids that a turn has so far end it, where more than a token can.
             device: where everything lies.
             dtype: what products are computed and keys and values kept in; weights stay fp32.
 
@@ -53,7 +55,7 @@ class LocalEngine:
         self.deterministic = self._device.type == "cpu"
         self._policies = Policies(model_path, policies, self._device)
         self._seed, self._slots, self._tokens, self._dtype = seed, slots, micro_batch_tokens, dtype
-        self._end_ids = np.array(end_ids, dtype=np.int64)
+        self._end_ids, self._closes = np.array(end_ids, dtype=np.int64), closes
         self._samplers: dict[PolicyRef, Sampler] = {}
         self._submitted = 0
 
@@ -66,6 +68,7 @@ class LocalEngine:
                 slots=self._slots,
                 token_budget=self._tokens,
                 end_ids=self._end_ids,
+                closes=self._closes,
                 dtype=self._dtype,
             )
         sampler.submit(self._submitted, request)

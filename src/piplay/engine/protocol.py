@@ -13,7 +13,7 @@ from piplay.types import Floats, Ints, Key, PolicyRef, Sample
 
 @dataclass(frozen=True, slots=True)
 class Generate:
-    """A turn to be written: tokens are drawn until an end-of-turn token or ``max_new``."""
+    """A turn to be written: tokens are drawn until one ends the turn, or ``max_new``."""
 
     key: Key
     """Names the draws: ``stream(seed, key)`` gives one uniform a token, in order."""
@@ -44,7 +44,7 @@ class Generated:
     logprobs: Floats
     """Log-probability of each token at temperature 1, also where it was chosen greedily."""
     closed: bool
-    """Whether it ended with an end-of-turn token, which is then the last of ``ids``."""
+    """Whether its last token ended the turn: an end token, or one that completes a text that does."""
 
 
 @dataclass(frozen=True, slots=True)

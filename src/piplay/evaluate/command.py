@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from piplay.assemble import load_chat, load_engine, load_ground, model_folder
+from piplay.assemble import load_chat, load_engine, load_ground, model_folder, run_at
 from piplay.config import Config, EngineSettings, Evaluation, Limits, Policy, Search
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, read_benchmark
@@ -54,6 +54,8 @@ def evaluate(
     temperature: float,
     limit: int | None,
     top_k: int,
+    chat: str,
+    prompt: str,
     seed: int,
     threads: int,
     device: str,
@@ -85,9 +87,11 @@ def evaluate(
     contestants = []
     for name in [model] if against is None else [model, against]:
         folder = model_folder(name)
-        chat = load_chat(folder)
-        engine = load_engine(config.model_copy(update={"model": folder}), chat)
-        contestants.append(Contestant(name, Stage(engine, chat, ground.searcher, config.limits, top_k)))
+        run = run_at(name)
+        talk = load_chat(folder, run.config.chat if run and chat == "auto" else chat)
+        prompts = {"student": prompt} if prompt else run.config.prompts if run else {}
+        engine = load_engine(config.model_copy(update={"model": folder}), talk)
+        contestants.append(Contestant(name, Stage(engine, talk, ground.searcher, config.limits, top_k, prompts)))
     if out is not None:
         _make(out)
 

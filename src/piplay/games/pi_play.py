@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from piplay.chat.template import show
+from piplay.chat.chat import show
 from piplay.games.own import EXACT_MATCH, Named, Reward, load_gates, load_reward
 from piplay.games.own import Gate as OwnGate
 from piplay.match import contains, exact_match, normalise
@@ -76,9 +76,6 @@ class Examine:
     """What a student's answer earns; right is one that earns 1."""
     easy_share: NonNegativeFloat = 0.1
     """With the gate "easy": how much of what is written may be questions that every sample answers."""
-    student: str = STUDENT
-    examiner: str = EXAMINER
-    checker: str = CHECKER
     _own_gates: dict[str, OwnGate] = field(init=False, repr=False)
     _earns: Reward = field(init=False, repr=False)
 
@@ -87,7 +84,8 @@ class Examine:
 
     async def play(self, task: Task, context: Context) -> Episode:
         seed = _seed_passage(task)
-        story = await context.child("examiner").converse("examiner", self.examiner, examiner_view(seed, task.hops))
+        system, view = context.prompts.get("examiner", EXAMINER), examiner_view(seed, task.hops)
+        story = await context.child("examiner").converse("examiner", system, view)
         draft = written_task(task, story)
         asked = set(self.memory.get("questions", ()))
         gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, story, seed, asked)), "")
@@ -98,8 +96,9 @@ class Examine:
             gate = "" if all(seat.reward for seat in seats[1:]) else "checked"
         if gate:
             return Episode(context.key, task, tuple(seats), gate=gate)
+        system = context.prompts.get("student", STUDENT)
         probes = await context.gather(
-            context.child("student", i).converse("student", self.student, student_view(draft.question))
+            context.child("student", i).converse("student", system, student_view(draft.question))
             for i in range(self.probes)
         )
         # A probe whose tool failed says nothing about the question.
@@ -121,9 +120,10 @@ class Examine:
     async def _checks(self, draft: Task, story: Trajectory, context: Context) -> list[Seat]:
         """Each step of the path, checked alone and greedily: 1 where the checker finds the note in the passage."""
         shown = [(_seed_passage(draft),), *(call.passages for call in story.calls)]
+        system = context.prompts.get("checker", CHECKER)
         checks = await context.gather(
             replace(context.child("checker", i), temperature=0.0).converse(
-                "checker", self.checker, checker_view(passages, step.evidence)
+                "checker", system, checker_view(passages, step.evidence)
             )
             for i, (passages, step) in enumerate(zip(shown, draft.path, strict=True))
         )
@@ -164,16 +164,16 @@ class Study:
     """G, the student samples a question."""
     reward: Named = EXACT_MATCH
     """What an answer earns; right is one that earns 1."""
-    student: str = STUDENT
     _earns: Reward = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._earns = load_reward(self.reward)
 
     async def play(self, task: Task, context: Context) -> Episode:
-        teacher_prefix = context.chat.prompt(self.student, teacher_view(task.question, task.path))
+        system = context.prompts.get("student", STUDENT)
+        teacher_prefix = context.chat.prompt(system, teacher_view(task.question, task.path))
         stories = await context.gather(
-            context.child("student", i).converse("student", self.student, student_view(task.question))
+            context.child("student", i).converse("student", system, student_view(task.question))
             for i in range(self.rollouts)
         )
         seats = tuple(
@@ -198,17 +198,16 @@ class Recite:
     memory: Memory
     rollouts: PositiveInt = 1
     reward: Named = EXACT_MATCH
-    student: str = STUDENT
     _earns: Reward = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._earns = load_reward(self.reward)
 
     async def play(self, task: Task, context: Context) -> Episode:
-        students_prefix = context.chat.prompt(self.student, student_view(task.question))
-        view = teacher_view(task.question, task.path)
+        system, view = context.prompts.get("student", STUDENT), teacher_view(task.question, task.path)
+        students_prefix = context.chat.prompt(system, student_view(task.question))
         stories = await context.gather(
-            context.child("teacher", i).converse("teacher", self.student, view) for i in range(self.rollouts)
+            context.child("teacher", i).converse("teacher", system, view) for i in range(self.rollouts)
         )
         seats = tuple(
             Seat(story, (*context.key, "teacher"), self._earns(story.answer, task.answers), students_prefix)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Limits, Policy
 from piplay.engine.local import LocalEngine
 from piplay.evaluate.evaluator import alone, with_path
@@ -34,6 +34,7 @@ def capability_card(
         threads=threads,
         micro_batch_tokens=8192,
         end_ids=chat.end_ids,
+        closes=chat.closes,
     )
 
     stage = Stage(engine, chat, ground.searcher, Limits(), top_k=1)

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piplay.chat.template import Chat, show
+from piplay.chat.chat import Chat, show
 from piplay.games.pi_play import CHECKER, EXAMINER, STUDENT, checker_view, examiner_view, student_view, teacher_view
-from piplay.pretrain.tokenizer import CALL_CLOSE, CALL_OPEN
 from piplay.types import Ints, Passage, Step
 from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM, ask
 from piplay.world.records import Records
@@ -69,7 +68,7 @@ class Classroom:
         entity = self.records.entities[int(self.rng.integers(len(self.records.entities)))]
         facts = list(entity.facts.items())
         said = " ".join(f"{r}: {v}." for r, v in (facts[i] for i in self.rng.permutation(len(facts))))
-        return self._lesson(READER, show([self.passages[entity.name]]), [said])
+        return self._lesson(READER, show([self.passages[entity.name]]), [self.chat.phrase(content=said)])
 
     def check(self) -> Lesson:
         """One passage and a note of it, true half of the time: look the fact up again, then yes or no.
@@ -92,22 +91,22 @@ class Classroom:
         truth = entity.facts.get(relation, "none")
         verdict = "yes" if value == truth else "no"
         view = checker_view([told], f"{relation}: {value}.")
-        return self._lesson(CHECKER, view, [_thought(f"{relation}: {truth}.") + verdict])
+        return self._lesson(CHECKER, view, [self.chat.phrase(f"{relation}: {truth}.", verdict)])
 
     def write(self, start: str, relations: tuple[str, ...]) -> Lesson:
         """A path, its question and its answer."""
         values = self.values(start, relations)
         path = " ".join(f"{x} > {r}: {v}." for x, r, v in zip(values, relations, values[1:], strict=False))
-        return self._lesson(WRITER, path, [self._question(start, relations, values[-1])])
+        return self._lesson(WRITER, path, [self.chat.phrase(content=self._question(start, relations, values[-1]))])
 
     def examine(self, start: str, relations: tuple[str, ...]) -> Lesson:
         """An examiner's whole episode: one search fewer than hops, then the question."""
         values = self.values(start, relations)
-        turns = [_thought(f"{r}: {v}.") for r, v in zip(relations, values[1:], strict=True)]
+        notes = [f"{r}: {v}." for r, v in zip(relations, values[1:], strict=True)]
         written: list[str] = []
-        for turn, value in zip(turns[:-1], values[1:], strict=False):
-            written += [turn + _call(value), show([self.passages[value]])]
-        written.append(turns[-1] + self._question(start, relations, values[-1]))
+        for note, value in zip(notes[:-1], values[1:], strict=False):
+            written += [self.chat.phrase(note, query=value), show([self.passages[value]])]
+        written.append(self.chat.phrase(notes[-1], self._question(start, relations, values[-1])))
         return self._lesson(EXAMINER, examiner_view(self.passages[start], len(relations)), written)
 
     def study(self, start: str, relations: tuple[str, ...], path: bool) -> Lesson:
@@ -128,10 +127,10 @@ class Classroom:
         for hop in range(last):
             found = f"{evidence[hop - 1]} " if hop else ""
             written += [
-                _thought(f"{found}{relations[hop]} of {values[hop]}") + _call(values[hop]),
+                self.chat.phrase(f"{found}{relations[hop]} of {values[hop]}", query=values[hop]),
                 show([self.passages[values[hop]]]),
             ]
-        written.append(_thought(evidence[last - 1]) + values[last])
+        written.append(self.chat.phrase(evidence[last - 1], values[last]))
         return self._lesson(STUDENT, view, written)
 
     def _question(self, start: str, relations: tuple[str, ...], answer: str) -> str:
@@ -146,14 +145,6 @@ class Classroom:
             parts.append(ids)
             model.append(np.full(len(ids), i % 2 == 0))
         return Lesson(np.concatenate(parts), np.concatenate(model))
-
-
-def _thought(text: str) -> str:
-    return f"<think>{text}</think>"
-
-
-def _call(query: str) -> str:
-    return f"<tool_call>{CALL_OPEN}{query}{CALL_CLOSE}</tool_call>"
 
 
 Mixture = dict[str, float]

@@ -11,9 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from transformers import PreTrainedTokenizerBase, Qwen3Config, Qwen3ForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    Qwen2Config,
+    Qwen3Config,
+)
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
+from piplay.chat.native import Native
+from piplay.chat.tags import Tags
 from piplay.errors import InputError
 from piplay.games.pi_play import CHECKER, EXAMINER, STUDENT
 from piplay.pretrain.lessons import FIRST, LOOKUP, READER, ROLES, WRITER, Classroom, Lesson, Mixture, draw
@@ -34,6 +43,7 @@ SHAPE = {
     "max_position_embeddings": 2048,
     "rope_theta": 10_000.0,
 }
+FAMILIES = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
 MUON_LR, ADAM_LR = 3e-3, 3e-3
 FIRST_WORLD_SEED = 1_000_000
 """Pre-training worlds have seeds from here on; the default world and its relatives have small ones."""
@@ -133,7 +143,7 @@ def curriculum(chat: Chat, seed: int, done: int, steps: int, tokens: int) -> Ite
         yield from (next(source) for _ in range(begin, end))
 
 
-def loss_of(model: Qwen3ForCausalLM, lessons: list[Lesson]) -> tuple[torch.Tensor, int]:
+def loss_of(model: PreTrainedModel, lessons: list[Lesson]) -> tuple[torch.Tensor, int]:
     """Mean cross-entropy over the ids that the model has to write, and their number."""
     longest = max(len(lesson.ids_T) for lesson in lessons)
     ids_B_T = torch.zeros(len(lessons), longest, dtype=torch.long)
@@ -148,11 +158,21 @@ def loss_of(model: Qwen3ForCausalLM, lessons: list[Lesson]) -> tuple[torch.Tenso
     return torch.nn.functional.cross_entropy(logits_R_V, ids_B_T[:, 1:][rows]), int(rows.sum())
 
 
-def pretrain(out: Path, *, steps: int, tokens: int = 6_000, seed: int = 0, threads: int = 2) -> None:
+def pretrain(
+    out: Path,
+    *,
+    steps: int,
+    tokens: int = 6_000,
+    seed: int = 0,
+    threads: int = 2,
+    shape: str = "qwen3",
+    chat_kind: str = "native",
+) -> None:
     """Make the tiny base in ``out`` as a Hugging Face folder; run again after an interruption to go on.
 
     ``steps`` optimiser steps of ``tokens`` ids each. Progress is in ``out/pretrain.jsonl``, the state to resume from in
-    ``out/state.pt`` (removed at the end).
+    ``out/state.pt`` (removed at the end). ``shape`` is a family of ``FAMILIES``; ``chat_kind`` is ``native`` or
+    ``tags``, of which the second leaves no chat template. A tokenizer that is in ``out`` already is used as it is.
     """
     state_file = out / "state.pt"
     if (out / "model.safetensors").exists() and not state_file.exists():
@@ -166,17 +186,19 @@ def pretrain(out: Path, *, steps: int, tokens: int = 6_000, seed: int = 0, threa
         tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(out)
     else:
         tokenizer = train_tokenizer(tokenizer_texts(seed), VOCABULARY)
+        if chat_kind == "tags":
+            tokenizer.chat_template = None
         tokenizer.save_pretrained(out)
-    chat = Chat(tokenizer)
-    config = Qwen3Config(
-        vocab_size=VOCABULARY,
+    chat = Tags(tokenizer) if chat_kind == "tags" else Native(tokenizer)
+    config = FAMILIES[shape](
+        vocab_size=len(tokenizer),
         tie_word_embeddings=True,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
         **SHAPE,
     )
-    model = Qwen3ForCausalLM(config)
+    model = AutoModelForCausalLM.from_config(config)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     optimisers: list[torch.optim.Optimizer] = [

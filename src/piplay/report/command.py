@@ -27,7 +27,7 @@ def report(run: Run, ground: Callable[[], Ground], say: Callable[[str], None]) -
         makers = {"grid.json": play_grid, "examples.json": play_examples}
         say(f"playing {' and '.join(missing)} for the report")
         try:
-            chat, stage = load_chat(run.final(run.config.evaluation.policy)), ground()
+            chat, stage = load_chat(run.final(run.config.evaluation.policy), run.config.chat), ground()
             for name in missing:
                 run.write(name, json.dumps(makers[name](run, stage, chat), ensure_ascii=False) + "\n")
         except InputError as error:

@@ -16,15 +16,14 @@ import torch
 from torch import Tensor
 
 from piplay.assemble import load_engine
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Config, Policy
 from piplay.engine.attention import load_model
-from piplay.games.pi_play import STUDENT, Study
+from piplay.evaluate.evaluator import alone
 from piplay.loop import Ground
-from piplay.rollout.context import Context
-from piplay.rollout.drive import drive
+from piplay.rollout.stage import Stage
 from piplay.run.directory import Run
-from piplay.types import Ints, Owner, PolicyRef, Seat, Task
+from piplay.types import Ints, Owner, Seat, Task
 
 CANDIDATES = 6
 """Tasks of each hop count that examples are chosen from."""
@@ -152,13 +151,8 @@ def pieces(chat: Chat, ids: Sequence[int]) -> list[str]:
 def _play(folder: Path, config: Config, ground: Ground, chat: Chat, tasks: Sequence[Task]) -> list[Seat]:
     """One greedy rollout a task by the model in a folder."""
     engine = load_engine(config.model_copy(update={"model": folder, "policies": {"student": Policy()}}), chat)
-    prompts = [str(phase.options["student"]) for phase in config.phases if "student" in phase.options]
-    game, seats = Study({}, rollouts=1, student=(prompts or [STUDENT])[-1]), {"student": PolicyRef("student")}
-    stories = [
-        game.play(task, Context(("report", i), chat, seats, config.limits, temperature=0.0))
-        for i, task in enumerate(tasks)
-    ]
-    return [episode.seats[0] for episode in drive(stories, engine, ground.searcher, config.search.top_k)]
+    stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
+    return [episode.seats[0] for episode in alone(stage, "student", tasks, ("report",))]
 
 
 def _rollout(chat: Chat, seat: Seat, scores: Scores) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Generator, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from piplay.chat.template import Chat, show
+from piplay.chat.chat import Chat, show
 from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
 from piplay.errors import InputError
@@ -63,6 +63,8 @@ class Context:
     seats: Mapping[str, PolicyRef]
     limits: Limits
     temperature: float
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """Role to the system prompt that a run wants for it; a game has its own for the others."""
 
     def child(self, *name: str | int) -> Context:
         """The same context under a longer key: siblings never share draws."""

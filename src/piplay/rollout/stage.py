@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from piplay.chat.template import Chat
+from piplay.chat.chat import Chat
 from piplay.config import Limits
 from piplay.engine.protocol import Engine
 from piplay.rollout.context import Context, Want
@@ -28,6 +28,8 @@ class Stage:
     limits: Limits
     top_k: int
     """Passages that one search returns."""
+    prompts: Mapping[str, str] = field(default_factory=dict)
+    """See ``Context``."""
 
     def play(
         self, story: Story, key: Key, tasks: Sequence[Task], seats: Mapping[str, str], temperature: float
@@ -38,7 +40,7 @@ class Stage:
         """
         policies = {role: PolicyRef(policy) for role, policy in seats.items()}
         episodes = [
-            story(task, Context((*key, i), self.chat, policies, self.limits, temperature))
+            story(task, Context((*key, i), self.chat, policies, self.limits, temperature, self.prompts))
             for i, task in enumerate(tasks)
         ]
         return drive(episodes, self.engine, self.searcher, self.top_k)
