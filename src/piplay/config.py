@@ -167,6 +167,9 @@ class Config(Settings):
     """Text to search; the truth of its questions is unknown."""
     hop_odds: tuple[int, ...] = (4, 3, 2, 1)
     """How often an examiner is asked for 1, 2, … hops."""
+    hop_curriculum: float = Field(0.0, ge=0, le=1)
+    """The share of seeds whose hop count is drawn in proportion to how often students were torn about it of late
+    (``hop_odds`` times the share of tasks with 0 < k < n); 0: by ``hop_odds`` alone."""
     search: Search = Search()
     limits: Limits = Limits()
     engine: EngineSettings = EngineSettings()

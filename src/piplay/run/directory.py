@@ -59,6 +59,10 @@ class State:
     """The task set that the last writing phase left."""
     probes: list[Task] = field(default_factory=list)
     """The run's own questions to measure by, where no others are held out; never trained on."""
+    tried: dict[str, float] = field(default_factory=dict)
+    """By hop count, how many tasks students tried of late, older steps counting less."""
+    torn: dict[str, float] = field(default_factory=dict)
+    """How many of these some answered rightly and others wrongly."""
     evals: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     """Wall-clock seconds spent so far."""

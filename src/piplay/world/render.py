@@ -30,6 +30,8 @@ class Style(Enum):
     TABLE = OBJECT_LAST
     """For a person's own tables, whose words are strange enough."""
     FULL = OBJECT_LAST + OBJECT_FIRST
+    VALUE_FIRST = OBJECT_FIRST
+    """The value before its relation alone: hard to read, and drilled in pre-training."""
 
 
 INTROS = (
