@@ -110,8 +110,11 @@ class Batch:
             tokens.append(np.tile(np.arange(first, first + chunk.count), len(chunk.slots)))
         cache.reserve(slot_R, position_R + 1)
         position_M = np.concatenate(positions)
-        self._page_M = cache.to_device(cache.page_S_P[np.concatenate(slots), position_M // PAGE])
-        self._offset_M = cache.to_device(position_M % PAGE)
+        page_M = cache.page_S_P[np.concatenate(slots), position_M // PAGE]
+        # A layer seen as rows of head_dim numbers: one row for each token and key–value head.
+        kv_heads = cache.layers[0].shape[2]
+        row_M_H = (page_M[:, None] * kv_heads + np.arange(kv_heads)) * PAGE + (position_M % PAGE)[:, None]
+        self._row_MH = cache.to_device(row_M_H.ravel())
         self._token_M = cache.to_device(np.concatenate(tokens))
         self._decode = _Decode(cache, slot_R, position_R) if self._rows else None
         counts = [chunk.count for chunk in chunks]
@@ -124,7 +127,8 @@ class Batch:
         """Store the new keys and values (1, kv_heads, N, head_dim); the whole layer is what ``attend`` reads."""
         keys, values = self._cache.layers[layer]
         for stored, new in ((keys, key), (values, value)):
-            stored[self._page_M, :, self._offset_M] = new[0].transpose(0, 1)[self._token_M].to(stored.dtype)
+            new_M_H = new[0].transpose(0, 1).index_select(0, self._token_M).to(stored.dtype)
+            stored.view(-1, stored.shape[-1]).index_copy_(0, self._row_MH, new_M_H.flatten(0, 1))
         return keys, values
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
@@ -148,14 +152,15 @@ class _Decode:
         page_P = cache.page_S_P[slot_R[row_P], place_P]
         top = int(page_P.max()) + 1
         self._rows = len(slot_R)
-        self._in_place = top <= 2 * len(page_P)
-        self._page_P = slice(0, top) if self._in_place else cache.to_device(page_P)
-        where_P = page_P if self._in_place else np.arange(len(page_P))
-        # A page of no row, between those of others, is read too: it belongs to a row that is thrown away.
-        owner_P = np.full(top if self._in_place else len(page_P), self._rows)
+        in_place = top <= 2 * len(page_P)
+        self._page_P = slice(0, top) if in_place else cache.to_device(page_P)
+        where_P = page_P if in_place else np.arange(len(page_P))
+        owner_P = np.zeros(top if in_place else len(page_P), dtype=np.int64)
         owner_P[where_P] = row_P
         self._owner_P = cache.to_device(owner_P)
-        bias_P_C = np.zeros((len(owner_P), PAGE), dtype=np.float32)
+        # A page of no row, between those of others, is read too, and weighs nothing in the first row.
+        bias_P_C = np.full((len(owner_P), PAGE), -np.inf, dtype=np.float32)
+        bias_P_C[where_P] = 0
         last_R = where_P[np.cumsum(count_R) - 1]
         bias_P_C[last_R] = np.where(np.arange(PAGE) > (position_R % PAGE)[:, None], -np.inf, 0)
         bias = cache.to_device(bias_P_C).to(cache.layers[0].dtype)
@@ -165,18 +170,17 @@ class _Decode:
         key_P, value_P = key[self._page_P], value[self._page_P]
         pages, kv_heads, _, head_dim = key_P.shape
         heads, owner_P = query_R.shape[1], self._owner_P
-        padded_R = torch.cat([query_R, query_R[:1]])
         # The query heads that share a key–value head become rows of one product, so keys and values are read once.
-        grouped_P = padded_R[owner_P].view(pages * kv_heads, -1, head_dim)
+        grouped_P = query_R.index_select(0, owner_P).view(pages * kv_heads, -1, head_dim)
         score_P = torch.baddbmm(self._bias, grouped_P, key_P.flatten(0, 1).transpose(1, 2), alpha=scale).float()
         top_P = score_P.amax(-1).view(pages, heads)
-        top_R = top_P.new_full((self._rows + 1, heads), -torch.inf)
+        top_R = top_P.new_full((self._rows, heads), -torch.inf)
         top_R.scatter_reduce_(0, owner_P[:, None].expand(-1, heads), top_P, "amax")
-        weight_P = score_P.sub_(top_R[owner_P].view(pages * kv_heads, -1, 1)).exp_()
+        weight_P = score_P.sub_(top_R.index_select(0, owner_P).view(pages * kv_heads, -1, 1)).exp_()
         total_R = torch.zeros_like(top_R).index_add_(0, owner_P, weight_P.sum(-1).view(pages, heads))
         part_P = torch.bmm(weight_P.to(value_P.dtype), value_P.flatten(0, 1)).view(pages, heads, head_dim)
-        sum_R = top_R.new_zeros(self._rows + 1, heads, head_dim).index_add_(0, owner_P, part_P.float())
-        return (sum_R / total_R[..., None])[: self._rows].to(query_R.dtype)
+        sum_R = top_R.new_zeros(self._rows, heads, head_dim).index_add_(0, owner_P, part_P.float())
+        return (sum_R / total_R[..., None]).to(query_R.dtype)
 
 
 class _Pack:

@@ -275,7 +275,7 @@ class Sampler:
         self._ids_S_C[slot_R, position_R] = token_R
         self._logprob_S_C[slot_R, position_R] = logprob_R
         self._known_S[slot_R] += 1
-        closed_R = np.isin(token_R, self._end_ids)
+        closed_R = (token_R[:, None] == self._end_ids).any(1)
         if self._closes is not None:
             for row, slot in enumerate(slot_R):
                 prompt = len(self._request_at[slot][1].ids_T)
