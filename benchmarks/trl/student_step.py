@@ -131,9 +131,6 @@ def trl_step(tasks: list[Task], searcher: BM25Searcher, folder: str) -> Callable
         )  # fmt: skip
         trainer.train()
         (seconds,) = watch.seconds
-        searched = trainer._metrics["train"]["tools/call_frequency"]
-        length = trainer._metrics["train"]["completions/mean_length"]
-        print(f"TRL: {seconds:.2f} s, searches a rollout {searched}, tokens a rollout {length}", flush=True)
         return seconds
 
     return step
