@@ -49,7 +49,7 @@ class EngineSettings(Settings):
     threads: int = Field(2, ge=1)
     """CPU threads. Other counts give other last bits."""
     micro_batch_tokens: int = Field(8192, ge=1)
-    """Padded tokens in one training micro-batch and in one prefill."""
+    """Padded tokens in one training micro-batch, and new tokens of prompts and tool results in one forward."""
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
 

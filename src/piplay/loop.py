@@ -122,7 +122,7 @@ class Loop:
         while self.state.step < phase.steps and not self._written_enough(phase):
             key: Key = (f"m{iteration}", phase.name, self.state.step)
             started = time.monotonic()
-            tasks = self._tasks(phase, key)
+            tasks, before = self._tasks(phase, key), self.engine.usage()
             episodes = game.settle(self.stage.play(game.play, key, tasks, phase.seats, temperature=1.0))
             played = time.monotonic()
             row: dict[str, Any] = {
@@ -135,6 +135,7 @@ class Loop:
             for role in phase.seats:
                 row |= seat_metrics(role, [s for e in episodes for s in e.seats if s.trajectory.role == role])
             row |= task_metrics(episodes, self.ground.audit)
+            row |= {f"rollout/{name}": value for name, value in self.engine.usage().since(before).items()}
             self._notice(episodes)
             measured = time.monotonic()
             for role, learn in phase.learn.items():

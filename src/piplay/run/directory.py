@@ -1,6 +1,7 @@
 """The run on disk: settings, metrics, rollouts, tasks, checkpoints; resumes to the bit.
 
     config.json       the resolved settings
+    machine.json      what it is played on, and with how many threads; written anew when it resumes
     metrics.jsonl     one row a step; seconds live under "seconds"
     rollouts/         one parquet file a step, one row a trajectory
     tasks/            one parquet file a written task set; probes.parquet where a run writes its own evaluation
