@@ -89,7 +89,7 @@ def classrooms(chat: Chat, seed: int, stage: Stage) -> Iterator[Classroom]:
             style = Style.PLAIN if rng.random() < 0.5 else style
         elif strange:
             records = varied(world_seed, pieces=pieces)
-            style = Style.TABLE if rng.random() < 0.6 else style
+            style = Style.RELATION_FIRST if rng.random() < 0.6 else style
         else:
             records = encyclopedia(world_seed, 40) if rng.random() < 0.65 else varied(world_seed)
         texts = {e.name: passage(records, e, world_seed, style) for e in records.entities}
@@ -114,7 +114,7 @@ def tokenizer_texts(seed: int) -> Iterator[str]:
         world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
         records = encyclopedia(world_seed, 40) if number % 3 == 0 else varied(world_seed, simple=number % 9 == 1)
         for entity in records.entities:
-            yield passage(records, entity, world_seed).text
+            yield passage(records, entity, world_seed, Style.FULL).text
 
 
 def batches(chat: Chat, seed: int, stage: Stage, tokens: int) -> Iterator[list[Lesson]]:
