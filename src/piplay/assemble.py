@@ -100,6 +100,8 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
         closes=chat.closes,
         device=settings.device,
         dtype=getattr(torch, settings.dtype),
+        lora=settings.lora,
+        checkpointing=settings.checkpointing,
     )
 
 

@@ -58,13 +58,11 @@ class Sampler:
         token_budget: int,
         end_ids: Ints,
         closes: Callable[[Ints], bool] | None,
-        dtype: torch.dtype,
     ) -> None:
-        """``slots``: sessions cached at once; ``token_budget``: padded tokens in one prefill; ``dtype``: compute."""
+        """``slots``: sessions cached at once; ``token_budget``: padded tokens in one prefill."""
         self._model, self._seed, self._token_budget = model, seed, token_budget
         self._end_ids, self._closes = end_ids, closes
-        self._autocast = torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)
-        self._cache = Cache(model.config, slots, model.device, dtype)
+        self._cache = Cache(model.config, slots, model.device, model.dtype)
         self._queue: list[Numbered] = []
         self._stuck = False
         self._slot_of: dict[Key, int] = {}
@@ -106,11 +104,10 @@ class Sampler:
     def step(self) -> list[tuple[int, Generated]]:
         """Admit what fits, prefill it, and draw one token for every row; the requests that this finished."""
         finished: list[tuple[int, Generated]] = []
-        with self._autocast:
-            for slot_R, start_R in self._admit():
-                finished += self._prefill(slot_R, start_R)
-            if self._request_at:
-                finished += self._decode()
+        for slot_R, start_R in self._admit():
+            finished += self._prefill(slot_R, start_R)
+        if self._request_at:
+            finished += self._decode()
         return finished
 
     def _admit(self) -> list[tuple[Ints, Ints]]:
