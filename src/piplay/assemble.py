@@ -11,7 +11,7 @@ from transformers.utils import logging
 from piplay.chat.chat import Chat
 from piplay.chat.native import Native
 from piplay.chat.tags import Tags
-from piplay.config import Config
+from piplay.config import Config, Lora, Policy
 from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, task_of
@@ -77,6 +77,12 @@ def _end_ids(model: Path) -> list[int]:
         return []
     ends = GenerationConfig.from_pretrained(model, local_files_only=True).eos_token_id
     return [ends] if isinstance(ends, int) else list(ends or ())
+
+
+def playing(config: Config, model: Path) -> Config:
+    """The same settings for one policy, ``student``, that plays as the folder has it: its adapters are merged there."""
+    engine = config.engine.model_copy(update={"lora": Lora(), "checkpointing": False})
+    return config.model_copy(update={"model": model, "policies": {"student": Policy()}, "engine": engine})
 
 
 def load_engine(config: Config, chat: Chat) -> LocalEngine:

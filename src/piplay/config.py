@@ -46,7 +46,7 @@ class Lora(Settings):
 
     rank: int = Field(0, ge=0)
     """r; 0: no adapters, all weights are trained."""
-    alpha: float = Field(32.0, gt=0)
+    alpha: int = Field(32, ge=1)
     """α: an adapter's product counts α/r."""
     targets: tuple[str, ...] = ()
     """The linear layers that get one, by the last part of their names, such as ``q_proj``; by default all but the

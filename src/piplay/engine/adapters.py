@@ -43,7 +43,7 @@ def inject(model: Any, lora: Lora, seed: int) -> dict[str, Parameter]:
     with torch.no_grad():
         for key, weight in weights.items():
             weight.data = weight.data.to(dtype)
-            if ".lora_A." in key:
+            if ".lora_A." in key and not weight.is_meta:
                 bound = 1 / math.sqrt(weight.shape[1])
                 drawn = stream(seed, ("lora", key)).uniform(-bound, bound, tuple(weight.shape))
                 weight.copy_(torch.from_numpy(drawn))

@@ -63,9 +63,7 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
         InputError: the folder holds no such model, or one whose layers do not all attend to the whole past.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=dtype, attn_implementation=NAME, local_files_only=True
-        )
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=NAME, local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error

@@ -69,7 +69,7 @@ class FreshPrefill:
         keys, values = self._cache.layers[layer]
         for stored, new in ((keys, key), (values, value)):
             # Only real tokens are written: padding could lie beyond the capacity.
-            stored[self._slot_N, :, self._position_N] = new[self._row_N, :, self._column_N]
+            stored[self._slot_N, :, self._position_N] = new[self._row_N, :, self._column_N].to(stored.dtype)
         return key, value
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
@@ -93,7 +93,7 @@ class Prefill(FreshPrefill):
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         return scaled_dot_product_attention(
-            query, key, value, attn_mask=self._visible, scale=scale, enable_gqa=True
+            query.to(key.dtype), key, value, attn_mask=self._visible, scale=scale, enable_gqa=True
         )
 
 
@@ -116,15 +116,15 @@ class Decode:
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
         keys, values = self._cache.layers[layer]
-        keys[self._slot_S, :, self._position_S] = key[:, :, 0]
-        values[self._slot_S, :, self._position_S] = value[:, :, 0]
+        keys[self._slot_S, :, self._position_S] = key[:, :, 0].to(keys.dtype)
+        values[self._slot_S, :, self._position_S] = value[:, :, 0].to(values.dtype)
         slots = len(self._slot_S)
         return keys[:slots, :, : self._length], values[:slots, :, : self._length]
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         slots, heads, _, head_dim = query.shape
         # The query heads that share a key–value head become rows of one product, so keys and values are read once.
-        grouped = query.view(slots * key.shape[1], -1, head_dim)
+        grouped = query.to(key.dtype).view(slots * key.shape[1], -1, head_dim)
         scale = head_dim**-0.5 if scale is None else scale
         scores = torch.baddbmm(self._bias, grouped, key.flatten(0, 1).transpose(1, 2), alpha=scale)
         return torch.bmm(scores.softmax(-1), value.flatten(0, 1)).view(slots, heads, 1, head_dim)

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from piplay.config import Lora, Policy
-from piplay.engine.generate import Sampler
 from piplay.engine.checkpointing import recomputing
+from piplay.engine.generate import Sampler
 from piplay.engine.policies import Policies
 from piplay.engine.protocol import Generate, Generated, Objective
 from piplay.engine.update import Trainer

@@ -3,8 +3,8 @@
 What is held in what:
 
 - A *model*, which every forward runs through, is held in the engine's dtype.
-- Weights that move (those of a trained policy and of its moving averages) have a *master* in fp32. With fp32 that is the
-  model's own weight. With bf16 it stands beside the model, which gets it rounded after each move.
+- Weights that move (those of a trained policy and of its moving averages) have a *master* in fp32. With fp32 that is
+  the model's own weight. With bf16 it stands beside the model, which gets it rounded after each move.
 - Gradients gather in fp32, AdamW's moments are fp32, and so is the moving average.
 - A policy that never moves, one that follows another with τ = 0, is the base itself.
 - With LoRA only adapters move. Each policy is a tree of modules of its own around the base's weights, which all trees
@@ -53,7 +53,7 @@ class _Moving:
         masters = {key: Parameter(weight.detach().float(), self.trained) for key, weight in self.weights.items()}
         if self.trained:
             for key, weight in self.weights.items():
-                weight.register_post_accumulate_grad_hook(_gather(masters[key]))
+                weight.register_post_accumulate_grad_hook(_gather(masters[key]))  # type: ignore[no-untyped-call]
         return masters
 
     @torch.no_grad()
@@ -183,7 +183,6 @@ class Policies:
         for pattern in TOKENIZER_FILES:
             for path in sorted(self._path.glob(pattern)):
                 shutil.copyfile(path, folder / path.name)
-
 
     def _optimizer(self, name: str) -> torch.optim.AdamW:
         if name not in self._optimizers:
