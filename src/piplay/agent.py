@@ -13,9 +13,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from piplay.assemble import load_chat, load_engine, load_ground, model_folder, run_at
+from piplay.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
 from piplay.chat.chat import show
-from piplay.config import Policy, load_config
+from piplay.config import load_config
 from piplay.errors import InputError
 from piplay.games.pi_play import Study
 from piplay.match import contains
@@ -152,7 +152,7 @@ def load_agent(model: str | Path = "base", /, **overrides: object) -> Agent:
     if overrides.keys() & {"world", "corpus"}:
         settings |= {"world": None, "corpus": None}
     config = load_config(run.config if run else "pi-play", settings | overrides)
-    config = config.model_copy(update={"model": folder, "policies": {"student": Policy()}})
+    config = playing(config, folder)
     chat = load_chat(folder, config.chat)
     ground, engine = load_ground(config), load_engine(config, chat)
     return Agent(str(model), Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts))

@@ -11,7 +11,7 @@ from transformers.utils import logging
 from piplay.chat.chat import Chat
 from piplay.chat.native import Native
 from piplay.chat.tags import Tags
-from piplay.config import Config
+from piplay.config import Config, Lora, Policy
 from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, task_of
@@ -79,6 +79,12 @@ def _end_ids(model: Path) -> list[int]:
     return [ends] if isinstance(ends, int) else list(ends or ())
 
 
+def playing(config: Config, model: Path) -> Config:
+    """The same settings for one policy, ``student``, that plays as the folder has it: its adapters are merged there."""
+    engine = config.engine.model_copy(update={"lora": Lora(), "checkpointing": False})
+    return config.model_copy(update={"model": model, "policies": {"student": Policy()}, "engine": engine})
+
+
 def load_engine(config: Config, chat: Chat) -> LocalEngine:
     """The local engine with every policy of the run."""
     import torch
@@ -100,6 +106,8 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
         closes=chat.closes,
         device=settings.device,
         dtype=getattr(torch, settings.dtype),
+        lora=settings.lora,
+        checkpointing=settings.checkpointing,
     )
 
 

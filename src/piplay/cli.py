@@ -1,4 +1,4 @@
-"""The command line: ``piplay train``, ``resume``, ``ask``, ``play``, ``world``, ``pretrain`` and ``card``."""
+"""The command line: ``piplay train``, ``doctor``, ``resume``, ``ask``, ``play``, ``world`` and others."""
 
 from __future__ import annotations
 

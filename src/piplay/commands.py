@@ -25,6 +25,16 @@ class Train:
     """The name of a recipe of the package, or a .toml file."""
     run_dir: Path | None = None
     """Where the run is written; by default the next free folder below runs/."""
+    dry_run: bool = False
+    """Only say what the run needs, as doctor does, and write nothing."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what a run would need: memory, tokens, minutes. Settings can be given as in train, e.g. --model my-model."""
+
+    recipe: str = "pi-play"
+    """The name of a recipe of the package, or a .toml file."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +201,7 @@ class Eval:
 
 Command = (
     Annotated[Train, subcommand("train")]
+    | Annotated[Doctor, subcommand("doctor")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Ask, subcommand("ask")]
@@ -202,7 +213,9 @@ Command = (
 )
 
 
-SETTABLE: dict[str, type[Train] | type[Ask] | type[Play]] = {"train": Train, "ask": Ask, "play": Play}
+SETTABLE: dict[str, type[Train] | type[Doctor] | type[Ask] | type[Play]] = {
+    "train": Train, "doctor": Doctor, "ask": Ask, "play": Play,
+}  # fmt: skip
 """The commands that take settings besides their own options."""
 
 
@@ -214,7 +227,12 @@ def run(arguments: Sequence[str]) -> None:
         words, overrides = _overrides(words, SETTABLE[words[0]])
     command = tyro.cli(Command, prog="piplay", args=words, config=(OmitSubcommandPrefixes, OmitArgPrefixes))
     match command:
-        case Train(recipe, run_dir):
+        case Train(recipe, _, True) | Doctor(recipe):
+            from piplay.config import load_config
+            from piplay.doctor import doctor
+
+            doctor(load_config(recipe, overrides))
+        case Train(recipe, run_dir, _):
             from piplay.training import train
 
             train(recipe, run_dir, **overrides)

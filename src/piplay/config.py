@@ -41,6 +41,18 @@ class Limits(Settings):
     """Of the whole trajectory, prompt and tool results included."""
 
 
+class Lora(Settings):
+    """Adapters W + (α/r)·B·A in the place of trained weights (LoRA, arXiv 2106.09685); needs the extra ``lora``."""
+
+    rank: int = Field(0, ge=0)
+    """r; 0: no adapters, all weights are trained."""
+    alpha: int = Field(32, ge=1)
+    """α: an adapter's product counts α/r."""
+    targets: tuple[str, ...] = ()
+    """The linear layers that get one, by the last part of their names, such as ``q_proj``; by default all but the
+    head."""
+
+
 class EngineSettings(Settings):
     """How the local engine uses the machine."""
 
@@ -52,6 +64,11 @@ class EngineSettings(Settings):
     """Padded tokens in one training micro-batch, and new tokens of prompts and tool results in one forward."""
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
+    """What models compute in and are held in; with ``bfloat16`` weights that move have a master in fp32 beside it."""
+    lora: Lora = Lora()
+    """Policies as adapters on one base that they share."""
+    checkpointing: bool = False
+    """Keep each layer's input alone for the backward, and compute the layer once more there: less memory, more time."""
 
 
 class Policy(Settings):

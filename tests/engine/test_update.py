@@ -101,7 +101,7 @@ def test_gradients_and_metrics_equal_the_plain_loss(
     for own, other in zip(mine, (student, teacher, base), strict=True):
         own.load_state_dict(other.state_dict())
     objective = Objective(top_k=6, beta=0.3, teacher="teacher", reference="base")
-    metrics, any_loss = Trainer(*mine, objective, tokens, torch.float32).accumulate(samples)
+    metrics, any_loss = Trainer(*mine, objective, tokens).accumulate(samples)
     loss, expected = reference_loss(student, teacher, base, samples, 6, 0.3)
     loss.backward()
     assert any_loss
@@ -153,7 +153,7 @@ def test_with_the_same_view_and_weights_the_teacher_teaches_nothing(
 
 def gradients(path: Path, samples: Sequence[Sample]) -> list[Tensor]:
     model, teacher = (load_model(path, torch.device("cpu")) for _ in range(2))
-    Trainer(model, shaken(teacher, 3), None, TEACHER_VIEW, 64, torch.float32).accumulate(samples)
+    Trainer(model, shaken(teacher, 3), None, TEACHER_VIEW, 64).accumulate(samples)
     return [parameter.grad for parameter in model.parameters()]
 
 

@@ -125,6 +125,22 @@ def test_probes_survive_being_killed(recipe_on: Callable[[str, Path], Path], tow
         assert content(tmp_path / moment) == expected, moment
 
 
+def test_adapters_in_bf16_survive_being_killed(toy_recipe: Path, tmp_path: Path) -> None:
+    moments = ("update@2+weights@5",)
+    recipe = tmp_path / "lora.toml"
+    settings = "threads = 1, dtype = \"bfloat16\", checkpointing = true, lora = { rank = 4 }"
+    text = toy_recipe.read_text().replace("threads = 1", settings)
+    recipe.write_text(text.replace("iterations = 2", "iterations = 1"))
+    assert main(["train", str(recipe), "--run-dir", str(tmp_path / "whole")]) == 0
+    kill(recipe, tmp_path, moments)
+    expected = content(tmp_path / "whole")
+    weights = [value for name, value in expected["final"].items() if name.endswith("model.safetensors")]
+    assert len(set(weights)) == 3
+    assert max(map(len, expected["checkpoints"].values())) < len(weights[0])
+    for moment in moments:
+        assert content(tmp_path / moment) == expected, moment
+
+
 def test_a_complete_run_is_not_resumed(whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
     before = content(whole)
     assert main(["resume", str(whole)]) == 2

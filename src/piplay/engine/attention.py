@@ -56,16 +56,14 @@ def _attention(
 AttentionInterface.register(NAME, _attention)
 
 
-def load_model(path: Path, device: torch.device) -> Any:
-    """The causal language model in a Hugging Face folder, in fp32, attending through this module.
+def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
+    """The causal language model in a Hugging Face folder, held in ``dtype``, attending through this module.
 
     Raises:
         InputError: the folder holds no such model, or one whose layers do not all attend to the whole past.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(
-            path, dtype=torch.float32, attn_implementation=NAME, local_files_only=True
-        )
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=NAME, local_files_only=True)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error

@@ -75,8 +75,10 @@ class Cache:
     def _grow(self) -> None:
         pages = self.layers[0].shape[1]
         more = max(pages, POOL_BUCKET)
-        # Zeros, not empty: a masked position still takes part as 0 · value, and 0 · NaN is NaN.
-        self.layers = [torch.nn.functional.pad(layer, (0, 0, 0, 0, 0, 0, 0, more)) for layer in self.layers]
+        # Zeros, not empty: a masked position still takes part as 0 · value, and 0 · NaN is NaN. One layer after the
+        # other, so that no second cache exists meanwhile.
+        for index, layer in enumerate(self.layers):
+            self.layers[index] = torch.nn.functional.pad(layer, (0, 0, 0, 0, 0, 0, 0, more))
         self._free = list(range(pages, pages + more))
 
 

@@ -84,15 +84,13 @@ class Sampler:
         token_budget: int,
         end_ids: Ints,
         closes: Callable[[Ints], bool] | None,
-        dtype: torch.dtype,
         usage: Usage,
     ) -> None:
         """``slots``: sessions cached at once; ``token_budget``: new tokens of prompts and tool results in one forward;
-        ``dtype``: compute; ``usage``: where the work is counted."""
+        ``usage``: where the work is counted."""
         self._model, self._seed, self._token_budget = model, seed, token_budget
         self._end_ids, self._closes, self._usage = end_ids, closes, usage
-        self._autocast = torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)
-        self._cache = Cache(model.config, slots, model.device, dtype)
+        self._cache = Cache(model.config, slots, model.device, model.dtype)
         self._queue: list[Numbered] = []
         self._stuck = False
         self._slot_of: dict[Key, int] = {}
@@ -135,10 +133,9 @@ class Sampler:
     def step(self) -> list[tuple[int, Generated]]:
         """Admit what fits, feed what is new, draw the next token of every row that is complete; what this finished."""
         self._admit()
-        with self._autocast:
-            slot_R, hidden_R_D = self._forward()
-            self._count(len(slot_R))
-            return self._extend(slot_R, hidden_R_D) if len(slot_R) else []
+        slot_R, hidden_R_D = self._forward()
+        self._count(len(slot_R))
+        return self._extend(slot_R, hidden_R_D) if len(slot_R) else []
 
     def _admit(self) -> None:
         """Give queued requests slots, in order, until none is to be had."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from piplay.config import Policy
+from piplay.config import Lora, Policy
+from piplay.engine.checkpointing import recomputing
 from piplay.engine.generate import Sampler
 from piplay.engine.policies import Policies
 from piplay.engine.protocol import Generate, Generated, Objective, Usage
@@ -33,8 +34,10 @@ class LocalEngine:
         closes: Callable[[Ints], bool] | None = None,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
+        lora: Lora = Lora(),  # noqa: B008 (frozen)
+        checkpointing: bool = False,
     ) -> None:
-        """Load the model once and give every policy its own copy.
+        """Load the model once and give every policy its own weights: a copy, or with LoRA adapters on the one base.
 
         Args:
             model_path: a Hugging Face folder (Qwen2, Qwen3, Llama and models alike: full causal attention).
@@ -46,16 +49,19 @@ class LocalEngine:
             end_ids: the tokens that end a turn.
             closes: whether the ids that a turn has so far end it, where more than a token can.
             device: where everything lies.
-            dtype: what products are computed and keys and values kept in; weights stay fp32.
+            dtype: what models, keys and values are held and computed in; see ``policies.py`` for masters.
+            lora: rank 0 for none.
+            checkpointing: compute each layer of a trained policy once more in the backward.
 
         Raises:
-            InputError: no usable model in ``model_path``, or a policy that follows none.
+            InputError: no usable model in ``model_path``, a policy that follows none, or adapters or checkpointing that
+                this model cannot have.
         """
         torch.set_num_threads(threads)
         self._device = torch.device(device)
         self.deterministic = self._device.type == "cpu"
-        self._policies = Policies(model_path, policies, self._device)
-        self._seed, self._slots, self._tokens, self._dtype = seed, slots, micro_batch_tokens, dtype
+        self._policies = Policies(model_path, policies, self._device, dtype, lora, checkpointing, seed)
+        self._seed, self._slots, self._tokens = seed, slots, micro_batch_tokens
         self._end_ids, self._closes = np.array(end_ids, dtype=np.int64), closes
         self._samplers: dict[PolicyRef, Sampler] = {}
         self._submitted, self._usage = 0, Usage()
@@ -70,7 +76,6 @@ class LocalEngine:
                 token_budget=self._tokens,
                 end_ids=self._end_ids,
                 closes=self._closes,
-                dtype=self._dtype,
                 usage=self._usage,
             )
         sampler.submit(self._submitted, request)
@@ -109,15 +114,16 @@ class LocalEngine:
         """
         changing = [PolicyRef(name) for name in (policy, *self._policies.followers(policy))]
         self._refuse_while_writing(changing)
+        student = self._policies.trained(policy)
         trainer = Trainer(
-            self._policies.trained(policy),
+            student,
             None if objective.teacher is None else self._policies.model(PolicyRef(objective.teacher)),
             None if objective.reference is None else self._policies.model(PolicyRef(objective.reference)),
             objective,
             self._tokens,
-            self._dtype,
         )
-        metrics, any_loss = trainer.accumulate(samples)
+        with recomputing(student):
+            metrics, any_loss = trainer.accumulate(samples)
         metrics["grad_norm"] = self._policies.step(policy, lr) if any_loss else 0.0
         self._policies.follow(policy)
         for ref in changing:

@@ -35,7 +35,6 @@ class Trainer:
     reference: Any | None
     objective: Objective
     micro_batch_tokens: int
-    dtype: torch.dtype
 
     def accumulate(self, samples: Sequence[Sample]) -> tuple[dict[str, float], bool]:
         """Add the gradients of ``Objective``'s loss to the student; the metrics, and whether there was any loss.
@@ -81,33 +80,32 @@ class Trainer:
         if len(rows.target_R) == 0:
             return
         ids_B = [sample.ids_T for sample in samples]
-        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with torch.set_grad_enabled(backward):
+            hidden_R_D = _predicting(self.student, ids_B, position_B)
+        teacher_R_D = reference_R_D = None
+        with torch.no_grad():
+            if "distill" in terms:
+                shifted_B = [
+                    position + len(_teacher_ids(sample)) - len(sample.ids_T)
+                    for position, sample in zip(position_B, samples, strict=True)
+                ]
+                teacher_R_D = _predicting(self.teacher, [_teacher_ids(sample) for sample in samples], shifted_B)
+            if "kl" in terms:
+                reference_R_D = _predicting(self.reference, ids_B, position_B)
+        leaf_R_D = hidden_R_D.detach().requires_grad_(backward)
+        parts = []
+        for start in range(0, len(leaf_R_D), HEAD_ROWS):
+            chunk = slice(start, start + HEAD_ROWS)
             with torch.set_grad_enabled(backward):
-                hidden_R_D = _predicting(self.student, ids_B, position_B)
-            teacher_R_D = reference_R_D = None
-            with torch.no_grad():
-                if "distill" in terms:
-                    shifted_B = [
-                        position + len(_teacher_ids(sample)) - len(sample.ids_T)
-                        for position, sample in zip(position_B, samples, strict=True)
-                    ]
-                    teacher_R_D = _predicting(self.teacher, [_teacher_ids(sample) for sample in samples], shifted_B)
-                if "kl" in terms:
-                    reference_R_D = _predicting(self.reference, ids_B, position_B)
-            leaf_R_D = hidden_R_D.detach().requires_grad_(backward)
-            parts = []
-            for start in range(0, len(leaf_R_D), HEAD_ROWS):
-                chunk = slice(start, start + HEAD_ROWS)
-                with torch.set_grad_enabled(backward):
-                    loss, part = self._rows(
-                        leaf_R_D[chunk],
-                        None if teacher_R_D is None else teacher_R_D[chunk],
-                        None if reference_R_D is None else reference_R_D[chunk],
-                        rows[chunk],
-                    )
-                if backward:
-                    torch.autograd.backward(loss)
-                parts.append(part)
+                loss, part = self._rows(
+                    leaf_R_D[chunk],
+                    None if teacher_R_D is None else teacher_R_D[chunk],
+                    None if reference_R_D is None else reference_R_D[chunk],
+                    rows[chunk],
+                )
+            if backward:
+                torch.autograd.backward(loss)
+            parts.append(part)
         if backward:
             torch.autograd.backward(hidden_R_D, leaf_R_D.grad)
         sample_R = np.repeat(indices, [len(position) for position in position_B])

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from piplay.assemble import load_engine
+from piplay.assemble import load_engine, playing
 from piplay.chat.chat import Chat
-from piplay.config import Config, Policy
+from piplay.config import Config
 from piplay.engine.attention import load_model
 from piplay.evaluate.evaluator import alone
 from piplay.loop import Ground
@@ -56,14 +56,15 @@ def play_grid(run: Run, ground: Ground, chat: Chat) -> dict[str, Any]:
 
 def play_examples(run: Run, ground: Ground, chat: Chat) -> dict[str, Any]:
     """Tasks of the last written set as the student plays them before and after training, scored by the last teacher."""
-    config, device = run.config, torch.device(run.config.engine.device)
+    config = run.config
+    device, dtype = torch.device(config.engine.device), getattr(torch, config.engine.dtype)
     name, last = list(run.task_sets().items())[-1]
     tasks = [t for hops in sorted({t.hops for t in last}) for t in [t for t in last if t.hops == hops][:CANDIDATES]]
     taught_by = teacher_of(config)
-    teacher = load_model(run.final(taught_by), device) if taught_by else None
+    teacher = load_model(run.final(taught_by), device, dtype) if taught_by else None
 
     def told(folder: Path, tasks: Sequence[Task]) -> list[tuple[Seat, Scores]]:
-        seats, student = _play(folder, config, ground, chat, tasks), load_model(folder, device)
+        seats, student = _play(folder, config, ground, chat, tasks), load_model(folder, device, dtype)
         return [(seat, score(chat, student, teacher, seat) if teacher is not None else []) for seat in seats]
 
     after = told(run.final(config.evaluation.policy), tasks)
@@ -150,7 +151,7 @@ def pieces(chat: Chat, ids: Sequence[int]) -> list[str]:
 
 def _play(folder: Path, config: Config, ground: Ground, chat: Chat, tasks: Sequence[Task]) -> list[Seat]:
     """One greedy rollout a task by the model in a folder."""
-    engine = load_engine(config.model_copy(update={"model": folder, "policies": {"student": Policy()}}), chat)
+    engine = load_engine(playing(config, folder), chat)
     stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
     return [episode.seats[0] for episode in alone(stage, "student", tasks, ("report",))]
 

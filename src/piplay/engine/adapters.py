@@ -1,0 +1,61 @@
+"""LoRA by peft: a model's adapters, put in and merged (arXiv 2106.09685). ``W x`` becomes ``W x + (α/r) B A x``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+
+from piplay.config import Lora
+from piplay.errors import InputError
+from piplay.streams import stream
+
+_NAME = "default"
+
+
+def inject(model: Any, lora: Lora, seed: int) -> dict[str, Parameter]:
+    """Put adapters into a model's linear layers, in place; their weights by name, in the model's dtype.
+
+    B is 0, so that nothing changes yet. A (r, in) is uniform within ±1/√in, drawn from streams named by the layers: the
+    same for every model of a run, so that averages of adapters are of one basis.
+
+    Raises:
+        InputError: peft is not installed, or the targets are no linear layers below the head.
+    """
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as error:
+        raise InputError("engine.lora needs peft: install piplay[lora]") from error
+    targets = list(lora.targets) or "all-linear"
+    ends = [end for end in (model.get_input_embeddings(), model.get_output_embeddings()) if end is not None]
+    dtype = model.dtype
+    try:
+        inject_adapter_in_model(LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets), model)
+    except ValueError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"engine.lora.targets {targets} cannot have adapters: {reason}") from error
+    if [model.get_input_embeddings(), model.get_output_embeddings()] != ends:
+        raise InputError(f"engine.lora.targets {targets}: embeddings and head can have no adapter, leave them out")
+    weights = {key: weight for key, weight in model.named_parameters() if f".{_NAME}." in key}
+    with torch.no_grad():
+        for key, weight in weights.items():
+            weight.data = weight.data.to(dtype)
+            if ".lora_A." in key and not weight.is_meta:
+                bound = 1 / math.sqrt(weight.shape[1])
+                drawn = stream(seed, ("lora", key)).uniform(-bound, bound, tuple(weight.shape))
+                weight.copy_(torch.from_numpy(drawn))
+    return weights
+
+
+@torch.no_grad()
+def merged(base: Any, model: Any) -> dict[str, Tensor]:
+    """The state of ``base`` with the adapters of ``model`` added: W + (α/r) B A, in fp32, then in the base's dtype."""
+    state: dict[str, Tensor] = base.state_dict()
+    for key, layer in model.named_modules():
+        if hasattr(layer, "lora_A"):
+            weight = state[f"{key}.weight"]
+            state[f"{key}.weight"] = (weight.float() + layer.get_delta_weight(_NAME).float()).to(weight.dtype)
+    return state
