@@ -167,7 +167,8 @@ def measure(config: Config, chat: Chat, ground: Ground) -> Measured:
         episodes = min(phase.episodes, _EPISODES)
         if episodes * _rollouts(phase) * _turns(config) / speed < _PATIENCE:
             stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
-            share = _share(config, stage, phase, seed_tasks(config.seed, config.hop_odds, ground.seeds, ("doctor",), episodes))
+            tasks = seed_tasks(config.seed, config.hop_odds, ground.seeds, ("doctor",), episodes)
+            share = _share(config, stage, phase, tasks)
     return Measured(Work(speed, _trained(config, engine, words)), share, episodes)
 
 
