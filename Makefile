@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test lint docs clean
+.PHONY: help train smoke test test-gpu bench-gpu lint docs clean
 
 help:
 	@echo "make train   the whole method on this machine: about 8 minutes on 2 cores"
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
 	@echo "make docs    docs/api.md from the docstrings"
+	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
 # One marker for one state of the dependencies: made again when they change.
 $(VENV)/ready: pyproject.toml constraints.txt
@@ -32,6 +33,12 @@ lint: $(VENV)/ready
 
 test: lint
 	$(BIN)/python -m pytest
+
+test-gpu: $(VENV)/ready
+	$(BIN)/python -m pytest tests/gpu
+
+bench-gpu: $(VENV)/ready
+	$(BIN)/python benchmarks/gpu/phases.py
 
 docs: $(VENV)/ready
 	$(BIN)/python tools/api.py

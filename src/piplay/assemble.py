@@ -85,16 +85,23 @@ def playing(config: Config, model: Path) -> Config:
     return config.model_copy(update={"model": model, "policies": {"student": Policy()}, "engine": engine})
 
 
+def check_device(device: str) -> None:
+    """Raises ``InputError`` where torch has no such device here."""
+    import torch
+
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device {device!r} cannot be used here ({reason}): name another") from error
+
+
 def load_engine(config: Config, chat: Chat) -> LocalEngine:
     """The local engine with every policy of the run."""
     import torch
 
     settings = config.engine
-    try:
-        torch.empty(0, device=settings.device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the device {settings.device!r} cannot be used here ({reason}): name another") from error
+    check_device(settings.device)
     return LocalEngine(
         config.model or tiny_base(),
         config.policies,

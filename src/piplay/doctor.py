@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
+from piplay.assemble import check_device, load_chat, load_engine, load_ground, tiny_base
 from piplay.chat.chat import Chat
 from piplay.config import Config, Phase, validated
 from piplay.engine.local import LocalEngine
@@ -80,6 +80,7 @@ def doctor(config: Config) -> None:
     """
     console = Console(soft_wrap=True, highlight=False)
     check_trackers(config.trackers)
+    check_device(config.engine.device)
     for phase in config.phases:
         make_game(phase, {})
     model = config.model or tiny_base()
@@ -88,7 +89,7 @@ def doctor(config: Config) -> None:
     ground = load_ground(config)
     seeds, heldout = len(ground.seeds), len(ground.heldout)
     console.print(f"ground: {seeds} passages to start from, {heldout} held-out questions")
-    process = _resident()
+    process = resident()
     needed = memory(config)
     total = _with_overhead(config, needed, process)
     name, there = available(config.engine.device)
@@ -133,7 +134,7 @@ def available(device: str) -> tuple[str, int]:
         free, _ = torch.cuda.mem_get_info(device)
         return f"{torch.cuda.get_device_name(device)} (free)", free
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _cgroup_limit()
+    limit = cgroup_limit()
     return ("this machine", machine) if limit is None or limit >= machine else ("the cgroup's limit", limit)
 
 
@@ -289,21 +290,20 @@ def _table(needed: Estimate, total: int) -> Table:
     return table
 
 
-def _resident() -> int:
+def resident() -> int:
     """Bytes of this process: libraries, corpus and index."""
     pages = Path("/proc/self/statm")
     return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
 
 
-def _cgroup_limit() -> int | None:
+def cgroup_limit(groups: Path = Path("/proc/self/cgroup"), tree: Path = Path("/sys/fs/cgroup")) -> int | None:
     """The least memory limit of this process's control group and those above it, where there is one."""
-    groups = Path("/proc/self/cgroup")
     found = []
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, path = line.split(":", 2)
         if controllers not in ("", "memory"):
             continue
-        root = Path("/sys/fs/cgroup") / controllers
+        root = tree / controllers
         place = root / path.lstrip("/")
         for folder in (place, *place.parents):
             for name in ("memory.max", "memory.limit_in_bytes"):

@@ -128,7 +128,7 @@ def test_probes_survive_being_killed(recipe_on: Callable[[str, Path], Path], tow
 def test_adapters_in_bf16_survive_being_killed(toy_recipe: Path, tmp_path: Path) -> None:
     moments = ("update@2+weights@5",)
     recipe = tmp_path / "lora.toml"
-    settings = "threads = 1, dtype = \"bfloat16\", checkpointing = true, lora = { rank = 4 }"
+    settings = 'threads = 1, dtype = "bfloat16", checkpointing = true, lora = { rank = 4 }'
     text = toy_recipe.read_text().replace("threads = 1", settings)
     recipe.write_text(text.replace("iterations = 2", "iterations = 1"))
     assert main(["train", str(recipe), "--run-dir", str(tmp_path / "whole")]) == 0

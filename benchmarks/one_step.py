@@ -1,0 +1,189 @@
+"""One step of each phase on a model of random weights: seconds and memory, measured beside what doctor estimates.
+
+    python benchmarks/one_step.py --shape small --slots 8 --tokens 256
+
+A process of its own for each case: what it needed at most is known only once. It prints one line of JSON. The model
+stands in a folder as any other, with the tokenizer of the tiny base.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import tyro
+from transformers import AutoModelForCausalLM, Qwen3Config
+
+from piplay.assemble import load_chat, load_engine, tiny_base
+from piplay.config import Config, load_config
+from piplay.doctor import memory
+from piplay.engine.local import LocalEngine
+from piplay.engine.policies import TOKENIZER_FILES
+from piplay.engine.protocol import Generate, Objective
+from piplay.types import Owner, PolicyRef, Sample
+
+SHAPES: dict[str, dict[str, int]] = {
+    "small": {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "vocab_size": 8192},
+    "deep": {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 16, "vocab_size": 2048},
+    "wide": {"hidden_size": 768, "intermediate_size": 2048, "num_hidden_layers": 4, "vocab_size": 32768},
+    "qwen3-0.6b": {"hidden_size": 1024, "intermediate_size": 3072, "num_hidden_layers": 28, "vocab_size": 151936},
+    "qwen3-4b": {"hidden_size": 2560, "intermediate_size": 9728, "num_hidden_layers": 36, "vocab_size": 151936},
+}
+HEADS = {
+    "small": (4, 2, 64),
+    "deep": (4, 2, 64),
+    "wide": (12, 4, 64),
+    "qwen3-0.6b": (16, 8, 128),
+    "qwen3-4b": (32, 8, 128),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is measured."""
+
+    shape: str = "small"
+    device: str = "cpu"
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    rank: int = 0
+    """Of adapters; 0 trains all weights."""
+    checkpointing: bool = False
+    slots: int = 8
+    """Sessions of each of the two policies that write at the same time."""
+    tokens: int = 256
+    """Of each trajectory."""
+    write: int = 16
+    """Of these, how many are written; the others are the prompt."""
+    micro_batch_tokens: int = 2048
+    sequences: int = 8
+    """Trajectories of an update."""
+
+
+def random_model(shape: str, folder: Path, dtype: torch.dtype, device: str) -> Path:
+    """A Qwen3 model of random weights, made on the device, in a folder with the tiny base's tokenizer."""
+    heads, kv_heads, head_dim = HEADS[shape]
+    config = Qwen3Config(
+        **SHAPES[shape],
+        num_attention_heads=heads,
+        num_key_value_heads=kv_heads,
+        head_dim=head_dim,
+        max_position_embeddings=40960,
+        tie_word_embeddings=True,
+    )
+    torch.manual_seed(0)
+    with torch.device(device):
+        AutoModelForCausalLM.from_config(config, dtype=dtype).save_pretrained(folder)
+    for pattern in TOKENIZER_FILES:
+        for path in tiny_base().glob(pattern):
+            shutil.copyfile(path, folder / path.name)
+    return folder
+
+
+def settings(case: Case, folder: Path) -> Config:
+    """The recipe for models of one's own, at the case's size."""
+    engine = {"device": case.device, "dtype": case.dtype, "lora.rank": case.rank, "checkpointing": case.checkpointing}
+    engine |= {
+        "slots": case.slots,
+        "micro_batch_tokens": case.micro_batch_tokens,
+        "threads": len(os.sched_getaffinity(0)),
+    }
+    overrides: dict[str, object] = {f"engine.{key}": value for key, value in engine.items()}
+    limits = {"limits.tokens": case.tokens, "limits.turn_tokens": case.write, "limits.turns": 1}
+    return load_config("pi-play-hf", overrides | limits | {"model": str(folder)})
+
+
+def write(engine: LocalEngine, case: Case, turn: int) -> int:
+    """Examiner and student write, each in all slots and to the end of the cache; how many tokens."""
+    rng = np.random.default_rng(turn)
+    keys = [(policy, row, turn) for policy in ("examiner", "student") for row in range(case.slots)]
+    for key in keys:
+        ids = rng.integers(0, 2000, case.tokens - case.write)
+        engine.submit(Generate(key, PolicyRef(key[0]), ids, key, case.write, 1.0))
+    tokens = 0
+    while ready := engine.ready():
+        tokens += sum(len(generated.ids) for generated in ready)
+    for key in keys:
+        engine.close(key)
+    return tokens
+
+
+def learn(engine: LocalEngine, case: Case, policy: str, teacher: str | None) -> int:
+    """One update on trajectories of which half is the model's; how many tokens."""
+    rng = np.random.default_rng(1)
+    half = case.tokens // 2
+    owner_T = np.repeat(np.array([Owner.PROMPT, Owner.MODEL], np.int8), [half, half])
+    weight_T = np.where(owner_T == Owner.MODEL, 1e-4, 0).astype(np.float32)
+    terms = {"pg": weight_T} | ({"distill": weight_T} if teacher else {})
+    zeros_T = np.zeros(2 * half, np.float32)
+    samples = [
+        Sample(
+            ("bench", i), policy, PolicyRef(policy), ("bench",), rng.integers(0, 2000, 2 * half), owner_T, zeros_T,
+            0.0, terms, half, rng.integers(0, 2000, half) if teacher else None,
+        )
+        for i in range(case.sequences)
+    ]  # fmt: skip
+    engine.train(policy, samples, Objective(teacher=teacher))
+    return case.sequences * 2 * half
+
+
+def resident() -> int:
+    """Bytes of this process now."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def measure(case: Case) -> dict[str, Any]:
+    """The case's numbers: bytes estimated and measured, and seconds of each phase when it is played again."""
+    on_gpu = torch.device(case.device).type == "cuda"
+    peaks: dict[str, int] = {}
+    seconds: dict[str, float] = {}
+    tokens: dict[str, int] = {}
+
+    def timed(name: str, work: Callable[[], int | None]) -> None:
+        if on_gpu:
+            torch.cuda.reset_peak_memory_stats()
+        began = time.perf_counter()
+        tokens[name] = work() or 0
+        if on_gpu:
+            torch.cuda.synchronize()
+            peaks[name] = torch.cuda.max_memory_allocated()
+        seconds[name] = time.perf_counter() - began
+
+    with tempfile.TemporaryDirectory() as place:
+        folder = random_model(case.shape, Path(place) / "model", getattr(torch, case.dtype), case.device)
+        if on_gpu:
+            torch.cuda.empty_cache()
+        config = settings(case, folder)
+        estimated, chat = memory(config), load_chat(folder)
+        before = resident()
+        engine = load_engine(config, chat)
+        # The first time makes optimisers and warms up; what counts is the second.
+        for turn in range(2):
+            timed("write", lambda turn=turn: write(engine, case, turn))
+            timed("examine", lambda: learn(engine, case, "examiner", None))
+            timed("study", lambda: learn(engine, case, "student", "teacher"))
+        timed("save", lambda: engine.save(Path(place) / "saved"))
+        timed("export", lambda: engine.export("student", Path(place) / "out"))
+        measured = max(peaks.values()) if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+    return {
+        "case": vars(case),
+        "estimated": estimated.peak,
+        "measured": measured,
+        "seconds": seconds,
+        "tokens": tokens,
+        "peaks": peaks,
+        "parts": [dict(part) for part in (estimated.held, estimated.playing, estimated.learning)],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(tyro.cli(Case))))
