@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import tempfile
 import time
@@ -102,6 +101,12 @@ def settings(case: Case, folder: Path) -> Config:
     return load_config("pi-play-hf", overrides | limits | {"model": str(folder)})
 
 
+def _most_resident() -> int:
+    """Bytes. Not ``ru_maxrss``: a process inherits that from the one that started it."""
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+
+
 def write(engine: LocalEngine, case: Case, turn: int) -> int:
     """Examiner and student write, each in all slots and to the end of the cache; how many tokens."""
     rng = np.random.default_rng(turn)
@@ -173,7 +178,7 @@ def measure(case: Case) -> dict[str, Any]:
             timed("study", lambda: learn(engine, case, "student", "teacher"))
         timed("save", lambda: engine.save(Path(place) / "saved"))
         timed("export", lambda: engine.export("student", Path(place) / "out"))
-        measured = max(peaks.values()) if on_gpu else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        measured = max(peaks.values()) if on_gpu else _most_resident() - before
     return {
         "case": vars(case),
         "estimated": estimated.peak,
