@@ -95,6 +95,7 @@ def test_gradients_and_metrics_equal_the_plain_loss(
     kind: str, tokens: int, head_rows: int, model_folder: Folder, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(update, "HEAD_ROWS", head_rows)
+    monkeypatch.setattr(update, "LOSS_BYTES", 4 * 61 * 5)
     samples = [make_sample(i, ("pg", "distill", "kl"), None if i % 3 == 0 else 4 + i) for i in range(9)]
     student, teacher, base = plain(kind), shaken(plain(kind), 1), shaken(plain(kind), 2)
     mine = [load_model(model_folder(kind), torch.device("cpu")) for _ in range(3)]
