@@ -48,8 +48,8 @@ class EngineSettings(Settings):
     """Sessions whose keys and values are cached at once; more of them wait."""
     threads: int = Field(2, ge=1)
     """CPU threads. Other counts give other last bits."""
-    micro_batch_tokens: int = Field(8192, ge=1)
-    """Padded tokens in one training micro-batch and in one prefill."""
+    micro_batch_tokens: int = Field(4096, ge=1)
+    """Tokens in one row of training, padded tokens in one prefill."""
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
 

@@ -23,12 +23,12 @@ from piplay.learn.losses import clipped_policy_gradient, entropy, k3_kl, log_pro
 from piplay.learn.packing import fill, lay_out
 from piplay.types import Ints, Owner, Sample
 
-HEAD_ROWS = 512
-"""Rows whose logits exist at the same time; as many as the model is wide where that is more. Each such chunk makes one
-gradient of the head's weights and adds it to the last, which few rows would not be worth; and at the model's width its
-logits take the room of that gradient."""
-LOSS_BYTES = 2**24
-"""Of one fp32 value a row and entry of the vocabulary, for the rows whose losses are computed at the same time."""
+HEAD_ROWS = 128
+"""Rows whose logits exist at the same time; as many as the model is wide where that is more. A chunk of them makes one
+gradient of the head's weights: as large, at the model's width, as its logits, which are gone by then."""
+LOSS_BYTES = 2**23
+"""What one fp32 value for each entry of the vocabulary may take, over the rows whose losses are computed at the same
+time: some ten such tensors live then."""
 TERMS = ("pg", "distill", "kl")
 
 
@@ -124,6 +124,8 @@ class Trainer:
         """From hidden states to losses, and back to the hidden states' and the head's gradients; the metrics."""
         with torch.set_grad_enabled(backward):
             logits_R_V = _logits(self.student, hidden_R_D)
+        # The others' at the same height: rows of a product depend on it in their last bits, and where views and weights
+        # are equal the KL has to be 0.
         with torch.no_grad():
             teacher_R_V = None if teacher_R_D is None else _logits(self.teacher, teacher_R_D)
             reference_R_V = None if reference_R_D is None else _logits(self.reference, reference_R_D)
@@ -144,12 +146,13 @@ class Trainer:
                 # The gradient takes the room of the logits, which nothing needs any more.
                 values_R_V[some] = torch.autograd.grad(loss, leaf_R_V)[0]
             parts.append(part)
+        del teacher_R_V, reference_R_V
         if backward:
             torch.autograd.backward(logits_R_V, values_R_V)
         return parts
 
     def _losses(
-        self, logp_R_V: Tensor, logq_R_V: Tensor | None, reference_R_V: Tensor | None, rows: _Rows
+        self, logp_R_V: Tensor, logq_R_V: Tensor | None, ref_R_V: Tensor | None, rows: _Rows
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The summed loss of some rows, and what each row contributes to the metrics; log-probs of the three models."""
         logp_R = _chosen(logp_R_V, rows.target_R)
@@ -168,8 +171,8 @@ class Trainer:
             part["teacher_nll"] = -_chosen(logq_R_V, rows.target_R)
             part["distill_kl"] = kl_R.detach()
             part["loss"] = part["loss"] + rows.distill_R * part["distill_kl"]
-        if reference_R_V is not None:
-            kl_ref_R = k3_kl(logp_R, _chosen(reference_R_V, rows.target_R))
+        if ref_R_V is not None:
+            kl_ref_R = k3_kl(logp_R, _chosen(ref_R_V, rows.target_R))
             loss = loss + self.objective.beta * (rows.kl_R * kl_ref_R).sum()
             part["kl_ref"] = kl_ref_R.detach()
             part["loss"] = part["loss"] + self.objective.beta * rows.kl_R * part["kl_ref"]
