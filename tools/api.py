@@ -24,7 +24,7 @@ PUBLIC = {
         "match": "exact_match contains normalise",
     },
     "Search": {"search.searcher": "Searcher SearchError"},
-    "Engine": {"engine.protocol": "Engine Generate Generated Objective"},
+    "Engine": {"engine.protocol": "Engine Generate Generated Usage Objective"},
     "Loop": {"loop": "Listener Ground Loop", "run.directory": "Run State", "track": "Together Tracker"},
     "Settings": {
         "config": "Config Phase Learn Policy Search Limits EngineSettings Evaluation load_config recipes",

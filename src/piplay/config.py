@@ -49,7 +49,7 @@ class EngineSettings(Settings):
     threads: int = Field(2, ge=1)
     """CPU threads. Other counts give other last bits."""
     micro_batch_tokens: int = Field(4096, ge=1)
-    """Tokens in one row of training, padded tokens in one prefill."""
+    """Tokens in one row of training, and new tokens of prompts and tool results in one forward."""
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
 
@@ -167,6 +167,9 @@ class Config(Settings):
     """Text to search; the truth of its questions is unknown."""
     hop_odds: tuple[int, ...] = (4, 3, 2, 1)
     """How often an examiner is asked for 1, 2, … hops."""
+    hop_curriculum: float = Field(0.0, ge=0, le=1)
+    """The share of seeds whose hop count is drawn in proportion to how often students were torn about it of late
+    (``hop_odds`` times the share of tasks with 0 < k < n); 0: by ``hop_odds`` alone."""
     search: Search = Search()
     limits: Limits = Limits()
     engine: EngineSettings = EngineSettings()

@@ -10,6 +10,7 @@ for m in 1..M:
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, get_type_hints
@@ -21,9 +22,10 @@ from piplay.config import Config, Learn, Phase
 from piplay.engine.protocol import Engine, Objective
 from piplay.errors import InputError
 from piplay.evaluate.evaluator import alone, with_path
-from piplay.evaluate.measure import Audit, em_by_hops, seat_metrics, task_metrics
+from piplay.evaluate.measure import Audit, em_by_hops, is_torn, seat_metrics, task_metrics
 from piplay.evaluate.probes import LABEL, ROUNDS, write_probes
 from piplay.games.game import Game
+from piplay.learn.curriculum import hop_odds, remembered
 from piplay.learn.samples import samples_of
 from piplay.learn.schedule import decayed
 from piplay.match import normalise
@@ -120,7 +122,7 @@ class Loop:
         while self.state.step < phase.steps and not self._written_enough(phase):
             key: Key = (f"m{iteration}", phase.name, self.state.step)
             started = time.monotonic()
-            tasks = self._tasks(phase, key)
+            tasks, before = self._tasks(phase, key), self.engine.usage()
             episodes = game.settle(self.stage.play(game.play, key, tasks, phase.seats, temperature=1.0))
             played = time.monotonic()
             row: dict[str, Any] = {
@@ -133,6 +135,8 @@ class Loop:
             for role in phase.seats:
                 row |= seat_metrics(role, [s for e in episodes for s in e.seats if s.trajectory.role == role])
             row |= task_metrics(episodes, self.ground.audit)
+            row |= {f"rollout/{name}": value for name, value in self.engine.usage().since(before).items()}
+            self._notice(episodes)
             measured = time.monotonic()
             for role, learn in phase.learn.items():
                 row |= self._learn(iteration, phase, role, learn, episodes)
@@ -176,7 +180,8 @@ class Loop:
         """The tasks of one step, drawn from streams of their own."""
         step, count = self.state.step, phase.episodes
         if phase.tasks == "seeds":
-            return seed_tasks(self.config, self.ground.seeds, key, count)
+            odds = hop_odds(self.config.hop_odds, self.state.torn, self.state.tried, self.config.hop_curriculum)
+            return seed_tasks(self.config.seed, odds, self.ground.seeds, key, count)
         tasks = self.state.tasks
         chosen = []
         for place in range(step * count, (step + 1) * count):
@@ -184,6 +189,13 @@ class Loop:
             order = stream(self.config.seed, (*key[:-1], "order", place // len(tasks))).permutation(len(tasks))
             chosen.append(tasks[order[place % len(tasks)]])
         return chosen
+
+    def _notice(self, episodes: Sequence[Episode]) -> None:
+        """Remember at which hop counts students are torn; of a step without students' tries nothing."""
+        tried = [(str(episode.task.hops), torn) for episode in episodes if (torn := is_torn(episode)) is not None]
+        if tried:
+            self.state.tried = remembered(self.state.tried, Counter(hops for hops, _ in tried))
+            self.state.torn = remembered(self.state.torn, Counter(hops for hops, torn in tried if torn))
 
     def _written_enough(self, phase: Phase) -> bool:
         return phase.writes > 0 and len(self.state.written) >= phase.writes
@@ -234,7 +246,11 @@ class Loop:
         phase = next((phase for phase in phases if phase.writes), phases[0])
         game = make_game(phase, {})
         probes = write_probes(
-            self.stage, game, phase.seats, lambda key: seed_tasks(self.config, reserved, key, wanted), wanted
+            self.stage,
+            game,
+            phase.seats,
+            lambda key: seed_tasks(self.config.seed, self.config.hop_odds, reserved, key, wanted),
+            wanted,
         )
         if probes:
             self.run.save_tasks("probes", probes)
@@ -276,12 +292,11 @@ class Loop:
         self.run.commit(self.state, self.engine.save)
 
 
-def seed_tasks(config: Config, seeds: Sequence[Passage], key: Key, count: int) -> list[Task]:
-    """What examiners start from: seed passages with hop counts, drawn from a stream of the key's own."""
-    rng = stream(config.seed, (*key, "seeds"))
-    odds = [odd / sum(config.hop_odds) for odd in config.hop_odds]
+def seed_tasks(seed: int, odds: Sequence[float], seeds: Sequence[Passage], key: Key, count: int) -> list[Task]:
+    """What examiners start from: seed passages with hop counts (1, 2, … by odds), from a stream of the key's own."""
+    rng = stream(seed, (*key, "seeds"))
     picks = rng.choice(len(seeds), count, replace=count > len(seeds))
-    hops = rng.choice(len(odds), count, p=odds) + 1
+    hops = rng.choice(len(odds), count, p=[odd / sum(odds) for odd in odds]) + 1
     name = "/".join(map(str, key))
     return [
         Task(f"{name}/{i}", int(h), source=seeds[pick]) for i, (pick, h) in enumerate(zip(picks, hops, strict=True))

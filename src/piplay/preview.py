@@ -89,7 +89,10 @@ def _phase(config: Config, role: str) -> Phase:
 
 
 def _seeds(config: Config, ground: Ground, key: Key, count: int, hops: int | None) -> list[Task]:
-    return [replace(task, hops=hops or task.hops) for task in seed_tasks(config, ground.seeds, key, count)]
+    return [
+        replace(task, hops=hops or task.hops)
+        for task in seed_tasks(config.seed, config.hop_odds, ground.seeds, key, count)
+    ]
 
 
 def _heldout(config: Config, ground: Ground, key: Key, count: int, hops: int | None) -> list[Task]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from piplay.loop import Ground, Loop, make_game
 from piplay.progress import Teller, before_after
 from piplay.report.command import report
 from piplay.run.directory import Run
+from piplay.run.machine import machine
 from piplay.track import Together, check_trackers, trackers_of
 
 Parts = tuple[Ground, LocalEngine, Chat]
@@ -63,6 +65,8 @@ def _assemble(config: Config) -> Parts:
 def _play(run: Run, parts: Parts) -> Run:
     console = Console(soft_wrap=True)
     console.print(f"run directory: {run.folder}", highlight=False)
+    record = machine() | {"threads": run.config.engine.threads, "device": run.config.engine.device}
+    run.write("machine.json", json.dumps(record, indent=2) + "\n")
     teller = Teller(run.config, console)
     with Together([teller, *trackers_of(run)]) as listener:
         loop = Loop(run, *parts, listener)

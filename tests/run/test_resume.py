@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from piplay.cli import main
 
@@ -83,6 +84,14 @@ def test_a_killed_run_resumes_to_the_same_bits(killed: Path, whole: Path, moment
     found, expected = content(killed / moment), content(whole)
     for part, value in expected.items():
         assert found[part] == value, part
+
+
+def test_a_run_says_what_its_bits_depend_on(whole: Path) -> None:
+    machine = json.loads((whole / "machine.json").read_text())
+    config = json.loads((whole / "config.json").read_text())
+    assert (machine["threads"], machine["torch"]) == (config["engine"]["threads"], torch.__version__)
+    assert 1 <= machine["cores"] <= (os.cpu_count() or 1)
+    assert machine["processor"]
 
 
 def test_the_run_that_is_killed_is_worth_it(whole: Path) -> None:

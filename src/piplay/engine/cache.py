@@ -1,11 +1,15 @@
-"""The key–value cache of one policy and the three ways a forward looks at it.
+"""The key–value cache of one policy, in pages, and the one forward that looks at it.
 
-Per layer it is two tensors (slots, kv_heads, capacity, head_dim). A session keeps one slot over its turns. ``_S``: one
-per slot from the first; ``_R``: one per row of a prefill; ``_N``: one per token written.
+Per layer it is a tensor (keys or values, pages, kv_heads, PAGE, head_dim). A session keeps one slot over its turns; a
+slot holds as many pages as its tokens fill. ``_S``: one per slot; ``_P``: one per page; ``_N``: one per token of a
+forward; ``_M``: one per token written; ``_R``: one per row that is decoded; ``_B_T``: a padded batch of chunks.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -13,13 +17,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from piplay.engine.attention import causal
+from piplay.learn.packing import packs
 from piplay.types import Ints
 
-CAPACITY_BUCKET = 128
-"""The capacity grows by multiples of this many tokens: each growth copies the cache."""
-LENGTH_BUCKET = 64
-"""Attention reads up to a multiple of this many tokens: fewer distinct shapes, aligned rows."""
+PAGE = 32
+"""Tokens in a page. Attention reads whole pages."""
+POOL_BUCKET = 256
+"""The pool grows to twice its pages, and at least by so many: each growth copies it."""
 
 
 class Cache:
@@ -28,101 +32,177 @@ class Cache:
     def __init__(self, config: Any, slots: int, device: torch.device, dtype: torch.dtype) -> None:
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.device = device
-        self.capacity = 0
-        # Zeros, not empty: a masked position still takes part as 0 · value, and 0 · NaN is NaN.
         self.layers = [
-            torch.zeros((2, slots, config.num_key_value_heads, 0, head_dim), device=device, dtype=dtype)
+            torch.zeros((2, 0, config.num_key_value_heads, PAGE, head_dim), device=device, dtype=dtype)
             for _ in range(config.num_hidden_layers)
         ]
+        self.page_S_P: Ints = np.zeros((slots, 0), dtype=np.int64)
+        """The pages of each slot in the order of its tokens; where it holds none, page 0, which is masked."""
+        self._held_S = np.zeros(slots, dtype=np.int64)
+        # The lowest page first: what is in use stays together, so that attention can read it in place.
+        self._free: list[int] = []
 
-    def reserve(self, length: int) -> None:
-        """Make room for ``length`` tokens in every slot."""
-        if length > self.capacity:
-            grown = -(-length // CAPACITY_BUCKET) * CAPACITY_BUCKET - self.capacity
-            self.capacity += grown
-            self.layers = [torch.nn.functional.pad(layer, (0, 0, 0, grown)) for layer in self.layers]
+    def reserve(self, slot_R: Ints, length_R: Ints) -> None:
+        """Give slots the pages that so many tokens fill."""
+        wanted_R = -(-length_R // PAGE)
+        for slot, wanted in zip(slot_R, wanted_R, strict=True):
+            for place in range(self._held_S[slot], wanted):
+                if place == self.page_S_P.shape[1]:
+                    self.page_S_P = np.pad(self.page_S_P, ((0, 0), (0, max(1, place))))
+                if not self._free:
+                    self._grow()
+                self.page_S_P[slot, place] = heappop(self._free)
+                self._held_S[slot] = place + 1
 
-    def swap(self, one: int, other: int) -> None:
-        """Exchange what two slots hold."""
+    def release(self, slot: int) -> None:
+        """Take a slot's pages back."""
+        for page in self.page_S_P[slot, : self._held_S[slot]]:
+            heappush(self._free, int(page))
+        self.page_S_P[slot], self._held_S[slot] = 0, 0
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Give ``target`` the first ``length`` tokens of ``source``, in whole pages."""
+        self.reserve(np.array([target]), np.array([length]))
+        pages = -(-length // PAGE)
+        from_P, to_P = (self.to_device(self.page_S_P[slot, :pages]) for slot in (source, target))
         for layer in self.layers:
-            layer[:, [one, other]] = layer[:, [other, one]]
+            layer[:, to_P] = layer[:, from_P]
 
     def to_device(self, array: np.ndarray[Any, Any]) -> Tensor:
         """A tensor of ``array`` on the cache's device; it shares memory where that is the CPU."""
         return torch.from_numpy(array).to(self.device)
 
+    def _grow(self) -> None:
+        pages = self.layers[0].shape[1]
+        more = max(pages, POOL_BUCKET)
+        # Zeros, not empty: a masked position still takes part as 0 · value, and 0 · NaN is NaN.
+        self.layers = [torch.nn.functional.pad(layer, (0, 0, 0, 0, 0, 0, 0, more)) for layer in self.layers]
+        self._free = list(range(pages, pages + more))
 
-class FreshPrefill:
-    """A forward of right-padded sequences that start in empty slots: attends to its own keys only."""
 
-    def __init__(self, cache: Cache, slot_R: Ints, start_R: Ints, count_R: Ints) -> None:
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Tokens that are new to the cache, the same for one or more slots that hold the same before them."""
+
+    slots: Ints
+    start: int
+    """How many tokens these slots hold already."""
+    count: int
+
+
+class Batch:
+    """The tokens of one forward, (1, N): the next one of each decoding slot, then chunk after chunk, then padding.
+
+    Attention differs between the two: a decoded token reads its own pages in place, a chunk is a padded row of a batch.
+    """
+
+    def __init__(self, cache: Cache, slot_R: Ints, position_R: Ints, chunks: Sequence[Chunk], budget: int) -> None:
+        """``slot_R``, ``position_R``: what is decoded, and where; ``budget``: padded tokens in a batch of chunks."""
         self._cache = cache
-        row_N = np.repeat(np.arange(len(slot_R)), count_R)
-        column_N = np.concatenate([np.arange(count) for count in count_R])
-        self._row_N, self._column_N = cache.to_device(row_N), cache.to_device(column_N)
-        self._slot_N = cache.to_device(slot_R[row_N])
-        self._position_N = cache.to_device(start_R[row_N] + column_N)
+        self._rows = len(slot_R)
+        slots, positions, tokens = [slot_R], [position_R], [np.arange(len(slot_R))]
+        self.first = np.cumsum([len(slot_R), *(chunk.count for chunk in chunks)])
+        """Where each chunk begins among the tokens; at the end, how many tokens there are."""
+        for chunk, first in zip(chunks, self.first, strict=False):
+            cache.reserve(chunk.slots, np.full(len(chunk.slots), chunk.start + chunk.count))
+            slots.append(np.repeat(chunk.slots, chunk.count))
+            positions.append(np.tile(np.arange(chunk.start, chunk.start + chunk.count), len(chunk.slots)))
+            tokens.append(np.tile(np.arange(first, first + chunk.count), len(chunk.slots)))
+        cache.reserve(slot_R, position_R + 1)
+        position_M = np.concatenate(positions)
+        page_M = cache.page_S_P[np.concatenate(slots), position_M // PAGE]
+        # A layer seen as rows of head_dim numbers: one row for each token and key–value head.
+        kv_heads = cache.layers[0].shape[2]
+        row_M_H = (page_M[:, None] * kv_heads + np.arange(kv_heads)) * PAGE + (position_M % PAGE)[:, None]
+        self._row_MH = cache.to_device(row_M_H.ravel())
+        self._token_M = cache.to_device(np.concatenate(tokens))
+        self._decode = _Decode(cache, slot_R, position_R) if self._rows else None
+        counts = [chunk.count for chunk in chunks]
+        self._packs = [
+            _Pack(cache, [chunks[i] for i in pack], self.first[pack])
+            for pack in packs(sorted(range(len(chunks)), key=counts.__getitem__), counts, budget)
+        ]
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
+        """Store the new keys and values (1, kv_heads, N, head_dim); the whole layer is what ``attend`` reads."""
         keys, values = self._cache.layers[layer]
         for stored, new in ((keys, key), (values, value)):
-            # Only real tokens are written: padding could lie beyond the capacity.
-            stored[self._slot_N, :, self._position_N] = new[self._row_N, :, self._column_N].to(stored.dtype)
-        return key, value
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
-        return causal(query, key, value, scale)
-
-
-class Prefill(FreshPrefill):
-    """A forward of right-padded suffixes behind what their slots already hold."""
-
-    def __init__(self, cache: Cache, slot_R: Ints, start_R: Ints, count_R: Ints) -> None:
-        super().__init__(cache, slot_R, start_R, count_R)
-        self._slot_R = cache.to_device(slot_R)
-        self._length = int((start_R + count_R).max())
-        query_R_T = start_R[:, None] + np.arange(count_R.max())
-        self._visible = cache.to_device(np.arange(self._length) <= query_R_T[:, None, :, None])
-
-    def update(self, key: Tensor, value: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
-        super().update(key, value, layer)
-        keys, values = self._cache.layers[layer][:, self._slot_R, :, : self._length]
+            new_M_H = new[0].transpose(0, 1).index_select(0, self._token_M).to(stored.dtype)
+            stored.view(-1, stored.shape[-1]).index_copy_(0, self._row_MH, new_M_H.flatten(0, 1))
         return keys, values
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
-        return scaled_dot_product_attention(
-            query.to(key.dtype), key, value, attn_mask=self._visible, scale=scale, enable_gqa=True
-        )
+        query_N = query[0].transpose(0, 1).to(key.dtype)
+        scale = query_N.shape[-1] ** -0.5 if scale is None else scale
+        attended_N = torch.zeros_like(query_N, memory_format=torch.contiguous_format)
+        if self._decode is not None:
+            attended_N[: self._rows] = self._decode.attend(query_N[: self._rows], key, value, scale)
+        for pack in self._packs:
+            pack.attend(attended_N, query_N, key, value, scale)
+        return attended_N.transpose(0, 1)[None]
 
 
-class Decode:
-    """A forward of one token for each of the first slots, over the cache in place: nothing is gathered or copied.
+class _Decode:
+    """Attention of one token a row: a page at a time, and each row's pages put together again."""
 
-    A slot that is not decoding takes part too: its token lands in the first position it does not use.
-    """
+    def __init__(self, cache: Cache, slot_R: Ints, position_R: Ints) -> None:
+        kv_heads = cache.layers[0].shape[2]
+        count_R = position_R // PAGE + 1
+        row_P, place_P = np.nonzero(np.arange(count_R.max()) < count_R[:, None])
+        page_P = cache.page_S_P[slot_R[row_P], place_P]
+        top = int(page_P.max()) + 1
+        self._rows = len(slot_R)
+        in_place = top <= 2 * len(page_P)
+        self._page_P = slice(0, top) if in_place else cache.to_device(page_P)
+        where_P = page_P if in_place else np.arange(len(page_P))
+        owner_P = np.zeros(top if in_place else len(page_P), dtype=np.int64)
+        owner_P[where_P] = row_P
+        self._owner_P = cache.to_device(owner_P)
+        # A page of no row, between those of others, is read too, and weighs nothing in the first row.
+        bias_P_C = np.full((len(owner_P), PAGE), -np.inf, dtype=np.float32)
+        bias_P_C[where_P] = 0
+        last_R = where_P[np.cumsum(count_R) - 1]
+        bias_P_C[last_R] = np.where(np.arange(PAGE) > (position_R % PAGE)[:, None], -np.inf, 0)
+        bias = cache.to_device(bias_P_C).to(cache.layers[0].dtype)
+        self._bias = bias.repeat_interleave(kv_heads, 0)[:, None]
 
-    def __init__(self, cache: Cache, position_S: Ints, length: int) -> None:
-        """``position_S``: where each slot's token goes; ``length``: the most tokens any decoding slot attends to."""
-        self._cache = cache
-        self._slot_S = torch.arange(len(position_S), device=cache.device)
-        self._position_S = cache.to_device(position_S)
-        self._length = min(-(-length // LENGTH_BUCKET) * LENGTH_BUCKET, cache.capacity)
-        _, _, kv_heads, _, _ = cache.layers[0].shape
-        hidden_S_L = torch.arange(self._length, device=cache.device) > self._position_S[:, None]
-        bias_S_L = torch.zeros(hidden_S_L.shape, device=cache.device, dtype=cache.layers[0].dtype)
-        self._bias = bias_S_L.masked_fill_(hidden_S_L, -torch.inf).repeat_interleave(kv_heads, 0)[:, None]
-
-    def update(self, key: Tensor, value: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
-        keys, values = self._cache.layers[layer]
-        keys[self._slot_S, :, self._position_S] = key[:, :, 0].to(keys.dtype)
-        values[self._slot_S, :, self._position_S] = value[:, :, 0].to(values.dtype)
-        slots = len(self._slot_S)
-        return keys[:slots, :, : self._length], values[:slots, :, : self._length]
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
-        slots, heads, _, head_dim = query.shape
+    def attend(self, query_R: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+        key_P, value_P = key[self._page_P], value[self._page_P]
+        pages, kv_heads, _, head_dim = key_P.shape
+        heads, owner_P = query_R.shape[1], self._owner_P
         # The query heads that share a key–value head become rows of one product, so keys and values are read once.
-        grouped = query.to(key.dtype).view(slots * key.shape[1], -1, head_dim)
-        scale = head_dim**-0.5 if scale is None else scale
-        scores = torch.baddbmm(self._bias, grouped, key.flatten(0, 1).transpose(1, 2), alpha=scale)
-        return torch.bmm(scores.softmax(-1), value.flatten(0, 1)).view(slots, heads, 1, head_dim)
+        grouped_P = query_R.index_select(0, owner_P).view(pages * kv_heads, -1, head_dim)
+        score_P = torch.baddbmm(self._bias, grouped_P, key_P.flatten(0, 1).transpose(1, 2), alpha=scale).float()
+        top_P = score_P.amax(-1).view(pages, heads)
+        top_R = top_P.new_full((self._rows, heads), -torch.inf)
+        top_R.scatter_reduce_(0, owner_P[:, None].expand(-1, heads), top_P, "amax")
+        weight_P = score_P.sub_(top_R.index_select(0, owner_P).view(pages * kv_heads, -1, 1)).exp_()
+        total_R = torch.zeros_like(top_R).index_add_(0, owner_P, weight_P.sum(-1).view(pages, heads))
+        part_P = torch.bmm(weight_P.to(value_P.dtype), value_P.flatten(0, 1)).view(pages, heads, head_dim)
+        sum_R = top_R.new_zeros(self._rows, heads, head_dim).index_add_(0, owner_P, part_P.float())
+        return (sum_R / total_R[..., None]).to(query_R.dtype)
+
+
+class _Pack:
+    """Attention of chunks of like length, right-padded."""
+
+    def __init__(self, cache: Cache, chunks: Sequence[Chunk], first_B: Ints) -> None:
+        start_B, count_B = (np.array([getattr(chunk, name) for chunk in chunks]) for name in ("start", "count"))
+        column_T = np.arange(count_B.max())
+        pages = -(-int((start_B + count_B).max()) // PAGE)
+        self._page_B_P = cache.to_device(cache.page_S_P[[chunk.slots[0] for chunk in chunks], :pages])
+        # Padding repeats a row's last token: its result is left where it is.
+        token_B_T = first_B[:, None] + np.minimum(column_T, count_B[:, None] - 1)
+        self._token_B_T = cache.to_device(token_B_T)
+        position_B_T = start_B[:, None] + column_T
+        self._visible = cache.to_device(np.arange(pages * PAGE) <= position_B_T[:, None, :, None])
+        real_B_T = column_T < count_B[:, None]
+        self._real_B_T, self._real_N = cache.to_device(real_B_T), cache.to_device(token_B_T[real_B_T])
+
+    def attend(self, attended_N: Tensor, query_N: Tensor, key: Tensor, value: Tensor, scale: float) -> None:
+        key_B, value_B = (kept[self._page_B_P].transpose(1, 2).flatten(2, 3) for kept in (key, value))
+        query_B = query_N[self._token_B_T].transpose(1, 2)
+        done_B = scaled_dot_product_attention(
+            query_B, key_B, value_B, attn_mask=self._visible, scale=scale, enable_gqa=True
+        )
+        attended_N[self._real_N] = done_B.transpose(1, 2)[self._real_B_T]

@@ -1,6 +1,8 @@
 """Continuous batching: every turn that is ready is written together, and none waits for another's end.
 
-State is one row per slot (``_S``) and one column per position of its sequence (``_C``). ``_R``: the rows at hand.
+One forward a step: the next token of every slot that is writing, and beside them, chunk by chunk, the prompts and tool
+results that are new. State is one row per slot (``_S``) and one column per position of its sequence (``_C``). ``_R``:
+the rows at hand; ``_N``: the tokens of a forward; ``_K_B``: the vocabulary in blocks.
 """
 
 from __future__ import annotations
@@ -11,22 +13,31 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from piplay.engine.cache import Cache, Decode, FreshPrefill, Prefill
-from piplay.engine.protocol import Generate, Generated
-from piplay.learn.packing import packs
+from piplay.engine.cache import Batch, Cache, Chunk
+from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.streams import stream
 from piplay.types import Floats, Ints, Key
 
 Numbered = tuple[int, Generate]
 """A request and its place in the order of submission."""
 
+BLOCK = 64
+"""Tokens of the vocabulary that are summed before the sums are: a running sum is many times dearer than a sum."""
+TOKEN_BUCKET = 16
+"""A forward is padded to a multiple of this many tokens: fewer distinct shapes, each of which rounds in its own way."""
+CHUNK = 512
+"""The most tokens of one session in one forward: a long prompt spreads over several, and others go on writing."""
+SHARED = 16
+"""The fewest tokens that are worth copying from another session's cache."""
+
 
 def draw(logits_R_V: Tensor, uniform_R: Tensor, temperature_R: Tensor) -> tuple[Tensor, Tensor]:
     """One token a row by inverse CDF, at temperature 0 the most likely one, and its log-probability at temperature 1.
 
-    The token is the first whose cumulative probability exceeds the row's uniform draw: fp32 softmax, fp64 sum. The
-    draw is scaled by the row's total, which rounding leaves a little off 1, so that no row runs past its last token.
+    The token is the first whose cumulative probability exceeds the row's uniform draw: fp32 softmax, fp64 sums, over
+    blocks and then within the block. The draw is scaled by the row's total, which rounding leaves a little off 1.
     """
     logp_R_V = torch.log_softmax(logits_R_V.float(), dim=-1)
     greedy_R = temperature_R == 0
@@ -38,12 +49,27 @@ def draw(logits_R_V: Tensor, uniform_R: Tensor, temperature_R: Tensor) -> tuple[
         if bool((inverse_R_1 != 1).any()):
             # Up to the row's total. The likeliest token keeps its value, so that nothing underflows when it is cold.
             tempered_R_V = logp_R_V * inverse_R_1 - logp_R_V.amax(-1, keepdim=True) * (inverse_R_1 - 1)
-        cdf_R_V = tempered_R_V.exp().cumsum(-1, dtype=torch.float64)
-        token_R = torch.searchsorted(cdf_R_V, (uniform_R * cdf_R_V[:, -1])[:, None], right=True)[:, 0]
-        token_R.clamp_(max=logp_R_V.shape[-1] - 1)
+        weight_R_V = pad(tempered_R_V.exp(), (0, -logp_R_V.shape[-1] % BLOCK))
+        weight_R_K_B = weight_R_V.view(len(weight_R_V), -1, BLOCK)
+        cdf_R_K = weight_R_K_B.sum(-1, dtype=torch.float64).cumsum(-1)
+        target_R = uniform_R * cdf_R_K[:, -1]
+        row_R, block_R = torch.arange(len(target_R), device=target_R.device), _first_beyond(cdf_R_K, target_R)
+        rest_R = target_R - pad(cdf_R_K, (1, 0))[row_R, block_R]
+        within_R = _first_beyond(weight_R_K_B[row_R, block_R].cumsum(-1, dtype=torch.float64), rest_R)
+        token_R = (block_R * BLOCK + within_R).clamp_(max=logp_R_V.shape[-1] - 1)
         if bool(greedy_R.any()):
             token_R = torch.where(greedy_R, logp_R_V.argmax(-1), token_R)
     return token_R, logp_R_V.gather(-1, token_R[:, None])[:, 0]
+
+
+def _first_beyond(cdf_R_K: Tensor, target_R: Tensor) -> Tensor:
+    """The first place of each row whose sum exceeds the target; the one that completes it where rounding denies that.
+
+    A row that is not finite has no such place: it gets some place, and is refused by its log-probability.
+    """
+    below_R = torch.nextafter(cdf_R_K[:, -1], torch.zeros_like(target_R))
+    place_R = torch.searchsorted(cdf_R_K, torch.minimum(target_R, below_R)[:, None], right=True)[:, 0]
+    return place_R.clamp_(max=cdf_R_K.shape[-1] - 1)
 
 
 class Sampler:
@@ -59,21 +85,24 @@ class Sampler:
         end_ids: Ints,
         closes: Callable[[Ints], bool] | None,
         dtype: torch.dtype,
+        usage: Usage,
     ) -> None:
-        """``slots``: sessions cached at once; ``token_budget``: padded tokens in one prefill; ``dtype``: compute."""
+        """``slots``: sessions cached at once; ``token_budget``: new tokens of prompts and tool results in one forward;
+        ``dtype``: compute; ``usage``: where the work is counted."""
         self._model, self._seed, self._token_budget = model, seed, token_budget
-        self._end_ids, self._closes = end_ids, closes
+        self._end_ids, self._closes, self._usage = end_ids, closes, usage
         self._autocast = torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32)
         self._cache = Cache(model.config, slots, model.device, dtype)
         self._queue: list[Numbered] = []
         self._stuck = False
         self._slot_of: dict[Key, int] = {}
         self._request_at: dict[int, Numbered] = {}
-        self._clock = 0
+        self._clock = self._most_sessions = 0
         self._used_S = np.zeros(slots, dtype=np.int64)
         self._active_S = np.zeros(slots, dtype=bool)
         self._temperature_S = np.zeros(slots, dtype=np.float32)
         self._cached_S = np.zeros(slots, dtype=np.int64)
+        self._known_S = np.zeros(slots, dtype=np.int64)
         self._stop_S = np.zeros(slots, dtype=np.int64)
         self._ids_S_C: Ints = np.zeros((slots, 0), dtype=np.int64)
         self._logprob_S_C: Floats = np.zeros((slots, 0), dtype=np.float32)
@@ -104,38 +133,27 @@ class Sampler:
 
     @torch.inference_mode()
     def step(self) -> list[tuple[int, Generated]]:
-        """Admit what fits, prefill it, and draw one token for every row; the requests that this finished."""
-        finished: list[tuple[int, Generated]] = []
+        """Admit what fits, feed what is new, draw the next token of every row that is complete; what this finished."""
+        self._admit()
         with self._autocast:
-            for slot_R, start_R in self._admit():
-                finished += self._prefill(slot_R, start_R)
-            if self._request_at:
-                finished += self._decode()
-        return finished
+            slot_R, hidden_R_D = self._forward()
+            self._count(len(slot_R))
+            return self._extend(slot_R, hidden_R_D) if len(slot_R) else []
 
-    def _admit(self) -> list[tuple[Ints, Ints]]:
-        """Give queued requests slots, in order, until none is to be had; batches of (slots, cached tokens to keep)."""
+    def _admit(self) -> None:
+        """Give queued requests slots, in order, until none is to be had."""
         if not self._queue or self._stuck:
-            return []
+            return
         wanted = {request.session for _, request in self._queue}
-        admitted: dict[int, int] = {}
         waiting = []
         for number, request in self._queue:
             slot = self._place(request.session, wanted)
             if slot is None:
                 waiting.append((number, request))
             else:
-                admitted[slot] = self._begin(slot, number, request)
+                self._begin(slot, number, request)
         self._queue = waiting
         self._stuck = bool(waiting)
-        total_S = [len(self._request_at[slot][1].ids_T) if slot in admitted else 0 for slot in range(len(self._used_S))]
-        todo_S = [total - admitted.get(slot, 0) for slot, total in enumerate(total_S)]
-        batches = []
-        for fresh in (True, False):
-            group = sorted((slot for slot, kept in admitted.items() if (kept == 0) is fresh), key=todo_S.__getitem__)
-            for pack in packs(group, todo_S, self._token_budget):
-                batches.append((np.array(pack), np.array([admitted[slot] for slot in pack])))
-        return batches
 
     def _place(self, session: Key, wanted: set[Key]) -> int | None:
         """The slot a session may write in now: its own, a free one, or that of the longest idle session."""
@@ -156,25 +174,36 @@ class Sampler:
         return slot
 
     def _release(self, session: Key) -> None:
-        self._cached_S[self._slot_of.pop(session)] = 0
+        slot = self._slot_of.pop(session)
+        self._cache.release(slot)
+        self._cached_S[slot] = 0
         self._stuck = False
 
-    def _begin(self, slot: int, number: int, request: Generate) -> int:
-        """Set a slot up for a request; how many of its cached tokens still stand."""
+    def _begin(self, slot: int, number: int, request: Generate) -> None:
+        """Set a slot up for a request, with what its own cache or another's already holds of it."""
         length = len(request.ids_T)
         stop = length + request.max_new
         self._widen(stop)
         # The last token is fed again even when it is cached: its logits are not.
-        comparable = min(int(self._cached_S[slot]), length - 1)
-        differs_C = self._ids_S_C[slot, :comparable] != request.ids_T[:comparable]
-        kept = int(differs_C.argmax()) if differs_C.any() else comparable
+        held_S = self._held(request.ids_T[:-1])
+        kept, donor = int(held_S[slot]), int(held_S.argmax())
+        if held_S[donor] >= kept + SHARED:
+            self._cache.copy(donor, slot, int(held_S[donor]))
+            self._usage.shared += int(held_S[donor]) - kept
+            kept = int(held_S[donor])
         self._ids_S_C[slot, :length] = request.ids_T
         self._temperature_S[slot] = request.temperature
         if request.temperature:
             self._uniform_S_C[slot, length:stop] = stream(self._seed, request.key).random(request.max_new)
-        self._cached_S[slot], self._stop_S[slot], self._active_S[slot] = kept, stop, True
+        self._cached_S[slot], self._known_S[slot], self._stop_S[slot] = kept, length, stop
+        self._active_S[slot] = True
         self._request_at[slot] = number, request
-        return kept
+
+    def _held(self, ids_T: Ints) -> Ints:
+        """How many of the first ids every slot has in its cache."""
+        same_S_T = self._ids_S_C[:, : len(ids_T)] == ids_T
+        common_S = np.where(same_S_T.all(1), len(ids_T), np.argmin(same_S_T, axis=1) if len(ids_T) else 0)
+        return np.minimum(common_S, self._cached_S)
 
     def _widen(self, columns: int) -> None:
         missing = columns - self._ids_S_C.shape[1]
@@ -184,72 +213,59 @@ class Sampler:
             self._logprob_S_C = np.pad(self._logprob_S_C, extra)
             self._uniform_S_C = np.pad(self._uniform_S_C, extra)
 
-    def _prefill(self, slot_R: Ints, start_R: Ints) -> list[tuple[int, Generated]]:
-        total_R = np.array([len(self._request_at[slot][1].ids_T) for slot in slot_R])
-        count_R = total_R - start_R
-        self._cache.reserve(int(max(total_R.max(), self._cached_S.max())) + 1)
-        kind = Prefill if start_R.any() else FreshPrefill
-        view = kind(self._cache, slot_R, start_R, count_R)
-        column_R_T = np.arange(count_R.max())
-        # Padding repeats the last real position: any valid id will do, it lies in every real token's future.
-        position_R_T = np.minimum(start_R[:, None] + column_R_T, total_R[:, None] - 1)
-        hidden_R_T_D = self._forward(self._ids_S_C[slot_R[:, None], position_R_T], position_R_T, view)
-        self._cached_S[slot_R] = total_R
-        row_R = torch.arange(len(slot_R), device=self._model.device)
-        return self._extend(slot_R, hidden_R_T_D[row_R, self._cache.to_device(count_R - 1)])
-
-    def _decode(self) -> list[tuple[int, Generated]]:
-        slot_R = self._compact()
-        rows = int(slot_R[-1]) + 1
-        position_S = self._cached_S[:rows].copy()
-        length = int(position_S[slot_R].max()) + 1
-        self._cache.reserve(int(self._cached_S.max()) + 1)
-        view = Decode(self._cache, position_S, length)
-        ids_S_1 = np.take_along_axis(self._ids_S_C[:rows], position_S[:, None], axis=1)
-        hidden_S_D = self._forward(ids_S_1, position_S[:, None], view)[:, 0]
+    def _forward(self) -> tuple[Ints, Tensor]:
+        """Feed every writing slot what its cache lacks; those that lack nothing now, and their last hidden states."""
+        todo_S = np.where(self._active_S, self._known_S - self._cached_S, 0)
+        slot_R, chunks = np.flatnonzero(todo_S == 1), self._chunks(np.flatnonzero(todo_S > 1))
+        position_R = self._cached_S[slot_R]
+        batch = Batch(self._cache, slot_R, position_R, chunks, self._token_budget)
+        padding = np.zeros(-int(batch.first[-1]) % TOKEN_BUCKET, dtype=np.int64)
+        ids, positions = [self._ids_S_C[slot_R, position_R]], [position_R]
+        drawing, tokens = [slot_R], [np.arange(len(slot_R))]
+        for chunk, after in zip(chunks, batch.first[1:], strict=True):
+            stop = chunk.start + chunk.count
+            ids.append(self._ids_S_C[chunk.slots[0], chunk.start : stop])
+            positions.append(np.arange(chunk.start, stop))
+            self._cached_S[chunk.slots] = stop
+            self._usage.prefilled += chunk.count
+            self._usage.shared += chunk.count * (len(chunk.slots) - 1)
+            if stop == self._known_S[chunk.slots[0]]:
+                drawing.append(chunk.slots)
+                tokens.append(np.full(len(chunk.slots), after - 1))
         self._cached_S[slot_R] += 1
-        return self._extend(slot_R, hidden_S_D if rows == len(slot_R) else hidden_S_D[self._cache.to_device(slot_R)])
+        to_device = self._cache.to_device
+        hidden_N_D = self._model.base_model(
+            input_ids=to_device(np.concatenate([*ids, padding]))[None],
+            position_ids=to_device(np.concatenate([*positions, padding]))[None],
+            past_key_values=batch,
+            view=batch,
+        ).last_hidden_state[0]
+        return np.concatenate(drawing), hidden_N_D[to_device(np.concatenate(tokens))]
 
-    def _compact(self) -> Ints:
-        """The decoding slots, ascending; moved to the front where they are less than half of the rows up to the last.
+    def _chunks(self, slot_R: Ints) -> list[Chunk]:
+        """What is fed besides single tokens, within the budget. What several slots lack behind the same is fed once."""
+        alike: dict[tuple[int, bytes], list[int]] = {}
+        for slot in slot_R:
+            alike.setdefault(
+                (int(self._cached_S[slot]), self._ids_S_C[slot, : self._known_S[slot]].tobytes()), []
+            ).append(slot)
+        chunks, room = [], self._token_budget
+        for (start, _), slots in alike.items():
+            count = min(int(self._known_S[slots[0]]) - start, CHUNK, room)
+            if count:
+                chunks.append(Chunk(np.array(slots), start, count))
+                room -= count
+        return chunks
 
-        A step's cost is that of all rows up to the last decoding one.
-        """
-        slot_R = np.flatnonzero(self._active_S)
-        if 2 * len(slot_R) > slot_R[-1]:
-            return slot_R
-        session_at = {slot: session for session, slot in self._slot_of.items()}
-        for front in np.flatnonzero(~self._active_S[: len(slot_R)]):
-            last = np.flatnonzero(self._active_S)[-1]
-            self._swap(int(front), int(last), session_at)
-        return np.arange(len(slot_R))
-
-    def _swap(self, idle: int, busy: int, session_at: dict[int, Key]) -> None:
-        self._cache.swap(idle, busy)
-        for rows in (
-            self._used_S, self._active_S, self._temperature_S, self._cached_S, self._stop_S,
-            self._ids_S_C, self._logprob_S_C, self._uniform_S_C,
-        ):  # fmt: skip
-            rows[[idle, busy]] = rows[[busy, idle]]
-        self._request_at[idle] = self._request_at.pop(busy)
-        moved, displaced = session_at.pop(busy), session_at.pop(idle, None)
-        self._slot_of[moved], session_at[idle] = idle, moved
-        if displaced is not None:
-            self._slot_of[displaced], session_at[busy] = busy, displaced
-
-    def _forward(self, ids_R_T: Ints, position_R_T: Ints, view: FreshPrefill | Decode) -> Tensor:
-        """Hidden states (R, T, D) behind the last norm."""
-        hidden: Tensor = self._model.base_model(
-            input_ids=self._cache.to_device(ids_R_T),
-            position_ids=self._cache.to_device(position_R_T),
-            past_key_values=view,
-            view=view,
-        ).last_hidden_state
-        return hidden
+    def _count(self, drawn: int) -> None:
+        self._most_sessions = max(self._most_sessions, len(self._slot_of))
+        self._usage.steps += 1
+        self._usage.drawn += drawn
+        self._usage.room += self._most_sessions
 
     def _extend(self, slot_R: Ints, hidden_R_D: Tensor) -> list[tuple[int, Generated]]:
         """Draw the next token of each row; the requests that end with it."""
-        position_R = self._cached_S[slot_R]
+        position_R = self._known_S[slot_R]
         uniform_R = self._cache.to_device(self._uniform_S_C[slot_R, position_R])
         logits_R_V = self._model.get_output_embeddings()(hidden_R_D)
         drawn_R, logp_R = draw(logits_R_V, uniform_R, self._cache.to_device(self._temperature_S[slot_R]))
@@ -258,7 +274,8 @@ class Sampler:
             raise FloatingPointError("the policy's output is not finite: its weights are lost")
         self._ids_S_C[slot_R, position_R] = token_R
         self._logprob_S_C[slot_R, position_R] = logprob_R
-        closed_R = np.isin(token_R, self._end_ids)
+        self._known_S[slot_R] += 1
+        closed_R = (token_R[:, None] == self._end_ids).any(1)
         if self._closes is not None:
             for row, slot in enumerate(slot_R):
                 prompt = len(self._request_at[slot][1].ids_T)
@@ -268,7 +285,7 @@ class Sampler:
 
     def _finish(self, slot: int, closed: bool) -> tuple[int, Generated]:
         number, request = self._request_at.pop(slot)
-        written = slice(len(request.ids_T), int(self._cached_S[slot]) + 1)
+        written = slice(len(request.ids_T), int(self._known_S[slot]))
         self._active_S[slot] = False
         self._clock += 1
         self._used_S[slot] = self._clock

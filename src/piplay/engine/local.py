@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from piplay.config import Policy
 from piplay.engine.generate import Sampler
 from piplay.engine.policies import Policies
-from piplay.engine.protocol import Generate, Generated, Objective
+from piplay.engine.protocol import Generate, Generated, Objective, Usage
 from piplay.engine.update import Trainer
 from piplay.types import Ints, Key, PolicyRef, Sample
 
@@ -41,7 +42,7 @@ class LocalEngine:
             seed: the run's; with a request's key it names the draws.
             slots: sessions cached at once per policy; more of them queue.
             threads: CPU threads, set for the whole process: other counts give other last bits.
-            micro_batch_tokens: tokens in one row of training, padded tokens in one prefill.
+            micro_batch_tokens: tokens in one row of training, and new tokens of prompts in one forward.
             end_ids: the tokens that end a turn.
             closes: whether the ids that a turn has so far end it, where more than a token can.
             device: where everything lies.
@@ -57,7 +58,7 @@ class LocalEngine:
         self._seed, self._slots, self._tokens, self._dtype = seed, slots, micro_batch_tokens, dtype
         self._end_ids, self._closes = np.array(end_ids, dtype=np.int64), closes
         self._samplers: dict[PolicyRef, Sampler] = {}
-        self._submitted = 0
+        self._submitted, self._usage = 0, Usage()
 
     def submit(self, request: Generate) -> None:
         sampler = self._samplers.get(request.policy)
@@ -70,6 +71,7 @@ class LocalEngine:
                 end_ids=self._end_ids,
                 closes=self._closes,
                 dtype=self._dtype,
+                usage=self._usage,
             )
         sampler.submit(self._submitted, request)
         self._submitted += 1
@@ -89,6 +91,9 @@ class LocalEngine:
             sampler.close(session)
             if sampler.empty:
                 del self._samplers[ref]
+
+    def usage(self) -> Usage:
+        return replace(self._usage)
 
     def train(
         self, policy: str, samples: Sequence[Sample], objective: Objective, lr: float | None = None

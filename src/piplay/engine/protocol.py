@@ -47,6 +47,30 @@ class Generated:
     """Whether its last token ended the turn: an end token, or one that completes a text that does."""
 
 
+@dataclass(slots=True)
+class Usage:
+    """What writing took, counted from the engine's start. A step is one forward of one policy."""
+
+    steps: int = 0
+    drawn: int = 0
+    """Tokens written."""
+    room: int = 0
+    """Tokens that the steps could have written: each one for the most sessions that had a slot at once until then."""
+    prefilled: int = 0
+    """Tokens of prompts and tool results that were computed."""
+    shared: int = 0
+    """Tokens of prompts and tool results that were not, because another session had the same before it."""
+
+    def since(self, before: Usage) -> dict[str, float]:
+        """``occupancy`` (``drawn`` over ``room``), ``prefilled`` and ``shared`` from ``before`` to here."""
+        room = self.room - before.room
+        return {
+            "occupancy": (self.drawn - before.drawn) / room if room else 0.0,
+            "prefilled": self.prefilled - before.prefilled,
+            "shared": self.shared - before.shared,
+        }
+
+
 @dataclass(frozen=True, slots=True)
 class Objective:
     """How ``train`` turns a sample's terms into a loss (docs/method.md, formula 5).
@@ -83,6 +107,9 @@ class Engine(Protocol):
 
     def close(self, session: Key) -> None:
         """Forget a session's cache. It must have nothing pending."""
+
+    def usage(self) -> Usage:
+        """A copy of the counts so far."""
 
     def train(
         self, policy: str, samples: Sequence[Sample], objective: Objective, lr: float | None = None

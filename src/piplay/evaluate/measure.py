@@ -55,7 +55,7 @@ def task_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, 
         row["solved"] = _mean(map(_solved, tried))
     for hops, group in sorted(by_hop.items()):
         row[f"accuracy/{hops}"] = _mean(seat.reward for episode in group for seat in _students(episode))
-        row[f"informative/{hops}"] = _mean(0 < episode.facts["k"] < _tries(episode) for episode in group)
+        row[f"informative/{hops}"] = _mean(is_torn(episode) is True for episode in group)
     if audit is not None:
         row |= _truth_metrics(episodes, audit)
     return row
@@ -92,6 +92,11 @@ def _examined(episode: Episode) -> bool:
 
 def _students(episode: Episode) -> list[Seat]:
     return [seat for seat in episode.seats if seat.trajectory.role == "student"]
+
+
+def is_torn(episode: Episode) -> bool | None:
+    """Whether students answered both rightly and wrongly; None where none tried."""
+    return 0 < episode.facts["k"] < _tries(episode) if _students(episode) else None
 
 
 def _solved(episode: Episode) -> bool:

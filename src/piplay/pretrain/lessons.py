@@ -13,16 +13,16 @@ import numpy as np
 from piplay.chat.chat import Chat, show
 from piplay.games.pi_play import CHECKER, EXAMINER, STUDENT, checker_view, examiner_view, student_view, teacher_view
 from piplay.types import Ints, Passage, Step
-from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM, ask
+from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM, ask, chain_phrase
 from piplay.world.records import Records
 from piplay.world.render import foreign_fact
 
 READER = "List the facts of the passage."
 WRITER = "Write the question of the path."
 STUDENT_FORMS = (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER_FORM, "Give the {chain}.", "Who or what is the {chain}?")
-GOES_ON = {2: 0.25, 3: 0.2, 4: 0.2}
+GOES_ON = {2: 0.18, 3: 0.25, 4: 0.25}
 """How often an unaided student goes on to the next hop, by the question's hops, instead of giving what it has found:
-rare, but not never. Two hops are easily mistaken for one, so that there the model goes on more rarely than is shown."""
+rare, but not never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,12 @@ class Classroom:
     passages: dict[str, Passage]
     rng: np.random.Generator
 
-    def chain(self, hops: int) -> tuple[str, tuple[str, ...]] | None:
-        """A random start and chain of that many relations, or None where the walk finds no way on."""
+    def chain(self, hops: int, in_order: bool = False) -> tuple[str, tuple[str, ...]] | None:
+        """A random start and chain of that many relations, or None where the walk finds no way on.
+
+        ``in_order`` prefers what a passage says first: each way on half as often as the one before it. A choice among
+        many words alike is beyond a small model when it has never met them: it writes a mixture of them all.
+        """
         start = str(self.rng.choice(list(self.records.by_name)))
         value, relations, seen = start, [], {start}
         for hop in range(hops):
@@ -51,7 +55,10 @@ class Classroom:
             ways = [r for r, v in facts.items() if v not in seen and (hop == hops - 1 or v in self.records.by_name)]
             if not ways:
                 return None
-            relations.append(str(self.rng.choice(ways)))
+            if in_order:
+                ways.sort(key=self.passages[value].text.find)
+            odds = np.array([0.5**place if in_order else 1.0 for place in range(len(ways))])
+            relations.append(str(self.rng.choice(ways, p=odds / odds.sum())))
             value = facts[relations[-1]]
             seen.add(value)
         return start, tuple(relations)
@@ -110,7 +117,11 @@ class Classroom:
         return self._lesson(EXAMINER, examiner_view(self.passages[start], len(relations)), written)
 
     def study(self, start: str, relations: tuple[str, ...], path: bool) -> Lesson:
-        """A student's whole episode; unaided (no path) it mostly stops before the last hop."""
+        """A student's whole episode; unaided (no path) it mostly stops before the last hop.
+
+        Before each search it says what is still asked, in the same words however the question was put: "river of the
+        capital of Bor", then "river of Fendor". Where nothing is left, it answers.
+        """
         question = ask(self.rng, start, relations, STUDENT_FORMS)
         values = self.values(start, relations)
         evidence = [f"{r}: {v}." for r, v in zip(relations, values[1:], strict=True)]
@@ -126,8 +137,9 @@ class Classroom:
         written: list[str] = []
         for hop in range(last):
             found = f"{evidence[hop - 1]} " if hop else ""
+            left = chain_phrase(values[hop], relations[hop:])
             written += [
-                self.chat.phrase(f"{found}{relations[hop]} of {values[hop]}", query=values[hop]),
+                self.chat.phrase(found + left, query=values[hop]),
                 show([self.passages[values[hop]]]),
             ]
         written.append(self.chat.phrase(evidence[last - 1], values[last]))
@@ -154,7 +166,7 @@ FIRST: Mixture = {"read": 6, "study1": 2, "write1": 0.5, "write2": 1, "write3": 
 """Copying: names, then whole turns."""
 LOOKUP: Mixture = {
     "read": 18.0, "check": 5.0,
-    "study1": 3.0, "study2": 2.0, "study3": 1.5, "study4": 1.0,
+    "study1": 3.0, "study2": 2.5, "study3": 2.0, "study4": 1.5,
     "path1": 0.5, "path2": 1.0, "path3": 1.0, "path4": 1.0,
     "examine1": 2.0, "examine2": 2.0, "examine3": 2.0, "examine4": 2.0,
     "write2": 0.3, "write3": 0.4, "write4": 0.6,
@@ -173,7 +185,7 @@ def draw(classroom: Classroom, mixture: Mixture) -> Lesson:
         if name in ("read", "check"):
             return classroom.read() if name == "read" else classroom.check()
         kind, hops = name[:-1], int(name[-1])
-        found = classroom.chain(hops)
+        found = classroom.chain(hops, in_order=kind == "examine")
         if found is None:
             continue
         match kind:

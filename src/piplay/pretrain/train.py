@@ -60,13 +60,15 @@ class Stage:
     """The share of classrooms with one-word relations and easy names; half of these have plain passages too."""
     strange: float = 0.0
     """The share of the other classrooms that are made of pieces of words, so that every token is copied somewhere."""
+    drill: float = 0.0
+    """The share of classrooms, simple and tabular ones aside, whose passages say every value before its relation."""
 
 
 CURRICULUM = (
     Stage(600 / 8000, FIRST, simple=1.0),
-    Stage(900 / 8000, LOOKUP, simple=0.4),
-    Stage(3500 / 8000, LOOKUP, simple=0.1, strange=0.6),
-    Stage(3000 / 8000, ROLES, simple=0.1, strange=0.6),
+    Stage(900 / 8000, LOOKUP, simple=0.4, drill=0.3),
+    Stage(3500 / 8000, LOOKUP, simple=0.1, strange=0.5, drill=0.4),
+    Stage(3000 / 8000, ROLES, simple=0.1, strange=0.5, drill=0.3),
 )
 """Fixed forms before varied ones, and reading before playing. Looking up by relation word does not come by itself: with
 few readings the model chose among a passage's facts by chance, with dense reading it finds them within a hundred steps.
@@ -80,16 +82,16 @@ def classrooms(chat: Chat, seed: int, stage: Stage) -> Iterator[Classroom]:
     while True:
         rng = stream(seed, ("classroom", number))
         world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
-        simple, strange = rng.random() < stage.simple, rng.random() < stage.strange
-        style = Style.FULL
+        simple, strange, drill = (bool(rng.random() < share) for share in (stage.simple, stage.strange, stage.drill))
+        style = Style.VALUE_FIRST if drill else Style.FULL
         if simple:
             records = varied(world_seed, simple=True)
-            style = Style.PLAIN if rng.random() < 0.5 else Style.FULL
+            style = Style.PLAIN if rng.random() < 0.5 else style
         elif strange:
             records = varied(world_seed, pieces=pieces)
-            style = Style.TABLE if rng.random() < 0.8 else Style.FULL
+            style = Style.RELATION_FIRST if rng.random() < 0.6 else style
         else:
-            records = encyclopedia(world_seed, 40) if rng.random() < 0.5 else varied(world_seed)
+            records = encyclopedia(world_seed, 40) if rng.random() < 0.65 else varied(world_seed)
         texts = {e.name: passage(records, e, world_seed, style) for e in records.entities}
         yield Classroom(chat, records, texts, rng)
         number += 1
@@ -112,7 +114,7 @@ def tokenizer_texts(seed: int) -> Iterator[str]:
         world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
         records = encyclopedia(world_seed, 40) if number % 3 == 0 else varied(world_seed, simple=number % 9 == 1)
         for entity in records.entities:
-            yield passage(records, entity, world_seed).text
+            yield passage(records, entity, world_seed, Style.FULL).text
 
 
 def batches(chat: Chat, seed: int, stage: Stage, tokens: int) -> Iterator[list[Lesson]]:

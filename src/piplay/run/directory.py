@@ -1,6 +1,7 @@
 """The run on disk: settings, metrics, rollouts, tasks, checkpoints; resumes to the bit.
 
     config.json       the resolved settings
+    machine.json      what it is played on, and with how many threads; written anew when it resumes
     metrics.jsonl     one row a step; seconds live under "seconds"
     rollouts/         one parquet file a step, one row a trajectory
     tasks/            one parquet file a written task set; probes.parquet where a run writes its own evaluation
@@ -59,6 +60,10 @@ class State:
     """The task set that the last writing phase left."""
     probes: list[Task] = field(default_factory=list)
     """The run's own questions to measure by, where no others are held out; never trained on."""
+    tried: dict[str, float] = field(default_factory=dict)
+    """By hop count, how many tasks students tried of late, older steps counting less."""
+    torn: dict[str, float] = field(default_factory=dict)
+    """How many of these some answered rightly and others wrongly."""
     evals: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     """Wall-clock seconds spent so far."""

@@ -9,7 +9,6 @@ from pathlib import Path
 from piplay.errors import InputError
 from piplay.world.generate import encyclopedia
 from piplay.world.questions import Solver, Verdict
-from piplay.world.render import Style
 from piplay.world.store import World, default_world, read_world, write_world
 from piplay.world.tables import Summary, read_tables
 
@@ -39,7 +38,7 @@ def import_(
     """Make a world of your own tables (CSV, JSONL, SQLite) and write it to a folder."""
     _check_per_hop(per_hop)
     records, summary = read_tables(tables, key=key, kind=kind, columns=columns)
-    world = write_world(out, records, seed, ", ".join(Path(table).name for table in tables), per_hop, Style.TABLE)
+    world = write_world(out, records, seed, ", ".join(Path(table).name for table in tables), per_hop)
     _print_summary(summary)
     _print_world(world, out)
     return world

@@ -23,12 +23,15 @@ OBJECT_FIRST = (
 
 
 class Style(Enum):
-    """In how many ways a fact may be put into words."""
+    """In which ways a fact may be put into words."""
 
+    RELATION_FIRST = OBJECT_LAST
+    """The passages of every world."""
     PLAIN = OBJECT_LAST[:2]
     """Without distracting sentences, too: the first lessons of pre-training."""
-    TABLE = OBJECT_LAST
-    """For a person's own tables, whose words are strange enough."""
+    VALUE_FIRST = OBJECT_FIRST
+    """Where what is asked for stands before the word that tells what it is, a model of a million parameters reads by
+    the kind of value alone (docs/results.md): practised in pre-training, and in no world."""
     FULL = OBJECT_LAST + OBJECT_FIRST
 
 
@@ -57,7 +60,7 @@ ALIAS = "{name} is also known as {alias}."
 MIN_WORDS = 40
 
 
-def passage(records: Records, entity: Entity, seed: int, style: Style = Style.FULL) -> Passage:
+def passage(records: Records, entity: Entity, seed: int, style: Style = Style.RELATION_FIRST) -> Passage:
     """The passage about one entity: all its facts, an alias where it has one, and distracting sentences.
 
     At least 40 words, unless the style is plain; a default-world entity (three to five facts) stays within 60.
@@ -90,7 +93,7 @@ def foreign_fact(relation: str, name: str, value: str) -> str:
     return OBJECT_LAST[0].format(relation=relation, name=name, value=value)
 
 
-def passages(records: Records, seed: int, style: Style = Style.FULL) -> list[Passage]:
+def passages(records: Records, seed: int, style: Style = Style.RELATION_FIRST) -> list[Passage]:
     """One passage an entity, in the order of the records."""
     return [passage(records, entity, seed, style) for entity in records.entities]
 

@@ -16,7 +16,7 @@ from piplay.types import Passage
 from piplay.world.benchmark import Hop, Question, questions, split
 from piplay.world.generate import encyclopedia
 from piplay.world.records import Entity, Records
-from piplay.world.render import Style, passages
+from piplay.world.render import passages
 
 T = TypeVar("T")
 Line = Mapping[str, Any]
@@ -35,12 +35,12 @@ class World:
     train: list[Question]
 
 
-def build(records: Records, seed: int, per_hop: int = 100, style: Style = Style.FULL) -> World:
+def build(records: Records, seed: int, per_hop: int = 100) -> World:
     """Render, split and examine records, in memory."""
     train, heldout = split(records, seed)
     return World(
         records,
-        tuple(passages(records, seed, style)),
+        tuple(passages(records, seed)),
         frozenset(train),
         questions(records, heldout, seed, per_hop, label="heldout"),
         questions(records, train, seed, per_hop, label="train"),
@@ -52,9 +52,7 @@ def default_world(seed: int = 0, per_hop: int = 100) -> World:
     return build(encyclopedia(seed), seed, per_hop)
 
 
-def write_world(
-    folder: Path, records: Records, seed: int, source: str, per_hop: int = 100, style: Style = Style.FULL
-) -> World:
+def write_world(folder: Path, records: Records, seed: int, source: str, per_hop: int = 100) -> World:
     """Build a world and write it to ``folder``, whole or not at all.
 
     ``source`` says where the records come from. Raises InputError when the folder exists and is not empty, or cannot
@@ -62,7 +60,7 @@ def write_world(
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already: name a new folder or remove it.")
-    world = build(records, seed, per_hop, style)
+    world = build(records, seed, per_hop)
     about = {
         "seed": seed,
         "source": source,

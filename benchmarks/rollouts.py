@@ -1,0 +1,253 @@
+"""How fast rollouts are played: by this engine, by transformers' ``generate`` turn by turn, by vLLM on the CPU.
+
+    python benchmarks/rollouts.py                  # against transformers, with the tiny base
+    python benchmarks/rollouts.py --vllm PYTHON    # and against vLLM, at three sizes; see benchmarks/README.md
+
+Against transformers both sides play the game ``Study``: 20 questions of the default world, 5 rollouts each, up to 4
+searches, sampled at temperature 1. ``generate`` gets all pending turns as one batch and everyone waits for its end, as
+in a plain GRPO loop. Against vLLM the models are random, so turns have given lengths: 5 rollouts of 20 prompts, of 1 to
+4 turns with tool results between. Sides alternate, and the ratio is that of the medians over the rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from record import record
+from transformers import AutoModelForCausalLM, Qwen3Config
+
+from piplay.assemble import load_chat, tiny_base
+from piplay.chat.chat import Chat
+from piplay.config import Limits, Policy
+from piplay.engine.local import LocalEngine
+from piplay.engine.protocol import Engine, Generate, Generated
+from piplay.evaluate.benchmarks import first_of_each_hop, task_of
+from piplay.evaluate.evaluator import alone
+from piplay.rollout.stage import Stage
+from piplay.search.bm25 import BM25Searcher
+from piplay.types import Ints, Key, Owner, PolicyRef
+from piplay.world.store import default_world
+
+QUESTIONS, ROLLOUTS, SLOTS = 20, 5, 128
+PROMPT, WRITTEN, TOOL = 64, 24, 64
+"""Tokens of a prompt, of a turn, and of what a tool answers, where lengths are given."""
+SHAPES = {
+    "1M": {"hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 4, "head_dim": 32},
+    "20M": {"hidden_size": 384, "intermediate_size": 1152, "num_hidden_layers": 10, "head_dim": 64},
+    "100M": {"hidden_size": 768, "intermediate_size": 2304, "num_hidden_layers": 14, "head_dim": 64},
+}
+HEADS = {"1M": (4, 2), "20M": (6, 2), "100M": (12, 4)}
+
+
+class Barrier:
+    """The generating side of an engine over ``generate``: all pending turns are one batch, and all wait for its end."""
+
+    def __init__(self, model: Path, end_ids: Sequence[int]) -> None:
+        self._model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+        self._end_ids, self._pending = list(end_ids), list[Generate]()
+
+    def submit(self, request: Generate) -> None:
+        self._pending.append(request)
+
+    @torch.inference_mode()
+    def ready(self) -> list[Generated]:
+        asked, self._pending = self._pending, []
+        width = max(len(request.ids_T) for request in asked)
+        ids_R_T = torch.zeros((len(asked), width), dtype=torch.int64)
+        mask_R_T = torch.zeros_like(ids_R_T)
+        for row, request in enumerate(asked):
+            ids_R_T[row, width - len(request.ids_T) :] = torch.from_numpy(request.ids_T)
+            mask_R_T[row, width - len(request.ids_T) :] = 1
+        written_R_T = self._model.generate(
+            input_ids=ids_R_T, attention_mask=mask_R_T, max_new_tokens=max(request.max_new for request in asked),
+            do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eos_token_id=self._end_ids, pad_token_id=0,
+        )[:, width:].numpy()  # fmt: skip
+        return [
+            cut(request, row_T[: request.max_new], self._end_ids)
+            for request, row_T in zip(asked, written_R_T, strict=True)
+        ]
+
+    def close(self, session: Key) -> None: ...
+
+
+class Foreign:
+    """The generating side of an engine in another Python, ``vllm_engine.py``: a line out, lines of results back."""
+
+    def __init__(self, python: str, model: Path, threads: int) -> None:
+        script = Path(__file__).with_name("vllm_engine.py")
+        command = [python, str(script), str(model), str(threads), str(SLOTS)]
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._asked: dict[int, Generate] = {}
+        self._new: list[tuple[int, list[int], int]] = []
+        self._count = 0
+        self._read()
+
+    def submit(self, request: Generate) -> None:
+        self._asked[self._count] = request
+        self._new.append((self._count, request.ids_T.tolist(), request.max_new))
+        self._count += 1
+
+    def ready(self) -> list[Generated]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(self._new) + "\n")
+        self._process.stdin.flush()
+        self._new = []
+        return [cut(self._asked.pop(number), np.array(ids), []) for number, ids in self._read()]
+
+    def close(self, session: Key) -> None: ...
+
+    def stop(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+    def _read(self) -> Any:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"the other engine ended with {self._process.wait()}")
+        return json.loads(line)
+
+
+def cut(request: Generate, ids_T: Ints, end_ids: Sequence[int]) -> Generated:
+    """What was written, up to the token that ends it."""
+    ends = np.flatnonzero(np.isin(ids_T, end_ids))
+    ids_T = ids_T[: ends[0] + 1] if len(ends) else ids_T
+    return Generated(request.key, ids_T, np.zeros(len(ids_T), np.float32), bool(len(ends)))
+
+
+def ours(model: Path, end_ids: Sequence[int], threads: int) -> LocalEngine:
+    policy = {"student": Policy()}
+    return LocalEngine(
+        model, policy, seed=0, slots=SLOTS, threads=threads, micro_batch_tokens=8192, end_ids=end_ids
+    )  # fmt: skip
+
+
+def study(chat: Chat) -> Callable[[Engine, int], tuple[int, int]]:
+    """Plays the questions; how many tokens the model wrote, and in how many rollouts."""
+    world = default_world()
+    tasks = first_of_each_hop([task_of(question) for question in world.heldout], QUESTIONS // 4)
+    searcher = BM25Searcher(world.passages)
+
+    def play(engine: Engine, number: int) -> tuple[int, int]:
+        stage = Stage(engine, chat, searcher, Limits(turns=5), 1)
+        episodes = alone(stage, "student", tasks, ("round", number), samples=ROLLOUTS, temperature=1.0)
+        stories = [seat.trajectory for episode in episodes for seat in episode.seats]
+        return sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories), len(stories)
+
+    return play
+
+
+def given(vocabulary: int) -> Callable[[Engine, int], tuple[int, int]]:
+    """Plays sessions of 1 to 4 turns of given lengths; tokens written, and sessions."""
+
+    def play(engine: Engine, number: int) -> tuple[int, int]:
+        rng = np.random.default_rng(number)
+        prompts = [rng.integers(2, vocabulary, PROMPT) for _ in range(QUESTIONS)]
+        tools = rng.integers(2, vocabulary, (QUESTIONS, ROLLOUTS, 4, TOOL))
+        lengths = rng.integers(WRITTEN // 2, 3 * WRITTEN // 2, (QUESTIONS, ROLLOUTS, 4))
+        asked: dict[Key, Ints] = {}
+
+        def ask(question: int, rollout: int, turn: int, ids_T: Ints) -> None:
+            session: Key = (number, question, rollout)
+            key = (*session, turn)
+            asked[key] = ids_T
+            room = int(lengths[question, rollout, turn])
+            engine.submit(Generate(key, PolicyRef("student"), ids_T, session, max_new=room, temperature=1.0))
+
+        for question, prompt in enumerate(prompts):
+            for rollout in range(ROLLOUTS):
+                ask(question, rollout, 0, prompt)
+        tokens = 0
+        while asked:
+            for result in engine.ready():
+                _, question, rollout, turn = map(int, result.key)
+                ids_T = asked.pop(result.key)
+                tokens += len(result.ids)
+                if turn < (question + rollout) % 4:
+                    ask(
+                        question, rollout, turn + 1, np.concatenate([ids_T, result.ids, tools[question, rollout, turn]])
+                    )
+                else:
+                    engine.close(result.key[:3])
+        return tokens, QUESTIONS * ROLLOUTS
+
+    return play
+
+
+def alternate(
+    play: Callable[[Engine, int], tuple[int, int]], sides: dict[str, Any], rounds: int
+) -> list[dict[str, Any]]:
+    """Rates of each side: medians over the rounds, after one that is not counted."""
+    seen: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
+    for number in range(rounds + 1):
+        for name, engine in sides.items():
+            began = time.perf_counter()
+            tokens, rollouts = play(engine, number)
+            seconds = time.perf_counter() - began
+            if number:
+                seen[name].append((tokens / seconds, rollouts / seconds))
+    rows: list[dict[str, Any]] = []
+    for name, rates in seen.items():
+        per_token, per_rollout = (statistics.median(rate[i] for rate in rates) for i in (0, 1))
+        rows.append({"side": name, "tokens/s": round(per_token, 1), "rollouts/s": round(per_rollout, 2)})
+    for row in rows:
+        row["ours/this (rollouts/s)"] = round(rows[0]["rollouts/s"] / row["rollouts/s"], 2)
+    return rows
+
+
+def random_model(name: str, folder: Path) -> Path:
+    """Random weights of about that size, with the tiny base's tokenizer."""
+    chat = load_chat(tiny_base())
+    heads, kv_heads = HEADS[name]
+    config = Qwen3Config(
+        **SHAPES[name], vocab_size=len(chat.tokenizer), num_attention_heads=heads, num_key_value_heads=kv_heads,
+        max_position_embeddings=2048, tie_word_embeddings=True, dtype="float32", eos_token_id=None, bos_token_id=None,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    model.save_pretrained(folder)
+    chat.tokenizer.save_pretrained(folder)
+    print(f"{name}: {sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters", flush=True)
+    return folder
+
+
+def main(arguments: Iterable[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--vllm", metavar="PYTHON", help="python of an environment with vLLM")
+    parser.add_argument("--sizes", nargs="*", choices=SHAPES, default=list(SHAPES))
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    torch.set_num_threads(options.threads)
+    chat = load_chat(tiny_base())
+    sides: dict[str, Any] = {
+        "piplay": ours(tiny_base(), chat.end_ids, options.threads),
+        "transformers generate": Barrier(tiny_base(), chat.end_ids),
+    }
+    rows = [{"model": "tiny-base"} | row for row in alternate(study(chat), sides, options.rounds)]
+    if options.vllm:
+        for name in options.sizes:
+            with tempfile.TemporaryDirectory() as folder:
+                model = random_model(name, Path(folder) / name)
+                foreign = Foreign(options.vllm, model, options.threads)
+                play = given(len(chat.tokenizer))
+                pair = {"piplay": ours(model, [], options.threads), "vLLM": foreign}
+                rows += [{"model": name} | row for row in alternate(play, pair, options.rounds)]
+                foreign.stop()
+    record("rollouts", " ".join(["python", *sys.argv]), rows, f"{options.threads} thread(s), {options.rounds} rounds")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""What a run was played on: that and the settings decide its bits."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+
+
+def machine() -> dict[str, str | int]:
+    """Processor, cores that this process may use, system, and the versions of Python and of what computes."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    versions = {name: version(name) for name in LIBRARIES}
+    system, python = platform.platform(terse=True), platform.python_version()
+    return {"processor": _processor(), "cores": cores, "system": system, "python": python, **versions}
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
