@@ -31,7 +31,7 @@ PUBLIC = {
     },
     "Formulas": {
         "learn.advantage": "advantages",
-        "learn.losses": "clipped_policy_gradient topk_kl k3_kl entropy",
+        "learn.losses": "clipped_policy_gradient log_probs topk_kl k3_kl entropy",
         "learn.samples": "samples_of",
         "learn.schedule": "decayed",
     },

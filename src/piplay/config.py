@@ -60,8 +60,8 @@ class EngineSettings(Settings):
     """Sessions whose keys and values are cached at once; more of them wait."""
     threads: int = Field(2, ge=1)
     """CPU threads. Other counts give other last bits."""
-    micro_batch_tokens: int = Field(8192, ge=1)
-    """Padded tokens in one training micro-batch, and new tokens of prompts and tool results in one forward."""
+    micro_batch_tokens: int = Field(4096, ge=1)
+    """Tokens in one row of training, and new tokens of prompts and tool results in one forward."""
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
     """What models compute in and are held in; with ``bfloat16`` weights that move have a master in fp32 beside it."""

@@ -89,13 +89,36 @@ def reference_loss(
     }
 
 
+def sibling(sample: Sample, number: int) -> Sample:
+    """Another rollout of the same question: the same prompts before another response, sometimes of one token."""
+    other = make_sample(number, tuple(sample.terms), None)
+    if number % 2:
+        other = replace(
+            other, ids_T=other.ids_T[: other.prompt_len + 1], owner_T=other.owner_T[: other.prompt_len + 1],
+            logprobs_T=other.logprobs_T[: other.prompt_len + 1],
+            terms={name: weight[: other.prompt_len + 1] for name, weight in other.terms.items()},
+        )  # fmt: skip
+
+    def behind(own: Any, its: Any) -> Any:
+        return np.concatenate([own[: sample.prompt_len], its[other.prompt_len :]])
+
+    return replace(
+        other, ids_T=behind(sample.ids_T, other.ids_T), owner_T=behind(sample.owner_T, other.owner_T),
+        logprobs_T=behind(sample.logprobs_T, other.logprobs_T), prompt_len=sample.prompt_len,
+        terms={name: behind(sample.terms[name], weight) for name, weight in other.terms.items()},
+        teacher_prefix=sample.teacher_prefix,
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize("kind", ["qwen3", "llama", "qwen2"])
 @pytest.mark.parametrize(("tokens", "head_rows"), [(1, 1024), (90, 7)])
 def test_gradients_and_metrics_equal_the_plain_loss(
     kind: str, tokens: int, head_rows: int, model_folder: Folder, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(update, "HEAD_ROWS", head_rows)
-    samples = [make_sample(i, ("pg", "distill", "kl"), None if i % 3 == 0 else 4 + i) for i in range(9)]
+    monkeypatch.setattr(update, "LOSS_BYTES", 4 * 61 * 5)
+    samples = [make_sample(i, ("pg", "distill", "kl"), None if i % 3 == 0 else 4 + i) for i in range(6)]
+    samples += [sibling(samples[i], 10 + number) for number, i in enumerate((1, 3, 1, 5))]
     student, teacher, base = plain(kind), shaken(plain(kind), 1), shaken(plain(kind), 2)
     mine = [load_model(model_folder(kind), torch.device("cpu")) for _ in range(3)]
     for own, other in zip(mine, (student, teacher, base), strict=True):
@@ -143,6 +166,7 @@ def test_with_the_same_view_and_weights_the_teacher_teaches_nothing(
     """The KL is 0 on every token, to the bit, so the gradient is too."""
     engine = make_engine(model_folder(kind), tokens=tokens)
     samples = [make_sample(i, ("distill",), None) for i in range(12)]
+    samples += [sibling(samples[i % 3], 20 + i) for i in range(6)]
     samples = [replace(s, teacher_prefix=s.ids_T[: s.prompt_len]) if i % 2 else s for i, s in enumerate(samples)]
     metrics = engine.train("student", samples, TEACHER_VIEW)
     assert metrics["distill_kl"] == 0.0
@@ -194,6 +218,24 @@ def test_without_loss_the_optimiser_rests_and_followers_move(model_folder: Folde
     for psi, old, theta in zip(teacher.parameters(), teacher_before, student.parameters(), strict=True):
         torch.testing.assert_close(psi, 0.75 * old + 0.25 * theta)
     assert engine.train("student", [], TEACHER_VIEW)["tokens"] == 0
+
+
+def test_the_rollouts_of_a_question_share_one_prompt(model_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The prompt is run over once for the student and once for the teacher, and rows have no padding."""
+    samples = [make_sample(2)]
+    samples += [sibling(samples[0], number) for number in (10, 12, 14)]
+    fed: list[int] = []
+    original = update.lay_out
+
+    def spy(*arguments: Any) -> Any:
+        layout = original(*arguments)
+        fed.append(len(layout.ids_N))
+        return layout
+
+    monkeypatch.setattr(update, "lay_out", spy)
+    make_engine(model_folder("qwen3"), tokens=10_000).train("student", samples, TEACHER_VIEW)
+    before_last = sum(int(np.flatnonzero(s.owner_T == M)[-1]) - s.prompt_len for s in samples)
+    assert fed == [samples[0].prompt_len + before_last, len(samples[0].teacher_prefix) + before_last]
 
 
 class WidestLogits(TorchDispatchMode):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from piplay.learn.losses import clipped_policy_gradient, entropy, k3_kl, topk_kl
+from piplay.learn.losses import clipped_policy_gradient, entropy, k3_kl, log_probs, topk_kl
 
 
 def random_logits(rows: int, vocabulary: int, seed: int, scale: float = 2.0) -> Tensor:
@@ -31,7 +31,10 @@ def test_topk_kl_is_the_bucketed_kl_in_value_and_gradient(k: int) -> None:
     weights = torch.linspace(-1, 1, 6, dtype=torch.float64)
     student, reference = (random_logits(6, 17, 0).requires_grad_() for _ in range(2))
     teacher = random_logits(6, 17, 1).requires_grad_()
-    actual, expected = topk_kl(student, teacher, k), bucketed_kl(reference, teacher.detach(), k)
+    actual, expected = (
+        topk_kl(log_probs(student), log_probs(teacher.detach()), k),
+        bucketed_kl(reference, teacher.detach(), k),
+    )
     torch.testing.assert_close(actual, expected)
     (weights * actual).sum().backward()
     (weights * expected).sum().backward()
@@ -42,7 +45,7 @@ def test_topk_kl_is_the_bucketed_kl_in_value_and_gradient(k: int) -> None:
 def test_with_the_whole_vocabulary_it_is_the_full_kl() -> None:
     student, reference = (random_logits(5, 40, 2).float().requires_grad_() for _ in range(2))
     teacher = random_logits(5, 40, 3).float()
-    actual = topk_kl(student, teacher, 40)
+    actual = topk_kl(log_probs(student), log_probs(teacher), 40)
     full = torch.nn.functional.kl_div(
         teacher.log_softmax(-1), reference.log_softmax(-1), reduction="none", log_target=True
     ).sum(-1)
@@ -55,7 +58,7 @@ def test_with_the_whole_vocabulary_it_is_the_full_kl() -> None:
 @pytest.mark.parametrize("k", [1, 8, 64])
 def test_equal_logits_give_zero_to_the_bit(k: int) -> None:
     logits = random_logits(50, 64, 4, scale=30.0).float().requires_grad_()
-    kl_R = topk_kl(logits, logits.detach().clone(), k)
+    kl_R = topk_kl(log_probs(logits), log_probs(logits.detach().clone()), k)
     assert (kl_R == 0).all()
     kl_R.sum().backward()
     assert logits.grad is not None
@@ -69,7 +72,7 @@ def test_a_tail_below_the_smallest_rounding_stays_finite() -> None:
     teacher[0, 2] = 300.0
     student.requires_grad_()
     assert 1 - student.softmax(-1)[0, :2].sum() == 0, "log(1 − Σp) would be −inf here"
-    kl = topk_kl(student, teacher, 2)
+    kl = topk_kl(log_probs(student), log_probs(teacher), 2)
     torch.testing.assert_close(kl.detach(), torch.tensor([300.0 - math.log(2)]))
     kl.sum().backward()
     assert student.grad is not None
@@ -78,7 +81,7 @@ def test_a_tail_below_the_smallest_rounding_stays_finite() -> None:
 
 def test_half_precision_logits_are_normalised_in_fp32() -> None:
     student, teacher = random_logits(3, 50, 5).bfloat16(), random_logits(3, 50, 6).bfloat16()
-    kl = topk_kl(student, teacher, 8)
+    kl = topk_kl(log_probs(student), log_probs(teacher), 8)
     assert kl.dtype == torch.float32
     torch.testing.assert_close(kl, bucketed_kl(student.double(), teacher.double(), 8).float())
 
@@ -118,6 +121,6 @@ def test_strictly_on_policy_is_the_plain_policy_gradient() -> None:
 
 
 def test_entropy() -> None:
-    assert entropy(torch.zeros(1, 8)).item() == pytest.approx(math.log(8))
+    assert entropy(log_probs(torch.zeros(1, 8))).item() == pytest.approx(math.log(8))
     logits = random_logits(4, 30, 9)
-    torch.testing.assert_close(entropy(logits), torch.distributions.Categorical(logits=logits).entropy())
+    torch.testing.assert_close(entropy(log_probs(logits)), torch.distributions.Categorical(logits=logits).entropy())

@@ -1,13 +1,14 @@
 """The engine's own attention under Hugging Face's model definitions, registered with transformers as ``piplay``.
 
 transformers builds no mask for an attention it does not know, so the mask is this module's business: without a view
-attention is causal over right-padded sequences (padding lies in every real token's future); with a view of the
-key–value cache the view attends. The view travels twice through the model's forward, as ``past_key_values``, which the
-layers call ``update`` on, and as the keyword ``view``, which reaches the function below.
+attention is causal over right-padded sequences (padding lies in every real token's future); with a view, the keyword
+``view`` of the model's forward, the view attends. A view of the key–value cache travels twice: also as
+``past_key_values``, whose ``update`` stores a layer's new keys and values and returns those to attend to.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -23,18 +24,50 @@ NAME = "piplay"
 
 
 class View(Protocol):
-    """The part of a cache that one forward reads and writes."""
-
-    def update(self, key: Tensor, value: Tensor, layer: int, *args: Any) -> tuple[Tensor, Tensor]:
-        """Store this forward's keys and values (B, kv_heads, T, head_dim); return those to attend to."""
+    """Who attends to what in one forward."""
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
-        """Attention of ``query`` (B, heads, T, head_dim) over what ``update`` returned."""
+        """Attention of ``query`` (B, heads, T, head_dim) over keys and values (B, kv_heads, S, head_dim)."""
 
 
 def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
     """Causal attention within a right-padded batch, (B, heads, T, head_dim); fewer key–value heads are shared."""
     return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=True)
+
+
+class Packed:
+    """Sequences end to end in one row, each attending to itself alone; a segment with a parent attends to that as well.
+
+    Attention runs segment by segment, so that no mask over the row exists; all the rest of a layer runs on the row.
+    """
+
+    def __init__(self, lengths: Sequence[int], parents: Sequence[int | None], device: torch.device) -> None:
+        """``lengths`` and ``parents`` of the segments: see ``piplay.learn.packing.Layout``."""
+        self._lengths, self._parents = list(lengths), list(parents)
+        pairs = [
+            (length, lengths[parent]) for length, parent in zip(lengths, parents, strict=True) if parent is not None
+        ]
+        height, begun = max((length for length, _ in pairs), default=0), max((before for _, before in pairs), default=0)
+        # The mask of a segment behind a longer or shorter parent is a part of the largest one.
+        self._begun = begun
+        self._visible = torch.ones(height, begun + height, dtype=torch.bool, device=device).tril(begun)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+        """Attention within the row, (1, heads, N, head_dim)."""
+        queries, keys, values = (torch.split(whole, self._lengths, dim=2) for whole in (query, key, value))
+        parts = []
+        for own, parent in enumerate(self._parents):
+            if parent is None:
+                part = causal(queries[own], keys[own], values[own], scale)
+            else:
+                behind = torch.cat([keys[parent], keys[own]], 2), torch.cat([values[parent], values[own]], 2)
+                visible = self._visible[: self._lengths[own], self._begun - self._lengths[parent] :]
+                visible = visible[:, : behind[0].shape[2]]
+                part = scaled_dot_product_attention(
+                    queries[own], *behind, attn_mask=visible, scale=scale, enable_gqa=True
+                )
+            parts.append(part.transpose(1, 2))
+        return torch.cat(parts, 1).transpose(1, 2)
 
 
 def _attention(

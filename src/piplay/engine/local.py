@@ -45,7 +45,7 @@ class LocalEngine:
             seed: the run's; with a request's key it names the draws.
             slots: sessions cached at once per policy; more of them queue.
             threads: CPU threads, set for the whole process: other counts give other last bits.
-            micro_batch_tokens: padded tokens in one training micro-batch, and new tokens of prompts in one forward.
+            micro_batch_tokens: tokens in one row of training, and new tokens of prompts in one forward.
             end_ids: the tokens that end a turn.
             closes: whether the ids that a turn has so far end it, where more than a token can.
             device: where everything lies.

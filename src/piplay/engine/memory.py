@@ -21,13 +21,15 @@ from piplay.engine import adapters
 from piplay.engine.attention import NAME
 from piplay.engine.cache import PAGE
 from piplay.engine.checkpointing import enable, recomputing
-from piplay.engine.update import HEAD_ROWS
+from piplay.engine.update import HEAD_ROWS, LOSS_BYTES
 from piplay.errors import InputError
 
 _PROBE = 256
 """Tokens of the recorded forward."""
-_HEAD_BYTES = 40
-"""A row and entry of the vocabulary, where a student learns from a teacher: logits, log-probabilities, gradients."""
+_HEAD_BYTES = 12
+"""A row and entry of the vocabulary, where a student learns from a teacher: both logits in fp32, and one on its way."""
+_LOSS_COPIES = 10
+"""Tensors of ``LOSS_BYTES`` that live while losses are computed."""
 _DRAW_BYTES = 26
 """The same where tokens are drawn: logits, log-probabilities, their exponentials and running sums in fp64."""
 
@@ -115,7 +117,8 @@ def estimate(
     row = config.hidden_size * 6 + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     most = max(settings.micro_batch_tokens, tokens)
     playing = {
-        "keys and values": writing * settings.slots * -(-tokens // PAGE) * PAGE * place * config.num_hidden_layers,
+        # While the pages grow there are the old ones and the new.
+        "keys and values": 2 * writing * settings.slots * -(-tokens // PAGE) * PAGE * place * config.num_hidden_layers,
         "prefill": most * (row * width + place * 4),
         "draws": settings.slots * config.vocab_size * _DRAW_BYTES,
     }
@@ -128,7 +131,9 @@ def estimate(
         "gradients": 4 * moved + (0 if adapted else head * (width + 4)),
         "activations": activations,
         "a layer's temporaries": most * row * max(width, 4),
-        "head": HEAD_ROWS * config.vocab_size * _HEAD_BYTES + 3 * most * config.hidden_size * 4,
+        "head": max(HEAD_ROWS, config.hidden_size) * config.vocab_size * _HEAD_BYTES
+        + _LOSS_COPIES * LOSS_BYTES
+        + 3 * most * config.hidden_size * 4,
     }
     made = total * width * (copies + (0 if adapted else settings.device == "cpu"))
     return Estimate(held, playing, learns if learning else {}, made)

@@ -1,9 +1,10 @@
 """The gradients of one optimiser step, and what is logged about it.
 
-The student's and the teacher's bodies run over right-padded batches of whole sequences; only the rows that predict a
-token the model wrote go on to the vocabulary, and those in chunks whose backward runs at once, so that no (tokens,
-vocabulary) tensor of a batch ever exists, for either. ``_B_T``: a padded batch; ``_R``: one row per model token of it;
-``_N``: one per model token of all samples.
+The student's and the teacher's bodies run over rows of sequences laid end to end, without padding; a prompt that the
+rollouts of one question have in common stands in a row once. Of a row only the places that predict a token the model
+wrote go on to the vocabulary, in chunks whose backward runs at once, so that no (tokens, vocabulary) tensor of a row
+ever exists, for either. ``_N``: a place of a row; ``_R``: a model token of it; ``_S``: a model token of all samples;
+``_V``: the vocabulary.
 """
 
 from __future__ import annotations
@@ -16,13 +17,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from piplay.engine.attention import Packed
 from piplay.engine.protocol import Objective
-from piplay.learn.losses import clipped_policy_gradient, entropy, k3_kl, topk_kl
-from piplay.learn.packing import packs
+from piplay.learn.losses import clipped_policy_gradient, entropy, k3_kl, log_probs, topk_kl
+from piplay.learn.packing import fill, lay_out
 from piplay.types import Ints, Owner, Sample
 
-HEAD_ROWS = 1024
-"""Rows whose logits exist at the same time."""
+HEAD_ROWS = 128
+"""Rows whose logits exist at the same time; as many as the model is wide where that is more. A chunk of them makes one
+gradient of the head's weights: as large, at the model's width, as its logits, which are gone by then."""
+LOSS_BYTES = 2**23
+"""What one fp32 value for each entry of the vocabulary may take, over the rows whose losses are computed at the same
+time: some ten such tensors live then."""
 TERMS = ("pg", "distill", "kl")
 
 
@@ -45,14 +51,18 @@ class Trainer:
         """
         for sample in samples:
             self._check(sample)
-        length = [max(len(sample.ids_T), len(_teacher_ids(sample))) for sample in samples]
-        # Batches are uniform in whether they need a backward and a teacher, and come in order of length.
+        # Rows are uniform in whether they need a backward and in their terms, and equal prompts stand together.
         kinds = [(not self._has_loss(sample), tuple(sorted(sample.terms))) for sample in samples]
-        order = sorted(range(len(samples)), key=length.__getitem__)
+        first: dict[bytes, int] = {}
+        begun = [first.setdefault(_views(sample)[0].tobytes(), number) for number, sample in enumerate(samples)]
         tally = _Tally()
         for kind in sorted(set(kinds)):
-            for pack in packs((i for i in order if kinds[i] == kind), length, self.micro_batch_tokens):
-                self._batch(pack, [samples[i] for i in pack], backward=not kind[0], tally=tally)
+            members = [i for i, sample in enumerate(samples) if kinds[i] == kind and _written(sample).size]
+            members.sort(key=begun.__getitem__)
+            whole, added = _costs([samples[i] for i in members])
+            for row in fill(range(len(members)), whole, added, self.micro_batch_tokens):
+                indices = [members[place] for place in row]
+                self._row(indices, [samples[i] for i in indices], backward=not kind[0], tally=tally)
         return tally.metrics(), any(not silent for silent, _ in kinds)
 
     def _check(self, sample: Sample) -> None:
@@ -72,73 +82,95 @@ class Trainer:
         written_T = sample.owner_T == Owner.MODEL
         return any(bool(weight_T[written_T].any()) for term, weight_T in sample.terms.items() if term in counted)
 
-    def _batch(self, indices: Sequence[int], samples: Sequence[Sample], backward: bool, tally: _Tally) -> None:
+    def _row(self, indices: Sequence[int], samples: Sequence[Sample], backward: bool, tally: _Tally) -> None:
         terms = samples[0].terms
         device = self.student.device
-        position_B = [np.flatnonzero(sample.owner_T == Owner.MODEL) for sample in samples]
-        rows = _Rows.gather(samples, position_B, device)
-        if len(rows.target_R) == 0:
-            return
-        ids_B = [sample.ids_T for sample in samples]
+        rows = _Rows.gather(samples, device)
         with torch.set_grad_enabled(backward):
-            hidden_R_D = _predicting(self.student, ids_B, position_B)
+            hidden_R_D = _predicting(self.student, samples)
         teacher_R_D = reference_R_D = None
         with torch.no_grad():
             if "distill" in terms:
-                shifted_B = [
-                    position + len(_teacher_ids(sample)) - len(sample.ids_T)
-                    for position, sample in zip(position_B, samples, strict=True)
-                ]
-                teacher_R_D = _predicting(self.teacher, [_teacher_ids(sample) for sample in samples], shifted_B)
+                teacher_R_D = _predicting(self.teacher, samples, teacher=True)
             if "kl" in terms:
-                reference_R_D = _predicting(self.reference, ids_B, position_B)
+                reference_R_D = _predicting(self.reference, samples)
         leaf_R_D = hidden_R_D.detach().requires_grad_(backward)
         parts = []
-        for start in range(0, len(leaf_R_D), HEAD_ROWS):
-            chunk = slice(start, start + HEAD_ROWS)
-            with torch.set_grad_enabled(backward):
-                loss, part = self._rows(
-                    leaf_R_D[chunk],
-                    None if teacher_R_D is None else teacher_R_D[chunk],
-                    None if reference_R_D is None else reference_R_D[chunk],
-                    rows[chunk],
-                )
-            if backward:
-                torch.autograd.backward(loss)
-            parts.append(part)
+        count = max(HEAD_ROWS, leaf_R_D.shape[-1])
+        for start in range(0, len(leaf_R_D), count):
+            chunk = slice(start, start + count)
+            parts += self._head(
+                leaf_R_D[chunk],
+                None if teacher_R_D is None else teacher_R_D[chunk],
+                None if reference_R_D is None else reference_R_D[chunk],
+                rows[chunk],
+                backward,
+            )
         if backward:
             torch.autograd.backward(hidden_R_D, leaf_R_D.grad)
-        sample_R = np.repeat(indices, [len(position) for position in position_B])
-        tally.add(sample_R, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
+        sample_S = np.repeat(indices, [_written(sample).size for sample in samples])
+        tally.add(sample_S, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
-    def _rows(
-        self, hidden_R_D: Tensor, teacher_R_D: Tensor | None, reference_R_D: Tensor | None, rows: _Rows
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The summed loss of some rows, and what each row contributes to the metrics."""
-        logits_R_V = self.student.get_output_embeddings()(hidden_R_D).float()
-        logp_R = _chosen(logits_R_V, rows.target_R)
-        loss, clipped = clipped_policy_gradient(logp_R, None, rows.pg_R, self.objective.eps)
+    def _head(
+        self,
+        hidden_R_D: Tensor,
+        teacher_R_D: Tensor | None,
+        reference_R_D: Tensor | None,
+        rows: _Rows,
+        backward: bool,
+    ) -> list[dict[str, Tensor]]:
+        """From hidden states to losses, and back to the hidden states' and the head's gradients; the metrics."""
+        with torch.set_grad_enabled(backward):
+            logits_R_V = _logits(self.student, hidden_R_D)
+        # The others' at the same height: rows of a product depend on it in their last bits, and where views and weights
+        # are equal the KL has to be 0.
         with torch.no_grad():
-            part = {
-                "pg_loss": -rows.pg_R,
-                "clipped": clipped.expand_as(logp_R),
-                "entropy": entropy(logits_R_V),
-                "logprob_diff": (logp_R - rows.sampler_R).abs(),
-            }
+            teacher_R_V = None if teacher_R_D is None else _logits(self.teacher, teacher_R_D)
+            reference_R_V = None if reference_R_D is None else _logits(self.reference, reference_R_D)
+        values_R_V = logits_R_V.detach()
+        parts = []
+        count = max(1, LOSS_BYTES // (4 * values_R_V.shape[-1]))
+        for start in range(0, len(values_R_V), count):
+            some = slice(start, start + count)
+            leaf_R_V = values_R_V[some].detach().requires_grad_(backward)
+            with torch.set_grad_enabled(backward):
+                loss, part = self._losses(
+                    log_probs(leaf_R_V),
+                    None if teacher_R_V is None else log_probs(teacher_R_V[some]),
+                    None if reference_R_V is None else log_probs(reference_R_V[some]),
+                    rows[some],
+                )
+            if backward:
+                # The gradient takes the room of the logits, which nothing needs any more.
+                values_R_V[some] = torch.autograd.grad(loss, leaf_R_V)[0]
+            parts.append(part)
+        del teacher_R_V, reference_R_V
+        if backward:
+            torch.autograd.backward(logits_R_V, values_R_V)
+        return parts
+
+    def _losses(
+        self, logp_R_V: Tensor, logq_R_V: Tensor | None, ref_R_V: Tensor | None, rows: _Rows
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The summed loss of some rows, and what each row contributes to the metrics; log-probs of the three models."""
+        logp_R = _chosen(logp_R_V, rows.target_R)
+        loss, clipped = clipped_policy_gradient(logp_R, None, rows.pg_R, self.objective.eps)
+        part = {
+            "pg_loss": -rows.pg_R,
+            "clipped": clipped.expand_as(logp_R),
+            "entropy": entropy(logp_R_V.detach()),
+            "logprob_diff": (logp_R.detach() - rows.sampler_R).abs(),
+        }
         part["loss"] = part["pg_loss"]
-        if teacher_R_D is not None and self.teacher is not None:
-            with torch.no_grad():
-                teacher_logits_R_V = self.teacher.get_output_embeddings()(teacher_R_D).float()
-                part["teacher_entropy"] = entropy(teacher_logits_R_V)
-                part["teacher_nll"] = -_chosen(teacher_logits_R_V, rows.target_R)
-            kl_R = topk_kl(logits_R_V, teacher_logits_R_V, self.objective.top_k)
+        if logq_R_V is not None:
+            kl_R = topk_kl(logp_R_V, logq_R_V, self.objective.top_k)
             loss = loss + (rows.distill_R * kl_R).sum()
+            part["teacher_entropy"] = entropy(logq_R_V)
+            part["teacher_nll"] = -_chosen(logq_R_V, rows.target_R)
             part["distill_kl"] = kl_R.detach()
             part["loss"] = part["loss"] + rows.distill_R * part["distill_kl"]
-        if reference_R_D is not None and self.reference is not None:
-            with torch.no_grad():
-                reference_logp_R = _chosen(self.reference.get_output_embeddings()(reference_R_D).float(), rows.target_R)
-            kl_ref_R = k3_kl(logp_R, reference_logp_R)
+        if ref_R_V is not None:
+            kl_ref_R = k3_kl(logp_R, _chosen(ref_R_V, rows.target_R))
             loss = loss + self.objective.beta * (rows.kl_R * kl_ref_R).sum()
             part["kl_ref"] = kl_ref_R.detach()
             part["loss"] = part["loss"] + self.objective.beta * rows.kl_R * part["kl_ref"]
@@ -147,7 +179,7 @@ class Trainer:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """What is known of each model token of a batch."""
+    """What is known of each model token of a row of sequences."""
 
     target_R: Tensor
     sampler_R: Tensor
@@ -156,9 +188,9 @@ class _Rows:
     kl_R: Tensor
 
     @classmethod
-    def gather(cls, samples: Sequence[Sample], position_B: Sequence[Ints], device: torch.device) -> _Rows:
+    def gather(cls, samples: Sequence[Sample], device: torch.device) -> _Rows:
         def column(arrays: Sequence[Any]) -> Tensor:
-            picked = [array[position] for array, position in zip(arrays, position_B, strict=True)]
+            picked = [array[_written(sample)] for array, sample in zip(arrays, samples, strict=True)]
             return torch.from_numpy(np.concatenate(picked)).to(device)
 
         def weight(term: str) -> Tensor:
@@ -183,46 +215,78 @@ class _Tally:
         self._values: dict[str, list[np.ndarray[Any, Any]]] = {}
         self._samples: dict[str, list[np.ndarray[Any, Any]]] = {}
 
-    def add(self, sample_R: np.ndarray[Any, Any], part: dict[str, Tensor]) -> None:
-        for name, value_R in part.items():
-            self._values.setdefault(name, []).append(value_R.double().cpu().numpy())
-            self._samples.setdefault(name, []).append(sample_R)
+    def add(self, sample_S: np.ndarray[Any, Any], part: dict[str, Tensor]) -> None:
+        for name, value_S in part.items():
+            self._values.setdefault(name, []).append(value_S.double().cpu().numpy())
+            self._samples.setdefault(name, []).append(sample_S)
 
     def metrics(self) -> dict[str, float]:
         """See ``LocalEngine.train``."""
-        value_N = {name: np.concatenate(values) for name, values in self._values.items()}
-        if not value_N:
+        value_S = {name: np.concatenate(values) for name, values in self._values.items()}
+        if not value_S:
             return {"loss": 0.0, "pg_loss": 0.0, "tokens": 0.0}
-        result = {name: float(value_N.pop(name).sum()) for name in ("loss", "pg_loss")}
-        result["tokens"] = float(len(value_N["entropy"]))
-        result["logprob_diff_max"] = float(value_N.pop("logprob_diff").max())
-        if "distill_kl" in value_N:
-            sample_N = np.concatenate(self._samples["distill_kl"])
-            count_S = np.bincount(sample_N)
-            sum_S = np.bincount(sample_N, value_N.pop("distill_kl"))
-            result["distill_kl"] = float((sum_S[count_S > 0] / count_S[count_S > 0]).mean())
-        return result | {name: float(values.mean()) for name, values in value_N.items()}
+        result = {name: float(value_S.pop(name).sum()) for name in ("loss", "pg_loss")}
+        result["tokens"] = float(len(value_S["entropy"]))
+        result["logprob_diff_max"] = float(value_S.pop("logprob_diff").max())
+        if "distill_kl" in value_S:
+            sample_S = np.concatenate(self._samples["distill_kl"])
+            count_B = np.bincount(sample_S)
+            sum_B = np.bincount(sample_S, value_S.pop("distill_kl"))
+            result["distill_kl"] = float((sum_B[count_B > 0] / count_B[count_B > 0]).mean())
+        return result | {name: float(values.mean()) for name, values in value_S.items()}
 
 
-def _teacher_ids(sample: Sample) -> Ints:
-    """The response behind the teacher's prompt; the student's own ids where it has none."""
-    if sample.teacher_prefix is None:
-        return sample.ids_T
-    return np.concatenate([sample.teacher_prefix, sample.ids_T[sample.prompt_len :]])
+def _written(sample: Sample) -> Ints:
+    """Where its model tokens stand."""
+    return np.flatnonzero(sample.owner_T == Owner.MODEL)
 
 
-def _predicting(model: Any, ids_B: Sequence[Ints], position_B: Sequence[Ints]) -> Tensor:
-    """Hidden states (R, D) that predict the tokens at ``position_B``: those one place before them."""
-    ids_B_T = np.zeros((len(ids_B), max(map(len, ids_B))), dtype=np.int64)
-    for row, ids in enumerate(ids_B):
-        ids_B_T[row, : len(ids)] = ids
-    device = model.device
-    hidden_B_T_D = model.base_model(input_ids=torch.from_numpy(ids_B_T).to(device), use_cache=False).last_hidden_state
-    row_R = np.repeat(np.arange(len(ids_B)), [len(position) for position in position_B])
-    column_R = np.concatenate(position_B) - 1
-    picked: Tensor = hidden_B_T_D[torch.from_numpy(row_R).to(device), torch.from_numpy(column_R).to(device)]
+def _views(sample: Sample) -> tuple[Ints, Ints]:
+    """The prompts behind which the student and the teacher read the response; the same where it has no other."""
+    own = sample.ids_T[: sample.prompt_len]
+    return own, own if sample.teacher_prefix is None else sample.teacher_prefix
+
+
+def _costs(samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
+    """Tokens that each sample takes of a row by itself and behind the sample before it, in the longer of its views."""
+    whole, added = [], []
+    before: tuple[Ints, ...] = ()
+    for sample in samples:
+        response = len(sample.ids_T) - sample.prompt_len
+        views = _views(sample)
+        shared = [np.array_equal(one, other) for one, other in zip(views, before, strict=False)] or [False, False]
+        whole.append(response + max(map(len, views)))
+        added.append(response + max(0 if known else len(view) for view, known in zip(views, shared, strict=True)))
+        before = views
+    return whole, added
+
+
+def _predicting(model: Any, samples: Sequence[Sample], teacher: bool = False) -> Tensor:
+    """Hidden states (R, D) that predict the samples' model tokens, behind the teacher's prompts or their own."""
+    layout = lay_out(
+        [_views(sample)[teacher] for sample in samples],
+        [sample.ids_T[sample.prompt_len :] for sample in samples],
+        [_written(sample) - sample.prompt_len for sample in samples],
+    )
+
+    def on_device(array: Ints) -> Tensor:
+        return torch.from_numpy(array).to(model.device)
+
+    hidden_1_N_D = model.base_model(
+        input_ids=on_device(layout.ids_N)[None],
+        position_ids=on_device(layout.position_N)[None],
+        use_cache=False,
+        view=Packed(layout.lengths, layout.parents, model.device),
+    ).last_hidden_state
+    # Not by indexing: on several threads its backward adds what stands at one place in any order.
+    picked: Tensor = hidden_1_N_D[0].index_select(0, on_device(layout.row_R))
     return picked
 
 
-def _chosen(logits_R_V: Tensor, target_R: Tensor) -> Tensor:
-    return torch.log_softmax(logits_R_V, dim=-1).gather(-1, target_R[:, None])[:, 0]
+def _logits(model: Any, hidden_R_D: Tensor) -> Tensor:
+    logits: Tensor = model.get_output_embeddings()(hidden_R_D)
+    return logits
+
+
+def _chosen(logp_R_V: Tensor, target_R: Tensor) -> Tensor:
+    return logp_R_V.gather(-1, target_R[:, None])[:, 0]

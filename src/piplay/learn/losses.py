@@ -32,26 +32,34 @@ def clipped_policy_gradient(
     return -torch.minimum(free_R, clipped_R).sum(), share.detach()
 
 
-def topk_kl(student_logits_R_V: Tensor, teacher_logits_R_V: Tensor, k: int) -> Tensor:
+def log_probs(logits_R_V: Tensor) -> Tensor:
+    """log p of each row, normalised over the whole vocabulary in fp32 (fp64 stays fp64)."""
+    return log_softmax(logits_R_V if logits_R_V.dtype == torch.float64 else logits_R_V.float(), dim=-1)
+
+
+def topk_kl(logp_R_V: Tensor, logq_R_V: Tensor, k: int) -> Tensor:
     """KL(student ‖ teacher) of each row over the student's top-k tokens and one bucket for the rest: formula 4.
 
         D = Σ_{v∈K} p_v (log p_v − log q_v) + p_tail (log p_tail − log q_tail)
 
-    p and q are normalised over the whole vocabulary first, in fp32 (fp64 stays fp64). The tail is a logsumexp over the
-    complement, never log(1 − Σp), which underflows to −inf. With k = V the tail is empty and contributes 0.
+    The tail is a logsumexp over the complement, never log(1 − Σp), which underflows to −inf. With k = V the tail is
+    empty and contributes 0.
+
+    Args:
+        logp_R_V: the student's ``log_probs``, normalised over the whole vocabulary.
+        logq_R_V: the teacher's, which get no gradient.
+        k: size of the top-k set.
 
     Returns:
         One value a row. The value is D itself; its gradient, exact for D, is that of the surrogate
         Σ_{v∈K} stopgrad[p_v (r_v − r_tail)] log p_v with r = log p − log q, so backward keeps k log-probs' weights
-        instead of the whole KL's graph. The teacher gets no gradient. Equal logits give exactly 0.
+        instead of the whole KL's graph. Equal log-probs give exactly 0.
     """
-    logp_R_V = log_softmax(_at_least_float(student_logits_R_V), dim=-1)
     k = min(k, logp_R_V.shape[-1])
+    logp_R_K, top_R_K = logp_R_V.topk(k, dim=-1)
     with torch.no_grad():
-        logq_R_V = log_softmax(_at_least_float(teacher_logits_R_V), dim=-1)
-        top_R_K = logp_R_V.topk(k, dim=-1).indices
-        p_R_K = logp_R_V.gather(-1, top_R_K).exp()
-        r_R_K = (logp_R_V - logq_R_V).gather(-1, top_R_K)
+        p_R_K = logp_R_K.exp()
+        r_R_K = logp_R_K - logq_R_V.gather(-1, top_R_K)
         kl_R = (p_R_K * r_R_K).sum(-1)
         if k < logp_R_V.shape[-1]:
             tail_logp_R = logp_R_V.scatter(-1, top_R_K, -torch.inf).logsumexp(-1)
@@ -60,7 +68,7 @@ def topk_kl(student_logits_R_V: Tensor, teacher_logits_R_V: Tensor, k: int) -> T
             kl_R += tail_logp_R.exp() * tail_r_R
             r_R_K -= tail_r_R[:, None]
         weight_R_K = p_R_K * r_R_K
-    surrogate_R = (weight_R_K * logp_R_V.gather(-1, top_R_K)).sum(-1)
+    surrogate_R = (weight_R_K * logp_R_K).sum(-1)
     return kl_R + (surrogate_R - surrogate_R.detach())
 
 
@@ -73,11 +81,6 @@ def k3_kl(logp_R: Tensor, ref_logp_R: Tensor) -> Tensor:
     return torch.exp(d_R) - d_R - 1
 
 
-def entropy(logits_R_V: Tensor) -> Tensor:
-    """−Σ_v p_v log p_v of each row, in nats."""
-    logp_R_V = log_softmax(_at_least_float(logits_R_V), dim=-1)
+def entropy(logp_R_V: Tensor) -> Tensor:
+    """−Σ_v p_v log p_v of each row of ``log_probs``, in nats."""
     return -(logp_R_V.exp() * logp_R_V).sum(-1)
-
-
-def _at_least_float(logits: Tensor) -> Tensor:
-    return logits if logits.dtype == torch.float64 else logits.float()
