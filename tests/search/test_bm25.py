@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from piplay.search import BM25Searcher
 from piplay.search.bm25 import tokenize
+from piplay.search.index import Index
 from piplay.types import Passage
 
 WORDS = st.sampled_from(["amber", "birch", "cedar", "dune", "elm", "fern"])
@@ -63,8 +65,24 @@ def test_the_scores_are_those_of_the_formula(texts: list[str], query: str) -> No
     # The order alone would not notice a constant factor or a float32 index; the scores do.
     words = tokenize(query)
     if words and any(texts):
-        scores = BM25Searcher(corpus(*texts))._index.get_scores(words)
+        index = BM25Searcher(corpus(*texts))._index
+        assert index is not None
+        scores = index.scores(words)
         assert scores == pytest.approx(lucene(texts, query, 1.5, 0.75), rel=1e-12)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=40), TEXTS, st.integers(1, 12))
+def test_choosing_finds_what_scoring_all_finds(texts: list[str], query: str, k: int) -> None:
+    words = tokenize(query)
+    if words and any(texts):
+        index = Index.build(map(tokenize, texts), 1.5, 0.75)
+        scores = index.scores(words)
+        best = [int(i) for i in np.lexsort((np.arange(len(texts)), -scores)) if scores[i]][:k]
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr("piplay.search.index.DENSE", 0)
+            patched.setattr("piplay.search.index.CROWD", 2.0)
+            patched.setattr(Index, "_all", None)
+            assert index.best(words, k) == best
 
 
 def test_title_and_text_are_searched() -> None:
