@@ -95,35 +95,58 @@ class Index:
     def _choose(self, known: list[int], k: int) -> list[int] | None:
         """The same without scoring every passage: MaxScore (Turtle and Flood, 1995).
 
-        Words are taken in the order of the most that they can add, and the passages that hold one of them are scored in
-        full. Once ``k`` of these score more than all words left can add, no other passage is among the best. None where
-        that takes so many passages that scoring all is quicker.
+        Words are taken in the order of the most that they can add. Once ``k`` passages score more than all words left
+        can add, no passage without a word taken so far is among the best; from then on passages leave that cannot reach
+        the best any more. None where that starts with so many passages that scoring all is quicker.
         """
         most = {number: known.count(number) * float(self._highest_V[number]) for number in known}
         order = sorted(most, key=lambda number: -most[number])
-        rows_M: npt.NDArray[np.int32] = np.empty(0, dtype=np.int32)
+        rows_M, sums_M = np.empty(0, dtype=np.int32), np.empty(0)
+        least = 0.0  # what the k-th best scores at least
+        closed = False
         for taken, number in enumerate(order, 1):
-            start, end = self._starts_V1[number : number + 2].tolist()
-            if len(rows_M) + end - start > CROWD * self._size:
-                return None
-            rows_M = np.union1d(rows_M, self._rows_P[start:end]) if taken > 1 else self._rows_P[start:end]
+            if closed:
+                sums_M = sums_M + known.count(number) * self._given(number, rows_M)
+            else:
+                rows_D, scores_D = self._postings(number)
+                if len(rows_M) + len(rows_D) > CROWD * self._size:
+                    return None
+                rows_U = np.union1d(rows_M, rows_D)
+                sums_U = np.zeros(len(rows_U))
+                sums_U[np.searchsorted(rows_U, rows_M)] = sums_M
+                sums_U[np.searchsorted(rows_U, rows_D)] += known.count(number) * scores_D
+                rows_M, sums_M = rows_U, sums_U
+            if len(rows_M) < k:
+                continue
             left = sum(most[other] for other in order[taken:])
-            if len(rows_M) >= k or not left:
-                scores_M = self._add(rows_M, known)
-                # Sums round, so equality is left open by a little more than they can err.
-                if not left or np.partition(scores_M, -k)[-k] > left * (1 + 1e-9):
-                    return _top(rows_M, scores_M, k)
-        raise AssertionError("after the last word none is left")
+            if closed:
+                least = max(least, float(np.partition(sums_M, -k)[-k]))
+            else:
+                least = float(self._add(rows_M[np.argpartition(sums_M, -k)[-k:]], known).min())
+            # Sums round, so equality is left open by a little more than they can err.
+            closed = closed or least > left * (1 + 1e-9)
+            if closed:
+                among = sums_M + left >= least * (1 - 1e-9)
+                rows_M, sums_M = rows_M[among], sums_M[among]
+        return _top(rows_M, self._add(rows_M, known), k)
 
     def _add(self, rows_M: npt.NDArray[np.int32], known: list[int]) -> npt.NDArray[np.float64]:
         """The passages' scores, to the bit those of ``scores``: the same terms in the same order."""
         scores_M = np.zeros(len(rows_M))
         for number in known:
-            start, end = self._starts_V1[number : number + 2].tolist()
-            rows_D = self._rows_P[start:end]
-            at_M = np.minimum(np.searchsorted(rows_D, rows_M), end - start - 1)
-            scores_M += np.where(rows_D[at_M] == rows_M, self._scores_P[start:end][at_M], 0.0)
+            scores_M += self._given(number, rows_M)
         return scores_M
+
+    def _given(self, number: int, rows_M: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
+        """What a word gives to these passages, 0 where they do not hold it."""
+        rows_D, scores_D = self._postings(number)
+        at_M = np.minimum(np.searchsorted(rows_D, rows_M), len(rows_D) - 1)
+        return np.where(rows_D[at_M] == rows_M, scores_D[at_M], 0.0)
+
+    def _postings(self, number: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+        """A word's passages, ascending, and their scores."""
+        start, end = self._starts_V1[number : number + 2].tolist()
+        return self._rows_P[start:end], self._scores_P[start:end]
 
 
 class WordTable:
