@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,9 @@ DENSE = 4000
 """Passages up to which scoring all of them is quicker than choosing."""
 CROWD = 1 / 16
 """The share of a corpus from which on choosing is not tried."""
+
+ERROR = 1e-9
+"""More than the sums of scores can err, relatively: what is nearer than this to equal counts as equal."""
 
 
 class Words(Protocol):
@@ -105,12 +109,18 @@ class Index:
         least = 0.0  # what the k-th best scores at least
         closed = False
         for taken, number in enumerate(order, 1):
+            if not closed and len(rows_M) + self._count(number) > CROWD * self._size:
+                # The last try before scoring all: so far only the passages that led were scored in full.
+                if len(rows_M) < k:
+                    return None
+                least = float(np.partition(self._add(rows_M, known), -k)[-k])
+                closed = least > sum(most[other] for other in order[taken - 1 :]) * (1 + ERROR)
+                if not closed:
+                    return None
             if closed:
                 sums_M = sums_M + known.count(number) * self._given(number, rows_M)
             else:
                 rows_D, scores_D = self._postings(number)
-                if len(rows_M) + len(rows_D) > CROWD * self._size:
-                    return None
                 rows_U = np.union1d(rows_M, rows_D)
                 sums_U = np.zeros(len(rows_U))
                 sums_U[np.searchsorted(rows_U, rows_M)] = sums_M
@@ -123,10 +133,9 @@ class Index:
                 least = max(least, float(np.partition(sums_M, -k)[-k]))
             else:
                 least = float(self._add(rows_M[np.argpartition(sums_M, -k)[-k:]], known).min())
-            # Sums round, so equality is left open by a little more than they can err.
-            closed = closed or least > left * (1 + 1e-9)
+            closed = closed or least > left * (1 + ERROR)
             if closed:
-                among = sums_M + left >= least * (1 - 1e-9)
+                among = sums_M + left >= least * (1 - ERROR)
                 rows_M, sums_M = rows_M[among], sums_M[among]
         return _top(rows_M, self._add(rows_M, known), k)
 
@@ -143,6 +152,10 @@ class Index:
         at_M = np.minimum(np.searchsorted(rows_D, rows_M), len(rows_D) - 1)
         return np.where(rows_D[at_M] == rows_M, scores_D[at_M], 0.0)
 
+    def _count(self, number: int) -> int:
+        """How many passages hold a word."""
+        return int(self._starts_V1[number + 1] - self._starts_V1[number])
+
     def _postings(self, number: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """A word's passages, ascending, and their scores."""
         start, end = self._starts_V1[number : number + 2].tolist()
@@ -155,9 +168,10 @@ class WordTable:
     def __init__(self, folder: Path) -> None:
         self._text = np.load(folder / "words.npy", mmap_mode="r").data
         self._starts_V1 = np.asarray(np.load(folder / "word-starts.npy", mmap_mode="r"))
+        # Queries share most of their words.
+        self.get = lru_cache(maxsize=2**16)(self._find)
 
-    def get(self, word: str) -> int | None:
-        """The word's number, or None."""
+    def _find(self, word: str) -> int | None:
         wanted, size = word.encode(), len(self._starts_V1) - 1
         place = bisect_left(range(size), wanted, key=self._at)
         return place if place < size and self._at(place) == wanted else None
