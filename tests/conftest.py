@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from toys.games import RECIPE
 from toys.models import toy_model, toy_tokenizer
 
@@ -16,6 +17,9 @@ from piplay.world.generate import encyclopedia
 from piplay.world.store import write_world
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

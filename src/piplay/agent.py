@@ -13,7 +13,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from piplay.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
+from piplay.assemble import load_chat, load_engine, load_searcher, model_folder, playing, run_at
 from piplay.chat.chat import show
 from piplay.config import load_config
 from piplay.errors import InputError
@@ -154,8 +154,8 @@ def load_agent(model: str | Path = "base", /, **overrides: object) -> Agent:
     config = load_config(run.config if run else "pi-play", settings | overrides)
     config = playing(config, folder)
     chat = load_chat(folder, config.chat)
-    ground, engine = load_ground(config), load_engine(config, chat)
-    return Agent(str(model), Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts))
+    searcher, engine = load_searcher(config), load_engine(config, chat)
+    return Agent(str(model), Stage(engine, chat, searcher, config.limits, config.search.top_k, config.prompts))
 
 
 def _passage(passage: Passage) -> dict[str, str]:

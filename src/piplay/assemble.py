@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from piplay.loop import Ground
 from piplay.resolve import resolve
 from piplay.run.directory import Run
 from piplay.search.corpus import read_corpus
+from piplay.search.searcher import Searcher
+from piplay.search.stored import Chosen
+from piplay.types import Passage
 from piplay.world.questions import Solver
-from piplay.world.store import default_world, read_world
+from piplay.world.store import default_passages, default_world, read_passages, read_world
 
 logging.disable_progress_bar()
 
@@ -118,19 +122,33 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
     )
 
 
+def load_searcher(config: Config) -> Searcher:
+    """What a run searches, without the truth that a world may have."""
+    if config.corpus is not None:
+        passages = read_corpus(config.corpus)
+    else:
+        passages = read_passages(config.world) if config.world is not None else default_passages()
+    return _make_searcher(config)(passages)
+
+
 def load_ground(config: Config) -> Ground:
     """Something to search and somewhere to start; with a world, also its held-out questions and its truth."""
-    make_searcher = resolve(config.search.searcher, "searcher", "piplay.search")
+    make_searcher = _make_searcher(config)
     if config.corpus is not None:
         passages, probed = read_corpus(config.corpus), config.evaluation.per_hop and config.evaluation.probe_questions
-        seeds, reserved = reserve(passages, config.seed) if probed else (passages, [])
+        seeds, reserved = reserve(passages, config.seed) if probed else (passages, ())
         return Ground(make_searcher(passages), seeds, (), None, reserved)
     world = read_world(config.world) if config.world is not None else default_world()
     solver = Solver(world.records)
     heldout = [task_of(question) for question in world.heldout]
     return Ground(
         make_searcher(world.passages),
-        [passage for passage in world.passages if passage.id in world.train_ids],
+        Chosen(world.passages, [i for i, name in enumerate(world.records.by_name) if name in world.train_ids]),
         first_of_each_hop(heldout, config.evaluation.per_hop),
         lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else "")),
     )
+
+
+def _make_searcher(config: Config) -> Callable[[Sequence[Passage]], Searcher]:
+    make: Callable[[Sequence[Passage]], Searcher] = resolve(config.search.searcher, "searcher", "piplay.search")
+    return make

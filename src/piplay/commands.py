@@ -89,7 +89,7 @@ class MakeWorld:
     out: Positional[Path]
     seed: int = 0
     size: int = 700
-    """Entities, and passages."""
+    """Entities, and passages: 100 to 1,000,000."""
     per_hop: int = 100
     """Questions of each hop count, in each of the two sets."""
 

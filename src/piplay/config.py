@@ -27,7 +27,8 @@ class Search(Settings):
     """The search tool."""
 
     searcher: str = "bm25:BM25Searcher"
-    """``module:Class`` below ``piplay.search``, or of one's own; constructed with the passages."""
+    """``module:Class`` below ``piplay.search``, or of one's own; constructed with the passages, a sequence (of a large
+    corpus one that reads them from disk)."""
     top_k: int = Field(1, ge=1)
     """Passages that one search returns."""
 

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from piplay.search import BM25Searcher
 from piplay.search.bm25 import tokenize
+from piplay.search.index import Index
 from piplay.types import Passage
 
 WORDS = st.sampled_from(["amber", "birch", "cedar", "dune", "elm", "fern"])
@@ -63,8 +65,29 @@ def test_the_scores_are_those_of_the_formula(texts: list[str], query: str) -> No
     # The order alone would not notice a constant factor or a float32 index; the scores do.
     words = tokenize(query)
     if words and any(texts):
-        scores = BM25Searcher(corpus(*texts))._index.get_scores(words)
+        index = BM25Searcher(corpus(*texts))._index
+        assert index is not None
+        scores = index.scores(words)
         assert scores == pytest.approx(lucene(texts, query, 1.5, 0.75), rel=1e-12)
+
+
+@pytest.mark.parametrize("crowd", [2.0, 0.6])
+def test_choosing_finds_what_scoring_all_finds(monkeypatch: pytest.MonkeyPatch, crowd: float) -> None:
+    """Rare words in long texts against common ones in short texts, where stopping early is easily wrong."""
+    monkeypatch.setattr("piplay.search.index.DENSE", 0)
+    monkeypatch.setattr("piplay.search.index.CROWD", crowd)
+    if crowd > 1:
+        monkeypatch.setattr(Index, "_all", None)
+    rng = np.random.default_rng(0)
+    odds = 1 / np.arange(1, 13) ** 1.2
+    for _ in range(60):
+        texts = [[f"w{i}" for i in rng.choice(12, rng.integers(1, 25), p=odds / odds.sum())] for _ in range(60)]
+        index = Index.build(texts, 1.5, 0.75)
+        for _ in range(20):
+            words, k = [f"w{i}" for i in rng.integers(0, 12, rng.integers(1, 7))], int(rng.integers(1, 6))
+            scores = index.scores(words)
+            best = np.lexsort((np.arange(60), -scores))[:k]
+            assert index.best(words, k) == [i for i in best if scores[i]]
 
 
 def test_title_and_text_are_searched() -> None:

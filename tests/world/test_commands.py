@@ -46,6 +46,8 @@ def test_import_says_what_it_took_and_left(tmp_path, capsys):
 def test_bad_numbers(tmp_path):
     with pytest.raises(InputError, match="--size is 20"):
         make(tmp_path / "w", size=20)
+    with pytest.raises(InputError, match="at most 1000000"):
+        make(tmp_path / "w", size=1_000_001)
     with pytest.raises(InputError, match="--per-hop is 0"):
         make(tmp_path / "w", per_hop=0)
     assert not (tmp_path / "w").exists()

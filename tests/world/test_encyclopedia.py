@@ -2,10 +2,12 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from piplay.search import BM25Searcher
-from piplay.world.generate import ENCYCLOPEDIA, encyclopedia
+from piplay.streams import pick, stream
+from piplay.world.generate import ENCYCLOPEDIA, ONE_WORD, _distinct, encyclopedia
 from piplay.world.render import OBJECT_FIRST, OBJECT_LAST, passages
 from piplay.world.store import default_world
 
@@ -104,6 +106,30 @@ def facts(records):
 @pytest.mark.parametrize("size", [100, 2000])
 def test_other_sizes(size):
     assert abs(len(encyclopedia(0, size).entities) - size) < 10
+
+
+@pytest.mark.parametrize("size", [ONE_WORD, ONE_WORD + 1])
+def test_names_stay_distinct_where_one_word_no_longer_suffices(size):
+    names = [name.lower() for entity in encyclopedia(0, size) for name in (entity.name, *entity.aliases)]
+    assert len(set(names)) == len(names) > 1.2 * size
+    worded = sum(name.replace(" ", "").isalpha() for name in names) / len(names)
+    assert worded == 1 if size > ONE_WORD else 0.99 < worded < 1
+
+
+def test_a_namer_that_runs_dry_goes_on_without_repetition():
+    rng = np.random.default_rng(0)
+    make = _distinct(lambda: pick(rng, ("Bor", "Mer")), rng)
+    names = [make().lower() for _ in range(3000)]
+    assert len(set(names)) == 3000
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 20_000])
+def test_a_pick_is_numpys_choice(size):
+    items = [f"item {i}" for i in range(size)]
+    ours, theirs = stream(0, ("pick",)), stream(0, ("pick",))
+    for _ in range(20):
+        assert pick(ours, items) == theirs.choice(items)
+        assert ours.random() == theirs.random()
 
 
 def phrasings(entity, relation, value):

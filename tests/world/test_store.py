@@ -1,11 +1,13 @@
 """World folders: what is written is read back, and what cannot be read is said."""
 
+import hashlib
 import json
 
 import pytest
 
 from piplay.errors import InputError
 from piplay.search import read_corpus
+from piplay.world.benchmark import questions
 from piplay.world.generate import encyclopedia
 from piplay.world.store import build, read_questions, read_world, write_world
 
@@ -23,6 +25,38 @@ def test_round_trip(folder):
     assert world == build(RECORDS, 0, 5)
     assert tuple(read_corpus(folder)) == world.passages
     assert [p.name for p in folder.parent.iterdir()] == ["world"]
+
+
+def test_a_large_world_reads_as_a_small_one(folder, tmp_path, monkeypatch):
+    small = read_world(folder)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("piplay.world.store.LARGE", 0)
+    monkeypatch.setattr("piplay.search.corpus.LARGE", 0)
+    large = read_world(folder)
+    assert not isinstance(large.records.entities, tuple)
+    assert not isinstance(large.passages, tuple)
+    assert tuple(large.records) == small.records.entities
+    assert {name: large.records.by_name[name] for name in large.records.by_name} == dict(small.records.by_name)
+    assert tuple(large.passages) == small.passages
+    assert (large.train_ids, large.train, large.heldout) == (small.train_ids, small.train, small.heldout)
+    assert questions(large.records, sorted(large.train_ids), 7, 3) == questions(
+        small.records, sorted(small.train_ids), 7, 3
+    )
+
+
+def test_the_default_world_is_the_one_that_the_tiny_base_was_measured_on(tmp_path):
+    write_world(tmp_path / "world", encyclopedia(0), 0, "encyclopedia of 700 entities")
+    digests = {
+        file.stem: hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
+        for file in (tmp_path / "world").iterdir()
+        if file.suffix == ".jsonl"
+    }
+    assert digests == {
+        "records": "0bc7f32d5899986c",
+        "passages": "8383b96febf62f1d",
+        "train": "2dab8b62457be232",
+        "heldout": "5aa833888fef7256",
+    }
 
 
 def test_the_files_are_flashrags(folder):

@@ -9,8 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
+
 from piplay.games.game import Game
 from piplay.rollout.stage import Stage
+from piplay.search.stored import Chosen
 from piplay.streams import stream
 from piplay.types import Key, Passage, Task
 
@@ -22,14 +25,12 @@ ROUNDS = 5
 """How often as many questions are tried as are wanted."""
 
 
-def reserve(passages: Sequence[Passage], seed: int) -> tuple[list[Passage], list[Passage]]:
+def reserve(passages: Sequence[Passage], seed: int) -> tuple[Sequence[Passage], Sequence[Passage]]:
     """The passages that self-play may start from and those for probes, a random tenth; both in their order."""
     count = round(SHARE * len(passages)) if len(passages) >= MIN_PASSAGES else 0
-    taken = set(stream(seed, ("probes", "reserve")).permutation(len(passages))[:count].tolist())
-    return (
-        [passage for i, passage in enumerate(passages) if i not in taken],
-        [passage for i, passage in enumerate(passages) if i in taken],
-    )
+    taken = np.zeros(len(passages), dtype=bool)
+    taken[stream(seed, ("probes", "reserve")).permutation(len(passages))[:count]] = True
+    return Chosen(passages, np.flatnonzero(~taken)), Chosen(passages, np.flatnonzero(taken))
 
 
 def write_probes(

@@ -6,10 +6,9 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-import bm25s
-import numpy as np
-import numpy.typing as npt
-
+from piplay.search.cache import kept
+from piplay.search.corpus import StoredPassages
+from piplay.search.index import FORMAT, Index
 from piplay.types import Passage
 
 _COMPOUND = re.compile(r"[^\W_]+(?:[-.+/_:']+[^\W_]+)*")
@@ -44,29 +43,35 @@ class BM25Searcher:
     """
 
     def __init__(self, passages: Sequence[Passage], *, k1: float = 1.5, b: float = 0.75) -> None:
-        """Index ``passages``; their order breaks ties."""
-        self._passages = tuple(passages)
-        corpus = [
-            tokenize(f"{passage.title}\n{passage.text}") + ([title_token(passage.title)] if passage.title else [])
-            for passage in self._passages
-        ]
-        self._wordless = not any(corpus)
-        # In float32, passages of different score can round to a tie, which the corpus order would then decide.
-        self._index = bm25s.BM25(method="lucene", k1=k1, b=b, dtype="float64")
-        if not self._wordless:  # bm25s divides by the mean length
-            self._index.index(corpus, show_progress=False)
+        """Index ``passages``; their order breaks ties.
+
+        The index of ``StoredPassages`` is kept in the cache, made once for one content and mapped into memory.
+        """
+        if isinstance(passages, StoredPassages):
+            self._passages: Sequence[Passage] = passages
+            name = f"{passages.content}-bm25-{FORMAT}-{k1}-{b}"
+            self._index: Index | None = Index.load(
+                kept(name, lambda folder: Index.save(map(_words, passages), k1, b, folder))
+            )
+        else:
+            self._passages = tuple(passages)
+            words = list(map(_words, self._passages))
+            self._index = Index.build(words, k1, b) if any(words) else None
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
         """See ``Searcher.search``. Equal scores stand in corpus order; a passage without a word of the query never."""
         if k < 1:
             raise ValueError(f"k must be at least 1, not {k}")
-        return [self._best([*words, title_token(query)] if (words := tokenize(query)) else [], k) for query in queries]
+        found = {query: self._best(query, k) for query in dict.fromkeys(queries)}
+        return [list(found[query]) for query in queries]
 
-    def _best(self, words: list[str], k: int) -> list[Passage]:
-        if not words or self._wordless:
+    def _best(self, query: str, k: int) -> list[Passage]:
+        words = tokenize(query)
+        if not words or self._index is None:
             return []
-        scores_N: npt.NDArray[np.float64] = self._index.get_scores(words)
-        matching = np.flatnonzero(scores_N)  # Lucene's idf is positive, so 0 means no shared word
-        # bm25s's own top-k partitions, which leaves the order of ties open.
-        order = np.argsort(-scores_N[matching], kind="stable")
-        return [self._passages[i] for i in matching[order[:k]]]
+        return [self._passages[i] for i in self._index.best([*words, title_token(query)], k)]
+
+
+def _words(passage: Passage) -> list[str]:
+    words = tokenize(f"{passage.title}\n{passage.text}")
+    return [*words, title_token(passage.title)] if passage.title else words

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from piplay.errors import InputError
+from piplay.search.cache import fingerprint, kept
+from piplay.search.stored import LARGE, Stored
 from piplay.types import Passage
 
 _DOCUMENTS = (".txt", ".md")
@@ -17,8 +22,17 @@ _FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}.*)")
 _SENTENCE_END = re.compile(r"""[.!?…]["'”’»)\]]*$""")
 
 
-def read_corpus(path: Path, words: int = 50) -> list[Passage]:
-    """The passages at ``path``, in file order; never an empty list, never two passages with one id.
+class StoredPassages(Stored[Passage]):
+    """The passages of a large JSON Lines file."""
+
+    def __init__(self, path: Path, starts_N1: npt.NDArray[np.int64], content: str) -> None:
+        super().__init__(path, starts_N1, lambda raw, at: _parse(_decode(raw, path, at), f"{path}, byte {at}"))
+        self.content = content
+        """The file's fingerprint: what is computed from the passages is kept under it."""
+
+
+def read_corpus(path: Path, words: int = 50) -> Sequence[Passage]:
+    """The passages at ``path``, in file order; never none, never two passages with one id.
 
     ``path`` is one of:
 
@@ -27,6 +41,9 @@ def read_corpus(path: Path, words: int = 50) -> list[Passage]:
       line of the contents is the title, in double quotes or not (FlashRAG's layout), the rest is the text;
     - a folder of .txt and .md files, at any depth, in the order of their paths: cut into passages of at most ``words``
       whitespace-separated words, see ``_cut``. Ids are ``relative/path.md#1``, ``#2`` and so on.
+
+    The passages of a .jsonl file of more than 8 MiB stay on disk (``StoredPassages``). It is checked in full when it is
+    first read; where its lines start is kept in the cache.
 
     Raises InputError for whatever cannot be read as one of these, ValueError when ``words < 1``.
     """
@@ -59,14 +76,29 @@ def _decode(raw: bytes, path: Path, offset: int = 0) -> str:
     return text if offset else text.removeprefix("\ufeff")
 
 
-def _read_jsonl(path: Path) -> list[Passage]:
-    passages = []
+def _read_jsonl(path: Path) -> Sequence[Passage]:
+    if path.stat().st_size <= LARGE:
+        return [passage for _, passage in _scan(path)]
+    content = fingerprint(path)
+
+    def check(folder: Path) -> None:
+        starts = np.fromiter((start for start, _ in _scan(path)), np.int64)
+        if fingerprint(path) != content:
+            raise InputError(f"{path} changed while it was read: start again.")
+        np.save(folder / "starts.npy", np.append(starts, path.stat().st_size))
+
+    return StoredPassages(path, np.load(kept(f"{content}-lines-1", check) / "starts.npy"), content)
+
+
+def _scan(path: Path) -> Iterator[tuple[int, Passage]]:
+    """Each passage of a file with the byte that its line starts at."""
     line_of: dict[str, int] = {}
     offset = 0
     with path.open("rb") as lines:
         for number, raw in enumerate(lines, 1):
-            line = _decode(raw, path, offset)
+            start = offset
             offset += len(raw)
+            line = _decode(raw, path, start)
             if not line.strip():
                 continue
             passage = _parse(line, f"{path}, line {number}")
@@ -76,10 +108,9 @@ def _read_jsonl(path: Path) -> list[Passage]:
                     f'{path}, lines {first} and {number} both have the id "{passage.id}": make ids unique.'
                 )
             line_of[passage.id] = number
-            passages.append(passage)
-    if not passages:
+            yield start, passage
+    if not line_of:
         raise InputError(f"{path} holds no passages: write one {_LAYOUT} a line.")
-    return passages
 
 
 def _parse(line: str, where: str) -> Passage:

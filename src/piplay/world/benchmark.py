@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 
@@ -47,13 +48,11 @@ def split(records: Records, seed: int) -> tuple[list[str], list[str]]:
 
     An entity without facts is in neither: nothing can be asked from it.
     """
-    names = [entity.name for entity in records.entities if entity.facts]
+    names = [name for name, entity in zip(records.by_name, records.entities, strict=True) if entity.facts]
     order = stream(seed, ("world", "split")).permutation(len(names))
-    train = set(order[: round(TRAIN_SHARE * len(names))].tolist())
-    return (
-        [name for i, name in enumerate(names) if i in train],
-        [name for i, name in enumerate(names) if i not in train],
-    )
+    train = np.zeros(len(names), dtype=bool)
+    train[order[: round(TRAIN_SHARE * len(names))]] = True
+    return list(compress(names, train)), list(compress(names, ~train))
 
 
 def questions(

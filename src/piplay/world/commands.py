@@ -7,21 +7,23 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from piplay.errors import InputError
-from piplay.world.generate import encyclopedia
+from piplay.world.generate import articles
 from piplay.world.questions import Solver, Verdict
 from piplay.world.store import World, default_world, read_world, write_world
 from piplay.world.tables import Summary, read_tables
 
-MIN_SIZE = 100
-"""Entities below which the ten types of the encyclopedia have hardly two members each."""
+MIN_SIZE, MAX_SIZE = 100, 1_000_000
+"""Entities below which the ten types of the encyclopedia have hardly two members each, and up to which it is tried."""
 
 
 def make(out: Path, seed: int = 0, size: int = 700, per_hop: int = 100) -> World:
     """Generate the fictional encyclopedia and write it to a folder."""
     if size < MIN_SIZE:
         raise InputError(f"--size is {size}: the encyclopedia needs at least {MIN_SIZE} entities.")
+    if size > MAX_SIZE:
+        raise InputError(f"--size is {size}: the encyclopedia has at most {MAX_SIZE} entities.")
     _check_per_hop(per_hop)
-    world = write_world(out, encyclopedia(seed, size), seed, f"encyclopedia of {size} entities", per_hop)
+    world = write_world(out, articles(seed, size), seed, f"encyclopedia of {size} entities", per_hop)
     _print_world(world, out)
     return world
 
@@ -52,7 +54,7 @@ def ask(question: str, world: Path | None = None) -> Verdict:
     if solution.verdict is Verdict.UNKNOWN:
         print('  Not read as a chain of relations; ask like "What is the river of the capital of X?"')
         return solution.verdict
-    shown = {passage.id: passage for passage in ground.passages}
+    place = {name: i for i, name in enumerate(ground.records.by_name)}
     value = solution.start
     for number, relation in enumerate(solution.relations, 1):
         entity = ground.records.by_name.get(value)
@@ -60,7 +62,8 @@ def ask(question: str, world: Path | None = None) -> Verdict:
             print(f'  {number}. {value or "the start"} has no "{relation}"')
             break
         print(f"  {number}. {relation} of {value}: {entity.facts[relation]}")
-        print(f"     {shown[value].title}: {shown[value].text}")
+        shown = ground.passages[place[value]]
+        print(f"     {shown.title}: {shown.text}")
         value = entity.facts[relation]
     return solution.verdict
 

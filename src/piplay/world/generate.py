@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from piplay.streams import stream
+from piplay.streams import pick, stream
 from piplay.world.names import (
     KINDS,
     LITERALS,
@@ -38,25 +38,32 @@ ENCYCLOPEDIA: dict[str, dict[str, str]] = {
 SHARES = {"person": 5, "city": 4, "company": 3, "book": 3, "country": 1, "river": 2, "mountain": 2}
 
 
+ONE_WORD = 10_000
+"""Entities up to which a name is one word: the stock has hardly twice as many. In larger encyclopedias it is two."""
+
+
 def encyclopedia(seed: int, size: int = 700) -> Records:
     """The fictional encyclopedia: ``size`` entities of ten types, 40 relations, made-up names.
 
     Some entities have an alias. Every link points to an entity other than its owner.
     """
+    return Records(tuple(articles(seed, size)))
+
+
+def articles(seed: int, size: int) -> Iterator[Entity]:
+    """The entities of ``encyclopedia`` one after another: of the whole world only the names are held."""
     rng = stream(seed, ("world", "encyclopedia", size))
-    names = _distinct(encyclopedia_namer(rng), rng)
+    names = _distinct(encyclopedia_namer(rng, 1 if size <= ONE_WORD else 2), rng)
     total = sum(SHARES.get(kind, 1) for kind in ENCYCLOPEDIA)
     members = {
         kind: [names() for _ in range(max(2, round(size * SHARES.get(kind, 1) / total)))] for kind in ENCYCLOPEDIA
     }
-    entities = []
     for kind, relations in ENCYCLOPEDIA.items():
         for name in members[kind]:
             facts = {relation: _value(rng, members, target, name) for relation, target in relations.items()}
-            pronoun = str(rng.choice(["his", "her"])) if kind == "person" else "its"
+            pronoun = pick(rng, ("his", "her")) if kind == "person" else "its"
             aliases = (names(),) if rng.random() < 0.25 else ()
-            entities.append(Entity(name, kind, facts, aliases, pronoun))
-    return Records(tuple(entities))
+            yield Entity(name, kind, facts, aliases, pronoun)
 
 
 def varied(seed: int, size: int = 24, simple: bool = False, pieces: Sequence[str] = ()) -> Records:
@@ -122,7 +129,7 @@ def _distinct(make: Namer, rng: np.random.Generator) -> Namer:
             text = make()
             if text.lower() not in seen:
                 break
-        else:
+        while text.lower() in seen:
             text = f"{make()}{rng.integers(100, 100_000)}"
         seen.add(text.lower())
         return text
@@ -140,6 +147,6 @@ def _value(
         return str(rng.integers(100, 100_000))
     while True:
         place = rng.random() ** crowding if crowding > 1 else None
-        name = str(rng.choice(members[target])) if place is None else members[target][int(len(members[target]) * place)]
+        name = pick(rng, members[target]) if place is None else members[target][int(len(members[target]) * place)]
         if name != owner:
             return name

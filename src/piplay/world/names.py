@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from piplay.streams import pick
+
 
 def _words(text: str) -> list[str]:
     return text.split()
@@ -66,14 +68,17 @@ KINDS = _words(
 )
 
 
-def encyclopedia_namer(rng: np.random.Generator) -> Namer:
-    """Pronounceable names of two or three syllables, from one fixed stock of syllables."""
+def encyclopedia_namer(rng: np.random.Generator, words: int = 1) -> Namer:
+    """Pronounceable names of so many words of two or three syllables, from one fixed stock of syllables.
 
-    def name() -> str:
-        middle = rng.choice(MIDDLES) if rng.random() < 0.35 else ""
-        return f"{rng.choice(STARTS)}{middle}{rng.choice(ENDS)}"
+    There are 20,736 words, of which 1,296 have two syllables; these are two thirds of what is drawn.
+    """
 
-    return name
+    def word() -> str:
+        middle = pick(rng, MIDDLES) if rng.random() < 0.35 else ""
+        return f"{pick(rng, STARTS)}{middle}{pick(rng, ENDS)}"
+
+    return lambda: " ".join([word() for _ in range(words)])
 
 
 def free_namer(rng: np.random.Generator) -> Namer:

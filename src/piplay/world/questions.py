@@ -11,6 +11,7 @@ from enum import StrEnum
 import numpy as np
 
 from piplay.match import exact_match
+from piplay.streams import pick
 from piplay.world.records import Records, fold
 
 EXAMINER_FORM = "What is the {chain}?"
@@ -35,7 +36,7 @@ def chain_phrase(start: str, relations: Sequence[str], possessive: bool = False)
 def ask(rng: np.random.Generator, start: str, relations: Sequence[str], forms: Sequence[str]) -> str:
     """A question for a chain, in one of the given forms; half of the longer ones open their chain with a possessive."""
     possessive = len(relations) > 1 and forms != (EXAMINER_FORM,) and rng.random() < 0.5
-    return str(rng.choice(list(forms))).format(chain=chain_phrase(start, relations, possessive))
+    return pick(rng, forms).format(chain=chain_phrase(start, relations, possessive))
 
 
 class Verdict(StrEnum):
@@ -82,11 +83,13 @@ class Solver:
     def __init__(self, records: Records) -> None:
         self.records = records
         self._names: dict[str, str] = {}
-        for names in ([(e.name,) for e in records.entities], [e.aliases for e in records.entities]):
-            for entity, known in zip(records.entities, names, strict=True):  # names first: an alias never hides one
-                for name in known:
-                    self._names.setdefault(fold(name), entity.name)
-        self._relations = {fold(r): r for entity in records.entities for r in entity.facts}
+        for name in records.by_name:  # names first: an alias never hides one
+            self._names.setdefault(fold(name), name)
+        self._relations: dict[str, str] = {}
+        for name, entity in zip(records.by_name, records.entities, strict=True):
+            for alias in entity.aliases:
+                self._names.setdefault(fold(alias), name)
+            self._relations |= {fold(relation): relation for relation in entity.facts}
         self._name_length = max(map(len, self._names), default=0)
         self._relation_length = max(map(len, self._relations), default=0)
 

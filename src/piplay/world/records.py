@@ -7,7 +7,7 @@ encyclopedias and a person's own tables.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -32,15 +32,18 @@ class Entity:
 
 @dataclass(frozen=True)
 class Records:
-    """All entities of a world by name."""
+    """All entities of a world by name; with entities on disk only the names are held."""
 
-    entities: tuple[Entity, ...]
+    entities: Sequence[Entity]
     by_name: Mapping[str, Entity] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "by_name", {entity.name: entity for entity in self.entities})
+        object.__setattr__(self, "by_name", _ByName(self.entities))
         if len(self.by_name) != len(self.entities):
             raise ValueError("entity names must be unique")
+
+    def __iter__(self) -> Iterator[Entity]:
+        return iter(self.entities)
 
     def follow(self, start: str, relations: Iterable[str]) -> str | None:
         """The value at the end of a chain of relations, or None where the chain does not exist."""
@@ -71,3 +74,21 @@ class Records:
         """A value and, when it is an entity, its aliases."""
         entity = self.by_name.get(value)
         return (value, *(entity.aliases if entity else ()))
+
+
+class _ByName(Mapping[str, Entity]):
+    def __init__(self, entities: Sequence[Entity]) -> None:
+        self._entities = entities
+        self._places = {entity.name: place for place, entity in enumerate(entities)}
+
+    def __getitem__(self, name: str) -> Entity:
+        return self._entities[self._places[name]]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)

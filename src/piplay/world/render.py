@@ -6,7 +6,7 @@ from enum import Enum
 
 import numpy as np
 
-from piplay.streams import stream
+from piplay.streams import pick, stream
 from piplay.types import Passage
 from piplay.world.records import Entity, Records
 
@@ -71,16 +71,14 @@ def passage(records: Records, entity: Entity, seed: int, style: Style = Style.RE
     if not plain:
         other = _other(rng, records, entity)
         if rng.random() < 0.35 and other.facts:
-            relation = str(rng.choice([r for r in other.facts if r in entity.facts] or list(other.facts)))
+            relation = pick(rng, [r for r in other.facts if r in entity.facts] or list(other.facts))
             middle.append(foreign_fact(relation, other.name, other.facts[relation]))
         else:
-            middle.append(str(rng.choice(MENTIONS)).format(other=other.name))
+            middle.append(pick(rng, MENTIONS).format(other=other.name))
         middle += [ALIAS.format(name=entity.name, alias=alias) for alias in entity.aliases]
     order = rng.permutation(len(middle))
     article = "an" if entity.kind[0].lower() in "aeiou" else "a"
-    intro = str(rng.choice(INTROS)).format(
-        name=entity.name, a=article, kind=entity.kind, adjective=rng.choice(ADJECTIVES)
-    )
+    intro = pick(rng, INTROS).format(name=entity.name, a=article, kind=entity.kind, adjective=pick(rng, ADJECTIVES))
     sentences = [intro, *(middle[i] for i in order)]
     fillers = list(rng.permutation(FILLERS))
     while not plain and sum(len(s.split()) for s in sentences) < MIN_WORDS and fillers:
@@ -100,7 +98,7 @@ def passages(records: Records, seed: int, style: Style = Style.RELATION_FIRST) -
 
 def _fact(rng: np.random.Generator, entity: Entity, relation: str, forms: tuple[str, ...]) -> str:
     its = entity.pronoun
-    return str(rng.choice(forms)).format(
+    return pick(rng, forms).format(
         relation=relation, name=entity.name, value=entity.facts[relation], its=its, Its=its.capitalize()
     )
 

@@ -1,0 +1,166 @@
+"""Worlds and search at scale: time and memory to make a world, to index it and to answer, and recall against BM25.
+
+    python benchmarks/search.py
+    python benchmarks/search.py --sizes 1000 10000
+
+Each stage runs in a process of its own, so that its peak resident size is its own. Recall is against BM25 worked out
+passage by passage from its formula, without an index. A million passages take some 2 GB below ``--folder`` and, on one
+core, about ten minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from record import record
+
+from piplay.search import BM25Searcher, read_corpus
+from piplay.search.bm25 import title_token, tokenize
+from piplay.streams import stream
+from piplay.world.commands import make
+
+K, BATCH, QUERIES, SAMPLE = 3, 64, 2048, 48
+NOTES = f"""
+`make`: `piplay world make`. `index`: the first opening of the corpus, which checks it, indexes it and keeps the index.
+`open`: every later one. Peak resident sizes are those of a process that does nothing else, of `search` one that opens
+the corpus and answers all queries; they count pages of the mapped index, which the system can take back.
+
+Queries per second, top {K}, in batches of {BATCH}, one thread: `names`: entity names, what the tiny base searches;
+`questions`: whole held-out questions; `common`: two relation words and a number, in no name, so that much of the corpus
+has to be scored. Recall and order are those of the top {K} of {SAMPLE} queries of all three kinds, against the formula.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
+    parser.add_argument("--folder", type=Path, help="where there is room for worlds and indexes")
+    arguments = parser.parse_args()
+    rows = []
+    for size in arguments.sizes:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            os.environ["XDG_CACHE_HOME"] = str(Path(folder) / "cache")
+            rows.append(measure(size, Path(folder) / "world"))
+        print(json.dumps(rows[-1]), file=sys.stderr)
+    record("search", f"python benchmarks/search.py --sizes {' '.join(map(str, arguments.sizes))}", rows, NOTES)
+
+
+def measure(size: int, world: Path) -> dict[str, object]:
+    """One row."""
+    made = apart(_make, size, world)
+    indexed = apart(_index, world)
+    served = apart(_serve, world)
+    exact = apart(_exact, world, served.pop("sample"))
+    pairs = list(zip(served.pop("found"), exact.pop("found"), strict=True))
+    return {
+        "passages": served["passages"],
+        "make_s": made["seconds"],
+        "make_peak_MiB": made["peak"],
+        "index_s": indexed["seconds"],
+        "index_peak_MiB": indexed["peak"],
+        "open_s": served["open"],
+        "names_per_s": served["names"],
+        "questions_per_s": served["questions"],
+        "common_per_s": served["common"],
+        "search_peak_MiB": served["peak"],
+        "recall": float(np.mean([len({*ours} & {*theirs}) / max(1, len(theirs)) for ours, theirs in pairs])),
+        "same_order": sum(ours == theirs for ours, theirs in pairs) / len(pairs),
+    }
+
+
+def apart(work: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
+    """What ``work`` returns from a new process, with its seconds and its peak resident size in MiB."""
+    ours, theirs = multiprocessing.get_context("spawn").Pipe(duplex=False)
+    process = multiprocessing.get_context("spawn").Process(target=_reply, args=(theirs, work, arguments))
+    process.start()
+    theirs.close()
+    found: dict[str, Any] = ours.recv()
+    process.join()
+    return found
+
+
+def _reply(pipe: Any, work: Callable[..., dict[str, Any]], arguments: tuple[object, ...]) -> None:
+    start = time.perf_counter()
+    found = work(*arguments)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
+    pipe.send(found | {"seconds": time.perf_counter() - start, "peak": peak})
+
+
+def _make(size: int, world: Path) -> dict[str, Any]:
+    make(world, size=size)
+    return {}
+
+
+def _index(world: Path) -> dict[str, Any]:
+    BM25Searcher(read_corpus(world))
+    return {}
+
+
+def _serve(world: Path) -> dict[str, Any]:
+    start = time.perf_counter()
+    searcher = BM25Searcher(passages := read_corpus(world))
+    found: dict[str, Any] = {"open": time.perf_counter() - start, "passages": len(passages)}
+    lines = (world / "heldout.jsonl").read_text(encoding="utf-8").splitlines()
+    rng = stream(0, ("benchmark", "search"))
+    kinds = {
+        "names": [passages[int(i)].title for i in rng.integers(len(passages), size=QUERIES)],
+        "questions": [json.loads(line)["question"] for line in lines],
+        "common": [f"mentor birth year {i}" for i in range(256)],
+    }
+    for kind, queries in kinds.items():
+        searcher.search(queries[-BATCH:], K)
+        start = time.perf_counter()
+        for at in range(0, len(queries), BATCH):
+            searcher.search(queries[at : at + BATCH], K)
+        found[kind] = len(queries) / (time.perf_counter() - start)
+    sample = [query for queries in kinds.values() for query in queries[:: len(queries) // (SAMPLE // 3)][: SAMPLE // 3]]
+    ids = [[passage.id for passage in hits] for hits in searcher.search(sample, K)]
+    return found | {"sample": sample, "found": ids}
+
+
+def _exact(world: Path, sample: list[str], k1: float = 1.5, b: float = 0.75) -> dict[str, Any]:
+    """The ids of the best passages by the formula, read off the corpus itself."""
+    queries = [[*tokenize(query), title_token(query)] for query in sample]
+    wanted = {word for query in queries for word in query}
+    ids: list[str] = []
+    lengths: list[int] = []
+    holders: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    with (world / "passages.jsonl").open(encoding="utf-8") as lines:
+        for number, line in enumerate(lines):
+            contents = json.loads(line)["contents"]
+            words = [*tokenize(contents), title_token(contents.partition("\n")[0])]
+            ids.append(contents.partition("\n")[0])
+            lengths.append(len(words))
+            for word, count in Counter(word for word in words if word in wanted).items():
+                holders[word].append((number, count))
+    length_N = np.array(lengths)
+    norm_N = k1 * ((1 - b) + b * length_N / length_N.mean())
+    given: dict[str, tuple[Any, Any]] = {}
+    for word, pairs in holders.items():
+        rows_D, tf_D = np.array(pairs).T
+        idf = np.log(1 + (len(ids) - len(pairs) + 0.5) / (len(pairs) + 0.5))
+        given[word] = rows_D, idf * (tf_D / (norm_N[rows_D] + tf_D))
+    found = []
+    for query in queries:
+        score_N = np.zeros(len(ids))
+        for word in query:
+            if word in given:
+                score_N[given[word][0]] += given[word][1]
+        found.append([ids[i] for i in np.argsort(-score_N, kind="stable")[:K] if score_N[i]])
+    return {"found": found}
+
+
+if __name__ == "__main__":
+    main()
