@@ -44,7 +44,7 @@ def test_a_large_world_reads_as_a_small_one(folder, tmp_path, monkeypatch):
     )
 
 
-def test_the_default_world_is_the_one_that_the_tiny_base_was_measured_on(tmp_path):
+def test_the_default_world_is_the_one_that_results_were_measured_on(tmp_path):
     write_world(tmp_path / "world", encyclopedia(0), 0, "encyclopedia of 700 entities")
     digests = {
         file.stem: hashlib.blake2b(file.read_bytes(), digest_size=8).hexdigest()
