@@ -3,13 +3,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-gpu bench-gpu lint docs clean
+.PHONY: help train smoke test test-gpu bench bench-gpu lint docs clean
 
 help:
 	@echo "make train   the whole method on this machine: about 8 minutes on 2 cores"
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
 	@echo "make docs    docs/api.md from the docstrings"
+	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
 # One marker for one state of the dependencies: made again when they change.
@@ -37,6 +38,27 @@ test: lint
 test-gpu: $(VENV)/ready
 	$(BIN)/python -m pytest tests/gpu
 
+BENCH := .bench
+
+$(BENCH)/vllm/ready: benchmarks/requirements-vllm.txt
+	$(PYTHON) -m venv $(BENCH)/vllm
+	$(BENCH)/vllm/bin/python -m pip install --quiet --requirement benchmarks/requirements-vllm.txt
+	$(BENCH)/vllm/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
+$(BENCH)/trl/ready: benchmarks/trl/requirements.txt pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BENCH)/trl
+	$(BENCH)/trl/bin/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BENCH)/trl/bin/python -m pip install --quiet --requirement benchmarks/trl/requirements.txt .
+	touch $@
+
+bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready
+	$(BIN)/python benchmarks/rollouts.py --vllm $(BENCH)/vllm/bin/python
+	$(BENCH)/trl/bin/python benchmarks/trl/student_step.py
+	$(BIN)/python benchmarks/update.py
+	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/memory.py
+
 bench-gpu: $(VENV)/ready
 	$(BIN)/python benchmarks/gpu/phases.py
 
@@ -44,4 +66,4 @@ docs: $(VENV)/ready
 	$(BIN)/python tools/api.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) build dist .pytest_cache .mypy_cache .ruff_cache
