@@ -48,7 +48,7 @@ def main() -> None:
         print(rows[-1], flush=True)
     notes = (
         "Measured: the most that the process held resident, less what it held before the engine was made. A run's "
-        "estimate adds the process and a tenth for what an allocator cannot give."
+        "estimate adds the process, and three tenths for what an allocator cannot give."
     )
     record("memory", "python benchmarks/memory.py", rows, notes)
 

@@ -23,7 +23,7 @@ GB = 1e9
 @pytest.mark.parametrize(
     "words",
     [
-        ["--shape", "deep"],
+        ["--shape", "deep", "--micro-batch-tokens", "1024", "--slots", "4"],
         [
             "--shape",
             "small",
@@ -41,7 +41,7 @@ GB = 1e9
     ids=["learning is the most", "playing is the most"],
 )
 def test_the_estimate_is_near_what_a_process_needs(words: list[str]) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "one_step.py"), "--sequences", "4", *words]
+    command = [sys.executable, str(ROOT / "benchmarks" / "one_step.py"), "--sequences", "4", "--write", "4", *words]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])

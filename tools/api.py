@@ -27,7 +27,7 @@ PUBLIC = {
     "Engine": {"engine.protocol": "Engine Generate Generated Usage Objective"},
     "Loop": {"loop": "Listener Ground Loop", "run.directory": "Run State", "track": "Together Tracker"},
     "Settings": {
-        "config": "Config Phase Learn Policy Search Limits EngineSettings Evaluation load_config recipes",
+        "config": "Config Phase Learn Policy Search Limits EngineSettings Lora Evaluation load_config recipes",
     },
     "Formulas": {
         "learn.advantage": "advantages",

@@ -34,8 +34,8 @@ from piplay.types import Ints, Owner, PolicyRef, Sample, Task
 GB = 1e9
 CONTEXT = 1.0e9
 """What CUDA itself and its libraries take of a GPU."""
-FRAGMENTS = 1.1
-"""Of what tensors take: blocks that an allocator holds and cannot give."""
+FRAGMENTS = {"cuda": 1.1, "cpu": 1.3}
+"""Of what tensors take: blocks that an allocator holds and cannot give (benchmarks/memory.py)."""
 REMEDIES = (
     {"engine.dtype": "bfloat16"},
     {"engine.checkpointing": True},
@@ -250,7 +250,8 @@ def _only_scores(phase: Phase, role: str) -> bool:
 
 
 def _with_overhead(config: Config, needed: Estimate, process: int) -> int:
-    return int(needed.peak * FRAGMENTS + (CONTEXT if torch.device(config.engine.device).type == "cuda" else process))
+    kind = torch.device(config.engine.device).type
+    return int(needed.peak * FRAGMENTS.get(kind, 1.1) + (process if kind == "cpu" else CONTEXT))
 
 
 def _remedy(config: Config, process: int, there: int) -> str:
