@@ -7,13 +7,18 @@ import platform
 from importlib.metadata import version
 from pathlib import Path
 
-LIBRARIES = ("torch", "transformers", "tokenizers", "numpy")
+LIBRARIES = ("transformers", "tokenizers", "numpy")
 
 
 def machine() -> dict[str, str | int]:
-    """Processor, cores that this process may use, system, and the versions of Python and of what computes."""
+    """Processor, cores that this process may use, system, and the versions of Python and of what computes.
+
+    Torch's own word for its version says for which device it was built, which its package's may not.
+    """
+    import torch
+
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    versions = {name: version(name) for name in LIBRARIES}
+    versions = {"torch": str(torch.__version__)} | {name: version(name) for name in LIBRARIES}
     system, python = platform.platform(terse=True), platform.python_version()
     return {"processor": _processor(), "cores": cores, "system": system, "python": python, **versions}
 
