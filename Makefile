@@ -6,7 +6,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help train smoke test test-gpu bench bench-gpu lint docs clean
 
 help:
-	@echo "make train   the whole method on this machine: about 8 minutes on 2 cores"
+	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
 	@echo "make docs    docs/api.md from the docstrings"

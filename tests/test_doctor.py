@@ -23,25 +23,21 @@ GB = 1e9
 @pytest.mark.parametrize(
     "words",
     [
-        ["--shape", "deep", "--micro-batch-tokens", "1024", "--slots", "4"],
-        [
-            "--shape",
-            "small",
-            "--rank",
-            "8",
-            "--dtype",
-            "bfloat16",
-            "--checkpointing",
-            "--tokens",
-            "512",
-            "--slots",
-            "64",
-        ],
+        "--shape deep --micro-batch-tokens 1024 --slots 4",
+        "--shape small --rank 8 --dtype bfloat16 --checkpointing --tokens 512 --slots 64",
     ],
     ids=["learning is the most", "playing is the most"],
 )
-def test_the_estimate_is_near_what_a_process_needs(words: list[str]) -> None:
-    command = [sys.executable, str(ROOT / "benchmarks" / "one_step.py"), "--sequences", "4", "--write", "4", *words]
+def test_the_estimate_is_near_what_a_process_needs(words: str) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "one_step.py"),
+        "--sequences",
+        "4",
+        "--write",
+        "4",
+        *words.split(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
@@ -73,8 +69,9 @@ def test_weights_masters_moments_and_adapters_are_counted(toy: Callable[[str], P
     playing = estimate(
         toy("qwen3"), config.policies, EngineSettings(slots=5), tokens=200, writing=2, learning=frozenset()
     ).playing
-    # Two caches of 5 slots, 7 pages of 32 tokens, 2 layers, keys and values, 2 heads of 8, 4 bytes; and as they grow.
-    assert playing["keys and values"] == 2 * 2 * 5 * (7 * 32) * 2 * 2 * 2 * 8 * 4
+    # Two caches of 5 slots, 7 pages of 32 tokens, 2 layers and one more, keys and values, 2 heads of 8, 4 bytes; a
+    # quarter is spare.
+    assert playing["keys and values"] == 1.25 * 2 * 5 * (7 * 32) * 3 * 2 * 2 * 8 * 4
 
 
 def test_checkpointing_and_bf16_need_less_to_learn(toy: Callable[[str], Path]) -> None:

@@ -1,5 +1,6 @@
 """``piplay ask`` and ``piplay play`` at the command line."""
 
+import io
 import json
 from pathlib import Path
 
@@ -86,6 +87,16 @@ def test_a_question_to_a_corpus_and_to_a_world(
     first, second = map(json.loads, capfd.readouterr().out.splitlines())
     assert first == second
     assert first["steps"][0]["passages"][0]["title"] == name
+
+
+def test_questions_line_by_line(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    questions = ["Which is the river of Valtan?", "Which is the river of Bor?"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(f"{questions[0]}\n\n  {questions[1]}"))
+    assert main(asked("base", "--json")) == 0
+    together = capfd.readouterr().out.splitlines()
+    for question in questions:
+        assert main(asked("base", question, "--json")) == 0
+    assert together == capfd.readouterr().out.splitlines()
 
 
 def test_drawn_answers_depend_on_the_seed_alone(capfd: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -57,13 +58,14 @@ class Ask:
 
     model: Positional[str]
     """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
-    question: Positional[str]
+    question: Positional[str | None] = None
+    """Without one, questions are read line by line, and each is answered before the next."""
     temperature: float = 0.0
     """0 takes the likeliest words."""
     seed: int = 0
     """Of what is drawn at a temperature above 0."""
     json: bool = False
-    """Print one JSON object at the end, and nothing else."""
+    """Print one JSON object for each answer, and nothing else."""
 
 
 @dataclass(frozen=True)
@@ -301,14 +303,26 @@ def _ask(command: Ask, overrides: dict[str, str]) -> None:
     from piplay.agent import load_agent
     from piplay.show import plain_console, show_steps
 
-    if not command.question.strip():
+    if command.question is not None and not command.question.strip():
         raise InputError("the question is empty: ask something")
     agent = load_agent(command.model, **overrides)
-    if command.json:
-        reply = agent.ask(command.question, command.temperature, command.seed)
-        print(json.dumps(reply.to_dict(), ensure_ascii=False))
-    else:
-        show_steps(agent.steps(command.question, command.temperature, command.seed), plain_console())
+    for question in _lines() if command.question is None else [command.question]:
+        if command.json:
+            reply = agent.ask(question, command.temperature, command.seed)
+            print(json.dumps(reply.to_dict(), ensure_ascii=False), flush=True)
+        else:
+            show_steps(agent.steps(question, command.temperature, command.seed), plain_console())
+
+
+def _lines() -> Iterator[str]:
+    """The lines of standard input that hold anything; on a terminal each is asked for."""
+    try:
+        while True:
+            line = input("question " if sys.stdin.isatty() else "").strip()
+            if line:
+                yield line
+    except EOFError:
+        return
 
 
 def _play(command: Play, overrides: dict[str, str]) -> None:

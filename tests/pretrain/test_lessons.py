@@ -22,12 +22,12 @@ from piplay.rollout.drive import drive
 from piplay.types import Owner, StopReason
 from piplay.world.generate import varied
 from piplay.world.questions import Solver
-from piplay.world.render import Style, passage
+from piplay.world.render import passage
 
 
 def classroom(chat: Chat) -> Classroom:
     records = varied(5, simple=True)
-    texts = {entity.name: passage(records, entity, 5, Style.PLAIN) for entity in records.entities}
+    texts = {entity.name: passage(records, entity, 5, plain=True) for entity in records.entities}
     return Classroom(chat, records, texts, np.random.default_rng(0))
 
 

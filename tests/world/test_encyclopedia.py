@@ -8,7 +8,7 @@ import pytest
 from piplay.search import BM25Searcher
 from piplay.streams import pick, stream
 from piplay.world.generate import ENCYCLOPEDIA, ONE_WORD, _distinct, encyclopedia
-from piplay.world.render import OBJECT_FIRST, OBJECT_LAST, passages
+from piplay.world.render import FACTS, passages
 from piplay.world.store import default_world
 
 RECORDS = encyclopedia(0)
@@ -135,6 +135,5 @@ def test_a_pick_is_numpys_choice(size):
 def phrasings(entity, relation, value):
     its = entity.pronoun
     return [
-        form.format(relation=relation, name=entity.name, value=value, its=its, Its=its.capitalize())
-        for form in OBJECT_LAST + OBJECT_FIRST
+        form.format(relation=relation, name=entity.name, value=value, its=its, Its=its.capitalize()) for form in FACTS
     ]

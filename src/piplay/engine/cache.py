@@ -23,7 +23,7 @@ from piplay.types import Ints
 PAGE = 32
 """Tokens in a page. Attention reads whole pages."""
 POOL_BUCKET = 256
-"""The pool grows to twice its pages, and at least by so many: each growth copies it."""
+"""The pool grows by a quarter of its pages, and at least by so many: each growth copies it."""
 
 
 class Cache:
@@ -74,7 +74,7 @@ class Cache:
 
     def _grow(self) -> None:
         pages = self.layers[0].shape[1]
-        more = max(pages, POOL_BUCKET)
+        more = max(pages // 4, POOL_BUCKET)
         # Zeros, not empty: a masked position still takes part as 0 · value, and 0 · NaN is NaN. One layer after the
         # other, so that no second cache exists meanwhile.
         for index, layer in enumerate(self.layers):

@@ -116,9 +116,10 @@ def estimate(
     place = 2 * config.num_key_value_heads * _head_dim(config) * width
     row = config.hidden_size * 6 + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     most = max(settings.micro_batch_tokens, tokens)
+    layer = writing * settings.slots * -(-tokens // PAGE) * PAGE * place
     playing = {
-        # While the pages grow there are the old ones and the new.
-        "keys and values": 2 * writing * settings.slots * -(-tokens // PAGE) * PAGE * place * config.num_hidden_layers,
+        # The pool may be a quarter larger than what is in it; while it grows, one layer is there twice.
+        "keys and values": (config.num_hidden_layers + 1) * layer * 5 // 4,
         "prefill": most * (row * width + place * 4),
         "draws": settings.slots * config.vocab_size * _DRAW_BYTES,
     }

@@ -20,7 +20,7 @@ from piplay.world.render import foreign_fact
 READER = "List the facts of the passage."
 WRITER = "Write the question of the path."
 STUDENT_FORMS = (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER_FORM, "Give the {chain}.", "Who or what is the {chain}?")
-GOES_ON = {2: 0.18, 3: 0.25, 4: 0.25}
+GOES_ON = {2: 0.08, 3: 0.15, 4: 0.2}
 """How often an unaided student goes on to the next hop, by the question's hops, instead of giving what it has found:
 rare, but not never."""
 

@@ -30,7 +30,7 @@ from piplay.pretrain.tokenizer import train_tokenizer
 from piplay.streams import stream
 from piplay.world.generate import encyclopedia, varied
 from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM
-from piplay.world.render import Style, passage
+from piplay.world.render import passage
 
 VOCABULARY = 2048
 SHAPE = {
@@ -60,15 +60,13 @@ class Stage:
     """The share of classrooms with one-word relations and easy names; half of these have plain passages too."""
     strange: float = 0.0
     """The share of the other classrooms that are made of pieces of words, so that every token is copied somewhere."""
-    drill: float = 0.0
-    """The share of classrooms, simple and tabular ones aside, whose passages say every value before its relation."""
 
 
 CURRICULUM = (
     Stage(600 / 8000, FIRST, simple=1.0),
-    Stage(900 / 8000, LOOKUP, simple=0.4, drill=0.3),
-    Stage(3500 / 8000, LOOKUP, simple=0.1, strange=0.5, drill=0.4),
-    Stage(3000 / 8000, ROLES, simple=0.1, strange=0.5, drill=0.3),
+    Stage(900 / 8000, LOOKUP, simple=0.4),
+    Stage(3500 / 8000, LOOKUP, simple=0.1, strange=0.55),
+    Stage(3000 / 8000, ROLES, simple=0.1, strange=0.55),
 )
 """Fixed forms before varied ones, and reading before playing. Looking up by relation word does not come by itself: with
 few readings the model chose among a passage's facts by chance, with dense reading it finds them within a hundred steps.
@@ -82,17 +80,15 @@ def classrooms(chat: Chat, seed: int, stage: Stage) -> Iterator[Classroom]:
     while True:
         rng = stream(seed, ("classroom", number))
         world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
-        simple, strange, drill = (bool(rng.random() < share) for share in (stage.simple, stage.strange, stage.drill))
-        style = Style.VALUE_FIRST if drill else Style.FULL
+        simple, strange = rng.random() < stage.simple, rng.random() < stage.strange
+        plain = simple and rng.random() < 0.5
         if simple:
             records = varied(world_seed, simple=True)
-            style = Style.PLAIN if rng.random() < 0.5 else style
         elif strange:
             records = varied(world_seed, pieces=pieces)
-            style = Style.RELATION_FIRST if rng.random() < 0.6 else style
         else:
-            records = encyclopedia(world_seed, 40) if rng.random() < 0.65 else varied(world_seed)
-        texts = {e.name: passage(records, e, world_seed, style) for e in records.entities}
+            records = encyclopedia(world_seed, 40) if rng.random() < 0.6 else varied(world_seed)
+        texts = {e.name: passage(records, e, world_seed, plain) for e in records.entities}
         yield Classroom(chat, records, texts, rng)
         number += 1
 
@@ -114,7 +110,7 @@ def tokenizer_texts(seed: int) -> Iterator[str]:
         world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
         records = encyclopedia(world_seed, 40) if number % 3 == 0 else varied(world_seed, simple=number % 9 == 1)
         for entity in records.entities:
-            yield passage(records, entity, world_seed, Style.FULL).text
+            yield passage(records, entity, world_seed).text
 
 
 def batches(chat: Chat, seed: int, stage: Stage, tokens: int) -> Iterator[list[Lesson]]:

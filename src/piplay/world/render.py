@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 import numpy as np
 
 from piplay.streams import pick, stream
 from piplay.types import Passage
 from piplay.world.records import Entity, Records
 
-OBJECT_LAST = (
+FACTS = (
     "The {relation} of {name} is {value}.",
     "{Its} {relation} is {value}.",
     "As {its} {relation}, {name} has {value}.",
     "{Its} {relation}, many agree, is {value}.",
 )
-OBJECT_FIRST = (
-    "{name} has {value} as {its} {relation}.",
-    "{value} is {its} {relation}.",
-)
-
-
-class Style(Enum):
-    """In which ways a fact may be put into words."""
-
-    RELATION_FIRST = OBJECT_LAST
-    """The passages of every world."""
-    PLAIN = OBJECT_LAST[:2]
-    """Without distracting sentences, too: the first lessons of pre-training."""
-    VALUE_FIRST = OBJECT_FIRST
-    """Where what is asked for stands before the word that tells what it is, a model of a million parameters reads by
-    the kind of value alone (docs/results.md): practised in pre-training, and in no world."""
-    FULL = OBJECT_LAST + OBJECT_FIRST
-
+"""The relation before its value: where the value comes first, a model of a million parameters reads by the kind of
+value alone (docs/results.md)."""
+PLAIN_FACTS = FACTS[:2]
 
 INTROS = (
     "{name} is {a} {kind}.",
@@ -60,14 +43,14 @@ ALIAS = "{name} is also known as {alias}."
 MIN_WORDS = 40
 
 
-def passage(records: Records, entity: Entity, seed: int, style: Style = Style.RELATION_FIRST) -> Passage:
+def passage(records: Records, entity: Entity, seed: int, plain: bool = False) -> Passage:
     """The passage about one entity: all its facts, an alias where it has one, and distracting sentences.
 
-    At least 40 words, unless the style is plain; a default-world entity (three to five facts) stays within 60.
+    At least 40 words; a default-world entity (three to five facts) stays within 60. A ``plain`` passage, of the first
+    lessons of pre-training, has two phrasings and nothing that distracts.
     """
     rng = stream(seed, ("passage", entity.name))
-    plain = style is Style.PLAIN
-    middle = [_fact(rng, entity, relation, style.value) for relation in entity.facts]
+    middle = [_fact(rng, entity, relation, PLAIN_FACTS if plain else FACTS) for relation in entity.facts]
     if not plain:
         other = _other(rng, records, entity)
         if rng.random() < 0.35 and other.facts:
@@ -88,12 +71,12 @@ def passage(records: Records, entity: Entity, seed: int, style: Style = Style.RE
 
 def foreign_fact(relation: str, name: str, value: str) -> str:
     """The distracting sentence with a fact of another entity."""
-    return OBJECT_LAST[0].format(relation=relation, name=name, value=value)
+    return FACTS[0].format(relation=relation, name=name, value=value)
 
 
-def passages(records: Records, seed: int, style: Style = Style.RELATION_FIRST) -> list[Passage]:
+def passages(records: Records, seed: int) -> list[Passage]:
     """One passage an entity, in the order of the records."""
-    return [passage(records, entity, seed, style) for entity in records.entities]
+    return [passage(records, entity, seed) for entity in records.entities]
 
 
 def _fact(rng: np.random.Generator, entity: Entity, relation: str, forms: tuple[str, ...]) -> str:
