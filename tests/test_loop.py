@@ -126,6 +126,25 @@ def test_a_step_is_logged_under_names_of_its_own(toy_run: Run) -> None:
     assert [row["student/lambda"] for row in rows_of(toy_run, "study")] == [1.0] * 3 + [0.5] * 3
 
 
+def test_a_phase_ends_early_where_all_is_solved(toy_recipe: Path, tmp_path: Path) -> None:
+    settings = {"iterations": "1", "phases.study.steps": "5", "phases.study.until_solved": "0.9"}
+    unsolved = play(toy_recipe, tmp_path / "unsolved", settings)
+    assert len(rows_of(unsolved, "study")) == 5
+    run = play(
+        toy_recipe, tmp_path / "run", settings | {"phases.study.game": "toys.games:SolvedStudy", "iterations": "2"}
+    )
+    assert [row["iteration"] for row in rows_of(run, "study")] == [1, 1, 1, 2, 2, 2]
+    assert rows_of(run, "examine")[-1]["step"] == 3
+
+
+def test_a_phase_that_ends_early_says_so(toy_recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["--phases.study.until_solved", "0.9", "--phases.study.game", "toys.games:SolvedStudy"]
+    recipe = [str(toy_recipe), "--iterations", "1", "--phases.study.steps", "4", "--run-dir", str(tmp_path / "run")]
+    assert main(["train", *recipe, *words]) == 0
+    said = "phase study of iteration 1 ends after 3 of 4 steps: over the last 3 every sample solved 100% of the tasks"
+    assert said in capfd.readouterr().out
+
+
 def test_each_task_is_played_once_before_any_is_played_twice(toy_run: Run) -> None:
     played = [
         row["task"]

@@ -124,6 +124,9 @@ class Phase(Settings):
     """Tasks a step."""
     writes: int = Field(0, ge=0)
     """How many written tasks end the phase and become the task set; 0 for a phase that writes none."""
+    until_solved: float = Field(0.0, ge=0, le=1)
+    """Ends the phase early: once every sample solved this share of the tasks over three steps in a row, which leaves
+    little to learn; 0: never."""
     learn: dict[str, Learn] = {}
     """Role to how it learns."""
     options: dict[str, Any] = {}

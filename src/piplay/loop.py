@@ -36,6 +36,9 @@ from piplay.search.searcher import Searcher
 from piplay.streams import stream
 from piplay.types import Episode, Key, Memory, Passage, Task
 
+STEADY = 3
+"""Steps over which a phase's share of solved tasks is looked at."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ground:
@@ -101,7 +104,7 @@ class Loop:
             iteration, phase = self.state.phase // len(phases) + 1, phases[self.state.phase % len(phases)]
             self.listener.phase(iteration, phase, self.state.step)
             self._play_phase(iteration, phase)
-            self.state.phase, self.state.step = self.state.phase + 1, 0
+            self.state.phase, self.state.step, self.state.solved = self.state.phase + 1, 0, []
             if phase is phases[-1]:
                 self._evaluate(iteration)
             else:
@@ -119,7 +122,7 @@ class Loop:
 
     def _play_phase(self, iteration: int, phase: Phase) -> None:
         game = make_game(phase, self.state.memories.setdefault(phase.name, {}))
-        while self.state.step < phase.steps and not self._written_enough(phase):
+        while self.state.step < phase.steps and not (self._written_enough(phase) or self._solved_enough(phase)):
             key: Key = (f"m{iteration}", phase.name, self.state.step)
             started = time.monotonic()
             tasks, before = self._tasks(phase, key), self.engine.usage()
@@ -137,6 +140,8 @@ class Loop:
             row |= task_metrics(episodes, self.ground.audit)
             row |= {f"rollout/{name}": value for name, value in self.engine.usage().since(before).items()}
             self._notice(episodes)
+            if "solved" in row:
+                self.state.solved = [*self.state.solved, row["solved"]][-STEADY:]
             measured = time.monotonic()
             for role, learn in phase.learn.items():
                 row |= self._learn(iteration, phase, role, learn, episodes)
@@ -161,6 +166,11 @@ class Loop:
                 self._commit()
         if phase.writes:
             self._hand_over(iteration, phase)
+        if self._solved_enough(phase) and self.state.step < phase.steps:
+            self.listener.said(
+                f"phase {phase.name} of iteration {iteration} ends after {self.state.step} of {phase.steps} steps: "
+                f"over the last {STEADY} every sample solved {sum(self.state.solved) / STEADY:.0%} of the tasks"
+            )
 
     def _learn(
         self, iteration: int, phase: Phase, role: str, learn: Learn, episodes: Sequence[Episode]
@@ -199,6 +209,10 @@ class Loop:
 
     def _written_enough(self, phase: Phase) -> bool:
         return phase.writes > 0 and len(self.state.written) >= phase.writes
+
+    def _solved_enough(self, phase: Phase) -> bool:
+        shares = self.state.solved
+        return phase.until_solved > 0 and len(shares) == STEADY and sum(shares) / STEADY >= phase.until_solved
 
     def _hand_over(self, iteration: int, phase: Phase) -> None:
         """The written tasks become the task set of the phases that follow."""

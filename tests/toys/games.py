@@ -33,6 +33,13 @@ class PaidStudy(_Paid, Study):
     """``Study`` under other pay."""
 
 
+class SolvedStudy(PaidStudy):
+    """Says of every task that all samples solved it."""
+
+    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
+        return [replace(e, facts=e.facts | {"k": len(e.seats)}) for e in super().settle(episodes)]
+
+
 RECIPE = """\
 name = "toy"
 iterations = 2

@@ -64,6 +64,8 @@ class State:
     """By hop count, how many tasks students tried of late, older steps counting less."""
     torn: dict[str, float] = field(default_factory=dict)
     """How many of these some answered rightly and others wrongly."""
+    solved: list[float] = field(default_factory=list)
+    """Of the phase's last steps, the share of tasks that every sample solved."""
     evals: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0
     """Wall-clock seconds spent so far."""
