@@ -49,7 +49,7 @@ $(BENCH)/vllm/ready: benchmarks/requirements-vllm.txt
 $(BENCH)/trl/ready: benchmarks/trl/requirements.txt pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BENCH)/trl
 	$(BENCH)/trl/bin/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
-	$(BENCH)/trl/bin/python -m pip install --quiet --requirement benchmarks/trl/requirements.txt .
+	$(BENCH)/trl/bin/python -m pip install --quiet --requirement benchmarks/trl/requirements.txt --editable .
 	touch $@
 
 bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready

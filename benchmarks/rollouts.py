@@ -2,6 +2,7 @@
 
     python benchmarks/rollouts.py                  # against transformers, with the tiny base
     python benchmarks/rollouts.py --vllm PYTHON    # and against vLLM, at three sizes; see benchmarks/README.md
+    python benchmarks/rollouts.py --model runs/pi-play-1/final/student
 
 Against transformers both sides play the game ``Study``: 20 questions of the default world, 5 rollouts each, up to 4
 searches, sampled at temperature 1. ``generate`` gets all pending turns as one batch and everyone waits for its end, as
@@ -29,7 +30,7 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 
 from piplay.assemble import load_chat, tiny_base
 from piplay.chat.chat import Chat
-from piplay.config import Limits, Policy
+from piplay.config import EngineSettings, Limits, Policy
 from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import Engine, Generate, Generated
 from piplay.evaluate.benchmarks import first_of_each_hop, task_of
@@ -129,8 +130,9 @@ def cut(request: Generate, ids_T: Ints, end_ids: Sequence[int]) -> Generated:
 
 def ours(model: Path, end_ids: Sequence[int], threads: int) -> LocalEngine:
     policy = {"student": Policy()}
+    tokens = EngineSettings().micro_batch_tokens
     return LocalEngine(
-        model, policy, seed=0, slots=SLOTS, threads=threads, micro_batch_tokens=8192, end_ids=end_ids
+        model, policy, seed=0, slots=SLOTS, threads=threads, micro_batch_tokens=tokens, end_ids=end_ids
     )  # fmt: skip
 
 
@@ -229,14 +231,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--vllm", metavar="PYTHON", help="python of an environment with vLLM")
     parser.add_argument("--sizes", nargs="*", choices=SHAPES, default=list(SHAPES))
+    parser.add_argument("--model", type=Path, default=tiny_base(), help="who plays Study; a trained one searches more")
     options = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(options.threads)
-    chat = load_chat(tiny_base())
+    chat = load_chat(options.model)
     sides: dict[str, Any] = {
-        "piplay": ours(tiny_base(), chat.end_ids, options.threads),
-        "transformers generate": Barrier(tiny_base(), chat.end_ids),
+        "piplay": ours(options.model, chat.end_ids, options.threads),
+        "transformers generate": Barrier(options.model, chat.end_ids),
     }
-    rows = [{"model": "tiny-base"} | row for row in alternate(study(chat), sides, options.rounds)]
+    rows = [{"model": options.model.name} | row for row in alternate(study(chat), sides, options.rounds)]
     if options.vllm:
         for name in options.sizes:
             with tempfile.TemporaryDirectory() as folder:

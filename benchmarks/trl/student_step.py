@@ -2,9 +2,10 @@
 
     python benchmarks/trl/student_step.py        # in an environment that has both; see benchmarks/README.md
 
-The tiny base, questions of the default world, BM25, exact match as the reward, AdamW, one update a step, no KL to a
-reference. Here it is measured with and without the distillation, which TRL has not. A step is rollouts and update. Both
-libraries sample on their own, so they do not write the same text: rates are per rollout.
+The tiny base or another model (``--model``), questions of the default world, BM25, exact match as the reward, AdamW,
+one update a step, no KL to a reference. Here it is measured with and without the distillation, which TRL has not. A
+step is rollouts and update. Both libraries sample on their own, so they do not write the same text: rates are per
+rollout.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from record import record
 
 from piplay.assemble import load_chat, tiny_base
 from piplay.chat.chat import show
-from piplay.config import Limits, Policy
+from piplay.config import EngineSettings, Limits, Policy
 from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import Objective
 from piplay.evaluate.benchmarks import first_of_each_hop, task_of
@@ -60,12 +61,14 @@ ANSWERS = {
 """How transformers reads a turn of the tiny base."""
 
 
-def piplay_step(tasks: list[Task], searcher: BM25Searcher, threads: int, distill: bool) -> Callable[[int], float]:
+def piplay_step(
+    model: Path, tasks: list[Task], searcher: BM25Searcher, threads: int, distill: bool
+) -> Callable[[int], float]:
     """Seconds of a step."""
-    chat = load_chat(tiny_base())
+    chat = load_chat(model)
     engine = LocalEngine(
-        tiny_base(), {"student": Policy(lr=LR), "teacher": Policy(follows="student", tau=0.005)}, seed=0, slots=128,
-        threads=threads, micro_batch_tokens=8192, end_ids=chat.end_ids,
+        model, {"student": Policy(lr=LR), "teacher": Policy(follows="student", tau=0.005)}, seed=0, slots=128,
+        threads=threads, micro_batch_tokens=EngineSettings().micro_batch_tokens, end_ids=chat.end_ids,
     )  # fmt: skip
     limits = Limits(turns=SEARCHES + 1, turn_tokens=TOKENS, tokens=2 * TOKENS)
     stage = Stage(engine, chat, searcher, limits, 1)
@@ -93,9 +96,9 @@ class Stopwatch(TrainerCallback):
         self.seconds.append(time.perf_counter() - self._began)
 
 
-def trl_step(tasks: list[Task], searcher: BM25Searcher, folder: str) -> Callable[[int], float]:
+def trl_step(model: Path, tasks: list[Task], searcher: BM25Searcher, folder: str) -> Callable[[int], float]:
     """Seconds of a step."""
-    tokenizer = AutoTokenizer.from_pretrained(tiny_base())
+    tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.response_template = ANSWERS
     rows = [
         {
@@ -126,7 +129,7 @@ def trl_step(tasks: list[Task], searcher: BM25Searcher, folder: str) -> Callable
             gradient_checkpointing=False, report_to="none", save_strategy="no", logging_strategy="no",
         )  # fmt: skip
         trainer = GRPOTrainer(
-            model=str(tiny_base()), reward_funcs=reward, args=config, train_dataset=Dataset.from_list(rows),
+            model=str(model), reward_funcs=reward, args=config, train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer, tools=[search], callbacks=[watch],
         )  # fmt: skip
         trainer.train()
@@ -140,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--model", type=Path, default=tiny_base(), help="who plays; a trained one searches more")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     world = default_world()
@@ -147,9 +151,9 @@ def main() -> None:
     searcher = BM25Searcher(world.passages)
     with tempfile.TemporaryDirectory() as folder:
         sides = {
-            "piplay with distillation": piplay_step(tasks, searcher, options.threads, distill=True),
-            "piplay without": piplay_step(tasks, searcher, options.threads, distill=False),
-            "TRL": trl_step(tasks, searcher, folder),
+            "piplay with distillation": piplay_step(options.model, tasks, searcher, options.threads, distill=True),
+            "piplay without": piplay_step(options.model, tasks, searcher, options.threads, distill=False),
+            "TRL": trl_step(options.model, tasks, searcher, folder),
         }
         seen: dict[str, list[float]] = {name: [] for name in sides}
         for number in range(options.rounds + 1):
