@@ -19,6 +19,7 @@ from transformers import (
     Qwen2Config,
     Qwen3Config,
 )
+from transformers.utils import logging
 
 from piplay.chat.chat import Chat
 from piplay.chat.native import Native
@@ -31,6 +32,8 @@ from piplay.streams import stream
 from piplay.world.generate import encyclopedia, varied
 from piplay.world.questions import BENCHMARK_FORMS, EXAMINER_FORM
 from piplay.world.render import passage
+
+logging.disable_progress_bar()
 
 VOCABULARY = 2048
 SHAPE = {
@@ -227,14 +230,9 @@ def pretrain(
                 optimiser.step()
                 optimiser.zero_grad()
             seen += sum(len(lesson.ids_T) for lesson in lessons)
+            speed = round(seen / (time.monotonic() - started))
             if step % 10 == 0:
-                rate_now = seen / (time.monotonic() - started)
-                row = {
-                    "step": step,
-                    "loss": round(loss.item(), 4),
-                    "written": count,
-                    "tokens_per_second": round(rate_now),
-                }
+                row = {"step": step, "loss": round(loss.item(), 4), "written": count, "tokens_per_second": speed}
                 log.write(json.dumps(row) + "\n")
                 log.flush()
             if (step + 1) % 100 == 0 or step + 1 == steps:
@@ -242,4 +240,5 @@ def pretrain(
                 torch.save({"model": model.state_dict(), "optimisers": states, "done": step + 1}, f"{state_file}.new")
                 os.replace(f"{state_file}.new", state_file)
                 model.save_pretrained(out)
+                print(f"step {step + 1}/{steps}: loss {loss.item():.3f}, {speed} tokens/s", flush=True)
     state_file.unlink()
