@@ -129,7 +129,7 @@ def test_it_says_what_a_run_needs_and_writes_nothing(
     assert re.search(r"ground: \d+ passages to start from, 4 held-out questions", said)
     assert re.search(r"memory: about \d+\.\d GB of the \d+\.\d GB of ", said)
     assert re.search(r"tokens: at most \d+\.\d\d million written", said)
-    assert re.search(r"time: (about|at most) \d+ minutes \(estimate: \d+ tokens/s", said)
+    assert re.search(r"time: (up to|at most) \d+ minutes \(estimate: \d+ tokens/s", said)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -47,8 +47,9 @@ REMEDIES = (
 """What to change where memory is short, in the order in which it changes least of what is learnt and how fast."""
 _PROMPT, _WRITE = 64, 16
 """Tokens of the short generation, a row."""
-_EPISODES, _PATIENCE = 8, 120.0
-"""Episodes that are played to see how much of the limits they use, if that takes no more seconds by the limits."""
+_EPISODES, _PATIENCE = 20, 120.0
+"""Episodes that are played to see how fast, and how much of the limits they use; as many as take no more seconds by
+the limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Measured:
     """What was seen of this machine and this model in a few seconds."""
 
     speed: Work
-    """A second, with every slot writing, and in an update with its teacher."""
+    """A second: where episodes were played, with searches and all, else in every slot; and in an update."""
     share: Work | None
     """Of what the limits allow, in ``episodes`` that were played; None where they would have taken too long."""
     episodes: int
@@ -101,7 +102,7 @@ def doctor(config: Config) -> None:
         )
     console.print(f"memory: about {total / GB:.1f} GB of the {there / GB:.1f} GB of {name} (estimate)")
     most, seen = work(config, heldout), measure(config, chat, ground)
-    share, by = (seen.share or Work(1, 1)), "about" if seen.share else "at most"
+    share, by = (seen.share or Work(1, 1)), "up to" if seen.share else "at most"
     written, trained = most.written * share.written, most.trained * share.trained
     minutes = (written / seen.speed.written + trained / seen.speed.trained) / 60
     console.print(
@@ -165,11 +166,13 @@ def measure(config: Config, chat: Chat, ground: Ground) -> Measured:
     share, episodes = None, 0
     phase = next((phase for phase in config.phases if phase.tasks == "seeds"), None)
     if phase is not None:
-        episodes = min(phase.episodes, _EPISODES)
-        if episodes * _rollouts(phase) * _turns(config) / speed < _PATIENCE:
-            stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
-            tasks = seed_tasks(config.seed, config.hop_odds, ground.seeds, ("doctor",), episodes)
-            share = _share(config, stage, phase, tasks)
+        episodes = min(phase.episodes, _EPISODES, int(_PATIENCE * speed / (_rollouts(phase) * _turns(config))))
+    if phase is not None and episodes:
+        stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
+        tasks = seed_tasks(config.seed, config.hop_odds, ground.seeds, ("doctor",), episodes)
+        began = time.perf_counter()
+        written, share = _played(config, stage, phase, tasks)
+        speed = written / (time.perf_counter() - began)
     return Measured(Work(speed, _trained(config, engine, words)), share, episodes)
 
 
@@ -186,14 +189,14 @@ def _written(engine: LocalEngine, policy: str, words: Ints, count: int) -> int:
     return tokens
 
 
-def _share(config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task]) -> Work:
-    """How much of what the limits allow some episodes use."""
+def _played(config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task]) -> tuple[int, Work]:
+    """Tokens written in some episodes, and how much of what the limits allow they use."""
     played = stage.play(make_game(phase, {}).play, ("doctor",), tasks, phase.seats, temperature=1.0)
     stories = [seat.trajectory for episode in played for seat in episode.seats]
     written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
     whole = sum(len(story.ids_T) for story in stories)
     most = len(tasks) * _rollouts(phase) * _turns(config)
-    return Work(written / most, whole / (len(stories) * config.limits.tokens))
+    return written, Work(written / most, whole / (len(stories) * config.limits.tokens))
 
 
 def _trained(config: Config, engine: LocalEngine, words: Ints) -> float:
