@@ -117,8 +117,9 @@ def seconds(work: Callable[..., Any], *arguments: Any) -> float:
     return time.perf_counter() - start
 
 
-def laid_out(work: Callable[..., Any], *arguments: Any) -> list[tuple[int, int]]:
-    """(places, rows to the vocabulary) of each row of sequences an update lays out: student's, teacher's, in turns."""
+def laid_out(work: Callable[..., Any], *arguments: Any) -> tuple[list[tuple[int, int]], Any]:
+    """(places, rows to the vocabulary) of each row of sequences an update lays out: student's, teacher's, in turns; and
+    what ``work`` returns."""
     seen: list[tuple[int, int]] = []
     original = update.lay_out
 
@@ -129,10 +130,10 @@ def laid_out(work: Callable[..., Any], *arguments: Any) -> list[tuple[int, int]]
 
     update.lay_out = spy
     try:
-        work(*arguments)
+        result = work(*arguments)
     finally:
         update.lay_out = original
-    return seen
+    return seen, result
 
 
 def products(size: str, laid: Sequence[tuple[int, int]]) -> tuple[Callable[[], None], float]:
@@ -169,7 +170,7 @@ def gemm(options: argparse.Namespace) -> None:
     for size in options.sizes:
         engine = engine_of(folder(size), options.tokens, options.threads)
         samples = rollouts_of(options.rollouts, SHAPES[size][-1], context=options.context)
-        laid = laid_out(engine.train, "student", samples, DISTILLED)
+        laid, _ = laid_out(engine.train, "student", samples, DISTILLED)
         work, flops = products(size, laid)
         work()
         pairs = [(seconds(work), seconds(engine.train, "student", samples, DISTILLED)) for _ in range(options.rounds)]
@@ -258,15 +259,18 @@ def teacher(options: argparse.Namespace) -> None:
     rows = []
     for size in options.sizes:
         engine = engine_of(folder(size), options.tokens, options.threads)
-        times: dict[str, list[float]] = {"rollouts": [], "with": [], "without": []}
+        times: dict[str, list[float]] = {"rollouts": [], "with": [], "without": [], "floor": []}
         for step in range(options.rounds + 1):
-            start = time.perf_counter()
+            before, start = engine.usage(), time.perf_counter()
             found = rollouts_of(options.rollouts, SHAPES[size][-1], context=options.context, engine=engine, step=step)
-            spent = {
-                "rollouts": time.perf_counter() - start,
-                "without": seconds(engine.train, "student", alone(found), ALONE),
-                "with": seconds(engine.train, "student", found, DISTILLED),
-            }
+            spent = {"rollouts": time.perf_counter() - start}
+            after = engine.usage()
+            drawn, prefilled = after.drawn - before.drawn, after.prefilled - before.prefilled
+            spent["without"] = seconds(engine.train, "student", alone(found), ALONE)
+            laid, spent["with"] = laid_out(seconds, engine.train, "student", found, DISTILLED)
+            # Once forward for what was fed and drawn, each token a row: what is fed alone draws nothing.
+            fed = [(0, 0), (prefilled + drawn, drawn)]
+            spent["floor"] = sum(seconds(products(size, rows)[0]) for rows in (laid, fed))
             if step:  # the first warms up
                 for name, value in spent.items():
                     times[name].append(value)
@@ -278,13 +282,17 @@ def teacher(options: argparse.Namespace) -> None:
                 "update_s": middle["without"],
                 "distilling_update_s": middle["with"],
                 "added_to_step": (middle["with"] - middle["without"]) / (middle["rollouts"] + middle["without"]),
+                "products_s": middle["floor"],
+                "step_over_products": (middle["rollouts"] + middle["with"]) / middle["floor"],
             }
         )
     record(
         "update-teacher",
         options.command,
         rows,
-        "A step is rollouts and update; added_to_step is what distillation adds to it. Memory: update-memory.",
+        "A step is rollouts and update; added_to_step is what distillation adds to it. products_s: the products with "
+        "weights of a whole step, alone: of all tokens fed and drawn in rollouts as if they were one batch, and of the "
+        "update with its teacher. Memory: update-memory.",
     )
 
 
