@@ -123,17 +123,19 @@ def write(engine: LocalEngine, case: Case, turn: int) -> int:
 
 
 def learn(engine: LocalEngine, case: Case, policy: str, teacher: str | None) -> int:
-    """One update on trajectories of which half is the model's; how many tokens."""
+    """One update on trajectories of which half is the model's, five behind one prompt; how many tokens."""
     rng = np.random.default_rng(1)
     half = case.tokens // 2
+    asked = [rng.integers(0, 2000, (2, half)) for _ in range(-(-case.sequences // 5))]
     owner_T = np.repeat(np.array([Owner.PROMPT, Owner.MODEL], np.int8), [half, half])
     weight_T = np.where(owner_T == Owner.MODEL, 1e-4, 0).astype(np.float32)
     terms = {"pg": weight_T} | ({"distill": weight_T} if teacher else {})
     zeros_T = np.zeros(2 * half, np.float32)
     samples = [
         Sample(
-            ("bench", i), policy, PolicyRef(policy), ("bench",), rng.integers(0, 2000, 2 * half), owner_T, zeros_T,
-            0.0, terms, half, rng.integers(0, 2000, half) if teacher else None,
+            ("bench", i), policy, PolicyRef(policy), ("bench",),
+            np.concatenate([asked[i // 5][0], rng.integers(0, 2000, half)]), owner_T, zeros_T,
+            0.0, terms, half, asked[i // 5][1] if teacher else None,
         )
         for i in range(case.sequences)
     ]  # fmt: skip

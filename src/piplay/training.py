@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from rich.console import Console
 
 from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
-from piplay.chat.chat import Chat
 from piplay.config import Config, load_config
-from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
 from piplay.loop import Ground, Loop, make_game
 from piplay.progress import Teller, before_after
@@ -18,8 +17,6 @@ from piplay.report.command import report
 from piplay.run.directory import Run
 from piplay.run.machine import machine
 from piplay.track import Together, check_trackers, trackers_of
-
-Parts = tuple[Ground, LocalEngine, Chat]
 
 
 def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None = None, **overrides: object) -> Run:
@@ -39,8 +36,7 @@ def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None
     config = config.model_copy(update=places)
     folder = Path(run_dir) if run_dir is not None else _next_free(config.name)
     Run.vacant(folder)
-    parts = _assemble(config)
-    return _play(Run.create(folder, config), parts)
+    return _play(config, lambda: Run.create(folder, config))
 
 
 def resume(run_dir: str | Path) -> Run:
@@ -51,37 +47,41 @@ def resume(run_dir: str | Path) -> Run:
     run = Run.open(Path(run_dir))
     if run.finished:
         raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
-    return _play(run, _assemble(run.config))
+    return _play(run.config, lambda: run)
 
 
-def _assemble(config: Config) -> Parts:
+def _play(config: Config, begin: Callable[[], Run]) -> Run:
+    console = Console(soft_wrap=True)
+    teller = Teller(config, console)
+    run, ground = _learn(config, begin, teller, console)
+    try:
+        console.print(f"report: {report(run, lambda: ground, teller.said)}", highlight=False)
+    except Exception as error:  # the training is done and stays done, whatever its picture stumbles over
+        again = f"`piplay report {run.folder}` shows where"
+        console.print(f"the report could not be made ({error!r}): {again}", highlight=False)
+    return run
+
+
+def _learn(config: Config, begin: Callable[[], Run], teller: Teller, console: Console) -> tuple[Run, Ground]:
+    """Train. The engine lives in here: what plays for the report finds its memory free."""
     check_trackers(config.trackers)
     for phase in config.phases:
         make_game(phase, {})
     chat = load_chat(config.model or tiny_base(), config.chat)
-    return load_ground(config), load_engine(config, chat), chat
-
-
-def _play(run: Run, parts: Parts) -> Run:
-    console = Console(soft_wrap=True)
+    ground, engine = load_ground(config), load_engine(config, chat)
+    run = begin()
     console.print(f"run directory: {run.folder}", highlight=False)
-    record = machine() | {"threads": run.config.engine.threads, "device": run.config.engine.device}
+    record = machine() | {"threads": config.engine.threads, "device": config.engine.device}
     run.write("machine.json", json.dumps(record, indent=2) + "\n")
-    teller = Teller(run.config, console)
     with Together([teller, *trackers_of(run)]) as listener:
-        loop = Loop(run, *parts, listener)
+        loop = Loop(run, ground, engine, chat, listener)
         loop.train()
     table = before_after(loop.state.evals)
     if table is not None:
         console.print(table)
     minutes = loop.state.seconds / 60
     console.print(f"{minutes:.1f} minutes; the trained policies are in {run.folder / 'final'}", highlight=False)
-    try:
-        console.print(f"report: {report(run, lambda: parts[0], teller.said)}", highlight=False)
-    except Exception as error:  # the training is done and stays done, whatever its picture stumbles over
-        again = f"`piplay report {run.folder}` shows where"
-        console.print(f"the report could not be made ({error!r}): {again}", highlight=False)
-    return run
+    return run, ground
 
 
 def _next_free(name: str) -> Path:

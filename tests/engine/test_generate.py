@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from piplay.config import Policy
-from piplay.engine.cache import _Decode
+from piplay.engine.cache import _Decode, _scores
 from piplay.engine.generate import draw
 from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import Generate, Generated, Objective, Usage
@@ -422,3 +422,15 @@ def test_a_rows_temperature_is_its_own() -> None:
 def test_a_folder_without_a_model_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a folder with a Hugging Face language model"):
         make_engine(tmp_path)
+
+
+def test_scores_of_bf16_keys_are_exact() -> None:
+    """Real models have scores in the hundreds, where bf16 has steps of one half and more."""
+    rng = torch.Generator().manual_seed(0)
+    query, key = (10 * torch.randn(shape, generator=rng).bfloat16() for shape in ((3, 2, 64), (3, 64, 32)))
+    bias = torch.zeros(3, 1, 32).index_fill_(2, torch.tensor([31]), -torch.inf)
+    exact = 0.125 * (query.double() @ key.double()) + bias
+    assert exact[..., :31].abs().max() > 100
+    torch.testing.assert_close(_scores(query, key, bias, 0.125).double(), exact, rtol=1e-5, atol=1e-4)
+    single = _scores(query.float(), key.float(), bias, 0.125)
+    torch.testing.assert_close(single.double(), exact, rtol=1e-5, atol=1e-4)

@@ -116,7 +116,7 @@ def test_gradients_and_metrics_equal_the_plain_loss(
     kind: str, tokens: int, head_rows: int, model_folder: Folder, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(update, "HEAD_ROWS", head_rows)
-    monkeypatch.setattr(update, "LOSS_BYTES", 4 * 61 * 5)
+    monkeypatch.setattr(update, "loss_bytes", lambda _: 4 * 61 * 5)
     samples = [make_sample(i, ("pg", "distill", "kl"), None if i % 3 == 0 else 4 + i) for i in range(6)]
     samples += [sibling(samples[i], 10 + number) for number, i in enumerate((1, 3, 1, 5))]
     student, teacher, base = plain(kind), shaken(plain(kind), 1), shaken(plain(kind), 2)

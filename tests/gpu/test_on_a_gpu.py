@@ -35,16 +35,18 @@ def make(device: str, dtype: str = "float32", rank: int = 0) -> LocalEngine:
 
 
 def sample(number: int) -> Sample:
-    rng = np.random.default_rng(number)
-    lengths = rng.integers(5, 60, 4)
+    """Two and two have the prompts in common, their own and the teacher's."""
+    rng, shared = np.random.default_rng(number), np.random.default_rng(number // 2)
+    lengths = np.array([shared.integers(5, 60), *rng.integers(5, 60, 3)])
     owner_T = np.repeat(np.array([Owner.PROMPT, Owner.MODEL, Owner.TOOL, Owner.MODEL], np.int8), lengths)
     count = len(owner_T)
     terms = {
         name: (rng.standard_normal(count) * (owner_T == Owner.MODEL)).astype(np.float32) for name in ("pg", "distill")
     }
     return Sample(
-        ("sample", number), "student", PolicyRef("student"), ("q",), rng.integers(0, 2000, count), owner_T,
-        np.zeros(count, np.float32), 1.0, terms, int(lengths[0]), rng.integers(0, 2000, 40),
+        ("sample", number), "student", PolicyRef("student"), ("q",),
+        np.concatenate([shared.integers(0, 2000, lengths[0]), rng.integers(0, 2000, count - lengths[0])]), owner_T,
+        np.zeros(count, np.float32), 1.0, terms, int(lengths[0]), shared.integers(0, 2000, 40),
     )  # fmt: skip
 
 

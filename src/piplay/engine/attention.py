@@ -22,6 +22,10 @@ from piplay.errors import InputError
 
 NAME = "piplay"
 
+# cuDNN's attention, first in torch's order on the newest GPUs, plans anew for each shape that it has not met, and here
+# nearly every call has a shape of its own.
+torch.backends.cuda.enable_cudnn_sdp(False)
+
 
 class View(Protocol):
     """Who attends to what in one forward."""
@@ -30,9 +34,23 @@ class View(Protocol):
         """Attention of ``query`` (B, heads, T, head_dim) over keys and values (B, kv_heads, S, head_dim)."""
 
 
+def masked(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, scale: float | None) -> Tensor:
+    """Attention of (B, heads, T, head_dim) to what is ``visible``, (…, T, S); None: to the past, where T = S.
+
+    Fewer key–value heads are shared. On a GPU no fused kernel shares them behind a mask or in fp32, and the one that is
+    left holds every score in fp32: there they are repeated.
+    """
+    times = query.shape[1] // key.shape[1]
+    if times > 1 and not query.is_cpu and (visible is not None or query.dtype == torch.float32):
+        key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=visible, is_causal=visible is None, scale=scale, enable_gqa=True
+    )
+
+
 def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
-    """Causal attention within a right-padded batch, (B, heads, T, head_dim); fewer key–value heads are shared."""
-    return scaled_dot_product_attention(query, key, value, is_causal=True, scale=scale, enable_gqa=True)
+    """Causal attention within a right-padded batch, (B, heads, T, head_dim)."""
+    return masked(query, key, value, None, scale)
 
 
 class Packed:
@@ -63,9 +81,7 @@ class Packed:
                 behind = torch.cat([keys[parent], keys[own]], 2), torch.cat([values[parent], values[own]], 2)
                 visible = self._visible[: self._lengths[own], self._begun - self._lengths[parent] :]
                 visible = visible[:, : behind[0].shape[2]]
-                part = scaled_dot_product_attention(
-                    queries[own], *behind, attn_mask=visible, scale=scale, enable_gqa=True
-                )
+                part = masked(queries[own], *behind, visible, scale)
             parts.append(part.transpose(1, 2))
         return torch.cat(parts, 1).transpose(1, 2)
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import scaled_dot_product_attention
 
+from piplay.engine.attention import masked
 from piplay.learn.packing import packs
 from piplay.types import Ints
 
@@ -165,8 +165,7 @@ class _Decode:
         bias_P_C[where_P] = 0
         last_R = where_P[np.cumsum(count_R) - 1]
         bias_P_C[last_R] = np.where(np.arange(PAGE) > (position_R % PAGE)[:, None], -np.inf, 0)
-        bias = cache.to_device(bias_P_C).to(cache.layers[0].dtype)
-        self._bias = bias.repeat_interleave(kv_heads, 0)[:, None]
+        self._bias = cache.to_device(bias_P_C).repeat_interleave(kv_heads, 0)[:, None]
 
     def attend(self, query_R: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         key_P, value_P = key[self._page_P], value[self._page_P]
@@ -174,7 +173,7 @@ class _Decode:
         heads, owner_P = query_R.shape[1], self._owner_P
         # The query heads that share a key–value head become rows of one product, so keys and values are read once.
         grouped_P = query_R.index_select(0, owner_P).view(pages * kv_heads, -1, head_dim)
-        score_P = torch.baddbmm(self._bias, grouped_P, key_P.flatten(0, 1).transpose(1, 2), alpha=scale).float()
+        score_P = _scores(grouped_P, key_P.flatten(0, 1).transpose(1, 2), self._bias, scale)
         top_P = score_P.amax(-1).view(pages, heads)
         top_R = top_P.new_full((self._rows, heads), -torch.inf)
         top_R.scatter_reduce_(0, owner_P[:, None].expand(-1, heads), top_P, "amax")
@@ -183,6 +182,17 @@ class _Decode:
         part_P = torch.bmm(weight_P.to(value_P.dtype), value_P.flatten(0, 1)).view(pages, heads, head_dim)
         sum_R = top_R.new_zeros(self._rows, heads, head_dim).index_add_(0, owner_P, part_P.float())
         return (sum_R / total_R[..., None]).to(query_R.dtype)
+
+
+def _scores(query_P: Tensor, key_P: Tensor, bias_P: Tensor, scale: float) -> Tensor:
+    """scale · query key + bias, in fp32 whatever the factors are: in bf16 a score of 100 would be off by up to 0.25."""
+    if query_P.dtype == torch.float32:
+        return torch.baddbmm(bias_P, query_P, key_P, alpha=scale)
+    if query_P.is_cuda:
+        product_P = torch.bmm(query_P, key_P, out_dtype=torch.float32)
+    else:
+        product_P = torch.bmm(query_P.float(), key_P.float())
+    return product_P.mul_(scale).add_(bias_P)
 
 
 class _Pack:
@@ -199,12 +209,10 @@ class _Pack:
         position_B_T = start_B[:, None] + column_T
         self._visible = cache.to_device(np.arange(pages * PAGE) <= position_B_T[:, None, :, None])
         real_B_T = column_T < count_B[:, None]
-        self._real_B_T, self._real_N = cache.to_device(real_B_T), cache.to_device(token_B_T[real_B_T])
+        self._real_BT, self._real_N = cache.to_device(np.flatnonzero(real_B_T)), cache.to_device(token_B_T[real_B_T])
 
     def attend(self, attended_N: Tensor, query_N: Tensor, key: Tensor, value: Tensor, scale: float) -> None:
         key_B, value_B = (kept[self._page_B_P].transpose(1, 2).flatten(2, 3) for kept in (key, value))
         query_B = query_N[self._token_B_T].transpose(1, 2)
-        done_B = scaled_dot_product_attention(
-            query_B, key_B, value_B, attn_mask=self._visible, scale=scale, enable_gqa=True
-        )
-        attended_N[self._real_N] = done_B.transpose(1, 2)[self._real_B_T]
+        done_B = masked(query_B, key_B, value_B, self._visible, scale)
+        attended_N.index_copy_(0, self._real_N, done_B.transpose(1, 2).flatten(0, 1).index_select(0, self._real_BT))

@@ -21,7 +21,7 @@ from piplay.engine import adapters
 from piplay.engine.attention import NAME
 from piplay.engine.cache import PAGE
 from piplay.engine.checkpointing import enable, recomputing
-from piplay.engine.update import HEAD_ROWS, LOSS_BYTES
+from piplay.engine.update import HEAD_ROWS, loss_bytes
 from piplay.errors import InputError
 
 _PROBE = 256
@@ -29,7 +29,7 @@ _PROBE = 256
 _HEAD_BYTES = 12
 """A row and entry of the vocabulary, where a student learns from a teacher: both logits in fp32, and one on its way."""
 _LOSS_COPIES = 10
-"""Tensors of ``LOSS_BYTES`` that live while losses are computed."""
+"""Tensors of ``loss_bytes`` that live while losses are computed."""
 _DRAW_BYTES = 26
 """The same where tokens are drawn: logits, log-probabilities, their exponentials and running sums in fp64."""
 
@@ -116,11 +116,13 @@ def estimate(
     place = 2 * config.num_key_value_heads * _head_dim(config) * width
     row = config.hidden_size * 6 + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     most = max(settings.micro_batch_tokens, tokens)
+    gathered = 1 if settings.device == "cpu" else 1 + config.num_attention_heads // config.num_key_value_heads
     layer = writing * settings.slots * -(-tokens // PAGE) * PAGE * place
     playing = {
         # The pool may be a quarter larger than what is in it; while it grows, one layer is there twice.
         "keys and values": (config.num_hidden_layers + 1) * layer * 5 // 4,
-        "prefill": most * (row * width + place * 4),
+        # What new tokens attend to is gathered, at worst for every slot; away from the CPU its heads are repeated too.
+        "prefill": most * (row * width + tokens * (1 + width)) + settings.slots * tokens * place * gathered,
         "draws": settings.slots * config.vocab_size * _DRAW_BYTES,
     }
     whole = _saved(model) * most // _PROBE
@@ -133,7 +135,7 @@ def estimate(
         "activations": activations,
         "a layer's temporaries": most * row * max(width, 4),
         "head": max(HEAD_ROWS, config.hidden_size) * config.vocab_size * _HEAD_BYTES
-        + _LOSS_COPIES * LOSS_BYTES
+        + _LOSS_COPIES * loss_bytes(torch.device(settings.device))
         + 3 * most * config.hidden_size * 4,
     }
     made = total * width * (copies + (0 if adapted else settings.device == "cpu"))

@@ -26,10 +26,13 @@ from piplay.types import Ints, Owner, Sample
 HEAD_ROWS = 128
 """Rows whose logits exist at the same time; as many as the model is wide where that is more. A chunk of them makes one
 gradient of the head's weights: as large, at the model's width, as its logits, which are gone by then."""
-LOSS_BYTES = 2**23
-"""What one fp32 value for each entry of the vocabulary may take, over the rows whose losses are computed at the same
-time: some ten such tensors live then."""
 TERMS = ("pg", "distill", "kl")
+
+
+def loss_bytes(device: torch.device) -> int:
+    """What one fp32 value for each entry of the vocabulary may take, over the rows whose losses are computed at the
+    same time: some ten such tensors live then. A CPU's stay in its cache; a GPU's make each launch worth its while."""
+    return 2**23 if device.type == "cpu" else 2**27
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,7 @@ class Trainer:
             reference_R_V = None if reference_R_D is None else _logits(self.reference, reference_R_D)
         values_R_V = logits_R_V.detach()
         parts = []
-        count = max(1, LOSS_BYTES // (4 * values_R_V.shape[-1]))
+        count = max(1, loss_bytes(values_R_V.device) // (4 * values_R_V.shape[-1]))
         for start in range(0, len(values_R_V), count):
             some = slice(start, start + count)
             leaf_R_V = values_R_V[some].detach().requires_grad_(backward)

@@ -61,11 +61,14 @@ def play_examples(run: Run, ground: Ground, chat: Chat) -> dict[str, Any]:
     name, last = list(run.task_sets().items())[-1]
     tasks = [t for hops in sorted({t.hops for t in last}) for t in [t for t in last if t.hops == hops][:CANDIDATES]]
     taught_by = teacher_of(config)
-    teacher = load_model(run.final(taught_by), device, dtype) if taught_by else None
 
     def told(folder: Path, tasks: Sequence[Task]) -> list[tuple[Seat, Scores]]:
-        seats, student = _play(folder, config, ground, chat, tasks), load_model(folder, device, dtype)
-        return [(seat, score(chat, student, teacher, seat) if teacher is not None else []) for seat in seats]
+        # One after the other, so that no more than two models are there at a time.
+        seats = _play(folder, config, ground, chat, tasks)
+        if taught_by is None:
+            return [(seat, []) for seat in seats]
+        student, teacher = (load_model(path, device, dtype) for path in (folder, run.final(taught_by)))
+        return [(seat, score(chat, student, teacher, seat)) for seat in seats]
 
     after = told(run.final(config.evaluation.policy), tasks)
     solved, kl = [seat.reward > 0 for seat, _ in after], [_mean_kl(scores) or 0.0 for _, scores in after]
@@ -184,9 +187,9 @@ def _mean_kl(scores: Scores) -> float | None:
 
 def _logprobs(model: Any, ids_T: Ints, places_R: Ints) -> Tensor:
     """Log-probabilities (R, V) of what may stand at some places."""
-    logits_T_V = model(input_ids=torch.from_numpy(ids_T)[None].to(model.device), use_cache=False).logits[0]
-    picked: Tensor = torch.log_softmax(logits_T_V[torch.from_numpy(places_R - 1).to(model.device)].float(), dim=-1)
-    return picked
+    ids_1_T, before_R = (torch.from_numpy(array).to(model.device) for array in (ids_T[None], places_R - 1))
+    logits_R_V = model(input_ids=ids_1_T, use_cache=False, logits_to_keep=before_R).logits[0]
+    return torch.log_softmax(logits_R_V.float(), dim=-1)
 
 
 def _likeliest(chat: Chat, logp_R_V: Tensor) -> list[list[tuple[str, float]]]:
