@@ -13,6 +13,7 @@ from piplay.chat.chat import Chat
 from piplay.chat.native import Native
 from piplay.chat.tags import Tags
 from piplay.config import Config, Lora, Policy
+from piplay.engine.adapters import base_of
 from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, task_of
@@ -84,9 +85,18 @@ def _end_ids(model: Path) -> list[int]:
 
 
 def playing(config: Config, model: Path) -> Config:
-    """The same settings for one policy, ``student``, that plays as the folder has it: its adapters are merged there."""
+    """The same settings for one policy, ``student``, that plays as the folder has it, with its adapters."""
     engine = config.engine.model_copy(update={"lora": Lora(), "checkpointing": False})
     return config.model_copy(update={"model": model, "policies": {"student": Policy()}, "engine": engine})
+
+
+def check_trainable(model: Path | None) -> None:
+    """Raises ``InputError`` for a folder of adapters: a run's policies start from whole weights."""
+    base = base_of(model) if model is not None else None
+    if base is not None:
+        raise InputError(
+            f"{model} holds adapters of {base}: to train on, merge them into it (peft's merge_and_unload) and save that"
+        )
 
 
 def check_device(device: str) -> None:

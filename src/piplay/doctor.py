@@ -19,7 +19,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from piplay.assemble import check_device, load_chat, load_engine, load_ground, tiny_base
+from piplay.assemble import check_device, check_trainable, load_chat, load_engine, load_ground, tiny_base
 from piplay.chat.chat import Chat
 from piplay.config import Config, Phase, validated
 from piplay.engine.local import LocalEngine
@@ -81,6 +81,7 @@ def doctor(config: Config) -> None:
     """
     console = Console(soft_wrap=True, highlight=False)
     check_trackers(config.trackers)
+    check_trainable(config.model)
     check_device(config.engine.device)
     for phase in config.phases:
         make_game(phase, {})

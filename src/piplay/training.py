@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
+from piplay.assemble import check_trainable, load_chat, load_engine, load_ground, tiny_base
 from piplay.config import Config, load_config
 from piplay.errors import InputError
 from piplay.loop import Ground, Loop, make_game
@@ -65,6 +65,7 @@ def _play(config: Config, begin: Callable[[], Run]) -> Run:
 def _learn(config: Config, begin: Callable[[], Run], teller: Teller, console: Console) -> tuple[Run, Ground]:
     """Train. The engine lives in here: what plays for the report finds its memory free."""
     check_trackers(config.trackers)
+    check_trainable(config.model)
     for phase in config.phases:
         make_game(phase, {})
     chat = load_chat(config.model or tiny_base(), config.chat)

@@ -1,12 +1,13 @@
-"""LoRA by peft: a model's adapters, put in and merged (arXiv 2106.09685). ``W x`` becomes ``W x + (α/r) B A x``."""
+"""LoRA by peft: a model's adapters (arXiv 2106.09685). ``W x`` becomes ``W x + (α/r) B A x``."""
 
 from __future__ import annotations
 
+import json
 import math
+from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.nn import Parameter
 
 from piplay.config import Lora
@@ -26,14 +27,14 @@ def inject(model: Any, lora: Lora, seed: int) -> dict[str, Parameter]:
         InputError: peft is not installed, or the targets are no linear layers below the head.
     """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig
     except ImportError as error:
         raise InputError("engine.lora needs peft: install piplay[lora]") from error
     targets = list(lora.targets) or "all-linear"
     ends = [end for end in (model.get_input_embeddings(), model.get_output_embeddings()) if end is not None]
     dtype = model.dtype
     try:
-        inject_adapter_in_model(LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets), model)
+        model.add_adapter(LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets), _NAME)
     except ValueError as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"engine.lora.targets {targets} cannot have adapters: {reason}") from error
@@ -50,12 +51,18 @@ def inject(model: Any, lora: Lora, seed: int) -> dict[str, Parameter]:
     return weights
 
 
-@torch.no_grad()
-def merged(base: Any, model: Any) -> dict[str, Tensor]:
-    """The state of ``base`` with the adapters of ``model`` added: W + (α/r) B A, in fp32, then in the base's dtype."""
-    state: dict[str, Tensor] = base.state_dict()
-    for key, layer in model.named_modules():
-        if hasattr(layer, "lora_A"):
-            weight = state[f"{key}.weight"]
-            state[f"{key}.weight"] = (weight.float() + layer.get_delta_weight(_NAME).float()).to(weight.dtype)
-    return state
+def export(model: Any, base: Path, folder: Path) -> None:
+    """Write a model's adapters as peft does, beside the name of their base's folder: transformers loads both together.
+
+    They are not merged: in bf16 most of what an adapter adds to a weight is less than the weight's rounding.
+    """
+    model.peft_config[_NAME].base_model_name_or_path = str(base.absolute())
+    model.save_pretrained(folder)
+
+
+def base_of(folder: Path) -> Path | None:
+    """The model that a folder's adapters belong to; None where it is no folder of adapters."""
+    listing = folder / "adapter_config.json"
+    return (
+        Path(json.loads(listing.read_text(encoding="utf-8"))["base_model_name_or_path"]) if listing.is_file() else None
+    )

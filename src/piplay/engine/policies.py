@@ -85,7 +85,7 @@ class Policies:
         frozen = [name for name, spec in specs.items() if spec.follows is not None and spec.tau == 0]
         if frozen or lora.rank:
             base.to(device)
-        self._shared = base if lora.rank else None
+        self._lora = bool(lora.rank)
         shared = {id(tensor): tensor for tensor in base.state_dict(keep_vars=True).values()} if lora.rank else {}
         self._live: dict[str, Any] = dict.fromkeys(frozen, base)
         self._moving: dict[str, _Moving] = {}
@@ -173,11 +173,11 @@ class Policies:
     def export(self, name: str, folder: Path) -> None:
         """Write the live weights as a Hugging Face folder, with the tokenizer files the run started from.
 
-        It is in the engine's dtype; adapters are merged into the base's weights.
+        It is in the engine's dtype; of a policy with adapters it holds these alone, and names its base.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        if self._shared is not None:
-            self._shared.save_pretrained(folder, state_dict=adapters.merged(self._shared, self._live[name]))
+        if self._lora and name in self._moving:
+            adapters.export(self._live[name], self._path, folder)
         else:
             self._live[name].save_pretrained(folder)
         for pattern in TOKENIZER_FILES:
