@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
-from piplay.config import Limits
 from piplay.errors import InputError
 
 if TYPE_CHECKING:
@@ -181,8 +180,8 @@ class Eval:
     """Of these samples; the answers that are scored otherwise are greedy."""
     limit: int | None = None
     """Only the first so many questions of each hop count."""
-    top_k: int = 1
-    """Passages that one search returns."""
+    top_k: int | None = None
+    """Passages that one search returns; by default as a run had it, else 1."""
     chat: Literal["auto", "native", "tags"] = "auto"
     """How the models talk: their own template, or tags in plain text; by default a run's own way."""
     prompt: str = ""
@@ -191,11 +190,13 @@ class Eval:
     """Of the samples, and of the resampling behind intervals and p."""
     threads: int = 2
     device: str = "cpu"
-    turns: int = Limits().turns
-    """Turns of one answer."""
-    turn_tokens: int = Limits().turn_tokens
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """What the models are held and computed in; by default as a run had it, else float32."""
+    turns: int | None = None
+    """Turns of one answer. This and the next two: by default as a run had them, else those of `pi-play`."""
+    turn_tokens: int | None = None
     """Tokens of one turn."""
-    tokens: int = Limits().tokens
+    tokens: int | None = None
     """Tokens of one answer with its prompt and all that was found."""
     out: Path | None = None
     """A new folder for records.jsonl (every answer) and eval.json (every number)."""

@@ -11,11 +11,12 @@ import pytest
 
 from piplay.assemble import load_chat, load_engine, load_ground, tiny_base
 from piplay.cli import main
-from piplay.config import load_config
+from piplay.config import Limits, load_config
 from piplay.evaluate.evaluator import alone
 from piplay.evaluate.measure import em_by_hops
 from piplay.match import normalise
 from piplay.rollout.stage import Stage
+from piplay.run.directory import Run
 
 FEW = ("--threads", "1", "--limit", "2")
 
@@ -104,6 +105,20 @@ def test_a_run_directory_means_its_student(
     told = capfd.readouterr().out
     assert f"EM: {run} − {run / 'final' / 'student'}" in told
     assert "1.0000" in told
+
+
+def test_a_run_is_measured_as_it_played(toy_recipe: Path, small_world: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    words = "--iterations 1 --evaluation.per_hop 0 --limits.turn_tokens 7 --search.top_k 2 --engine.dtype bfloat16"
+    assert main(["train", str(toy_recipe), "--run-dir", str(run), *words.split()]) == 0
+    few = ("--world", small_world, *FEW)
+    rows, found = evaluated(run, *few, "--turns", "2", "--against", "base", tmp_path / "out")
+    limits = Run.open(run).config.limits.model_dump()
+    first, second = (model["played"] for model in found["models"])
+    assert first == limits | {"turns": 2, "turn_tokens": 7, "top_k": 2, "dtype": "bfloat16"}
+    assert second == Limits().model_dump() | {"turns": 2, "top_k": 1, "dtype": "float32"}
+    assert {row["stop"] for row in rows[:8]} == {"turn_tokens"}
+    assert "answered" in {row["stop"] for row in rows[8:]}
 
 
 def test_a_benchmark_of_other_peoples_making(

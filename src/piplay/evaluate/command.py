@@ -12,18 +12,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from piplay.assemble import load_chat, load_engine, load_ground, model_folder, run_at
-from piplay.config import Config, EngineSettings, Evaluation, Limits, Policy, Search
+from piplay.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
+from piplay.config import Config, EngineSettings, Evaluation, Policy
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, read_benchmark
 from piplay.evaluate.evaluator import alone
 from piplay.evaluate.scores import Record, differences, ks, records, summary
 from piplay.rollout.stage import Stage
+from piplay.search.searcher import Searcher
 from piplay.types import StopReason, Task
 
 WORLD = "world"
 """The benchmark that is a world's own held-out questions."""
-POLICY = "model"
+POLICY = "student"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,8 @@ class Contestant:
     name: str
     """As it was given on the command line."""
     stage: Stage
+    settings: dict[str, Any]
+    """Under which limits it plays, in which dtype, and how much a search returns."""
 
     def play(self, tasks: Sequence[Task], samples: int, temperature: float) -> list[Record]:
         """Every question greedily, and ``samples`` times at the temperature."""
@@ -53,15 +56,16 @@ def evaluate(
     samples: int,
     temperature: float,
     limit: int | None,
-    top_k: int,
+    top_k: int | None,
     chat: str,
     prompt: str,
     seed: int,
     threads: int,
     device: str,
-    turns: int,
-    turn_tokens: int,
-    tokens: int,
+    dtype: str | None,
+    turns: int | None,
+    turn_tokens: int | None,
+    tokens: int | None,
     out: Path | None,
 ) -> None:
     """Play, print, write; the arguments are the command's options. Raises ``InputError`` before anything is played."""
@@ -73,25 +77,17 @@ def evaluate(
         seed=seed,
         phases=(),
         policies={POLICY: Policy()},
+        engine=EngineSettings(threads=threads, device=device),
         world=world,
         corpus=corpus,
-        search=Search(top_k=top_k),
-        limits=Limits(turns=turns, turn_tokens=turn_tokens, tokens=tokens),
-        engine=EngineSettings(threads=threads, device=device),
         evaluation=Evaluation(policy=POLICY, teacher="", per_hop=most),
     )
     ground = load_ground(config)
     tasks = ground.heldout if bench == WORLD else first_of_each_hop(read_benchmark(Path(bench)), most)
     if not tasks:
         raise InputError("the world has no held-out questions: make it anew, or give --bench FILE.")
-    contestants = []
-    for name in [model] if against is None else [model, against]:
-        folder = model_folder(name)
-        run = run_at(name)
-        talk = load_chat(folder, run.config.chat if run and chat == "auto" else chat)
-        prompts = {"student": prompt} if prompt else run.config.prompts if run else {}
-        engine = load_engine(config.model_copy(update={"model": folder}), talk)
-        contestants.append(Contestant(name, Stage(engine, talk, ground.searcher, config.limits, top_k, prompts)))
+    names = [model] if against is None else [model, against]
+    contestants = [_contestant(name, config, ground.searcher, settings) for name in names]
     if out is not None:
         _make(out)
 
@@ -102,7 +98,7 @@ def evaluate(
         with console.status(f"{contestant.name} plays {len(tasks)} questions"):
             played.append(contestant.play(tasks, samples, temperature))
         numbers = summary(played[-1], seed)
-        results["models"].append({"model": contestant.name, "by_hops": numbers})
+        results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
         console.print(greedy_table(f"{contestant.name} on {bench}, greedy", numbers))
         if samples:
             title = f"{contestant.name} on {bench}, {samples} samples at temperature {temperature:g}"
@@ -117,6 +113,21 @@ def evaluate(
         (out / "records.jsonl").write_text(lines, encoding="utf-8")
         (out / "eval.json").write_text(json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8")
         console.print(f"every answer is in {out / 'records.jsonl'}, every number in {out / 'eval.json'}")
+
+
+def _contestant(name: str, config: Config, searcher: Searcher, given: Mapping[str, Any]) -> Contestant:
+    """A model as it played in its run, if it comes from one, but for what is given otherwise."""
+    folder, run = model_folder(name), run_at(name)
+    usual = run.config if run else config
+    chat = load_chat(folder, usual.chat if run and given["chat"] == "auto" else given["chat"])
+    limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})
+    top_k, dtype = given["top_k"] or usual.search.top_k, given["dtype"] or usual.engine.dtype
+    one = playing(usual, folder)
+    engine = one.engine.model_copy(update={"threads": given["threads"], "device": given["device"], "dtype": dtype})
+    player = load_engine(one.model_copy(update={"seed": given["seed"], "engine": engine}), chat)
+    prompts = {"student": given["prompt"]} if given["prompt"] else usual.prompts
+    stage = Stage(player, chat, searcher, limits, top_k, prompts)
+    return Contestant(name, stage, limits.model_dump() | {"top_k": top_k, "dtype": dtype})
 
 
 def greedy_table(title: str, numbers: Mapping[str, Any]) -> Table:
