@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from toys.models import toy_model
@@ -128,9 +129,25 @@ def test_it_says_what_a_run_needs_and_writes_nothing(
     assert "chat: native, append-only" in said
     assert re.search(r"ground: \d+ passages to start from, 4 held-out questions", said)
     assert re.search(r"memory: about \d+\.\d GB of the \d+\.\d GB of ", said)
+    assert re.search(r"disk: about \d+\.\d GB of checkpoints and models \(estimate\), \d+ GB are free", said)
     assert re.search(r"tokens: at most \d+\.\d\d million written", said)
     assert re.search(r"time: (up to|at most) \d+ minutes \(estimate: \d+ tokens/s", said)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_when_limits_cut_what_the_model_writes(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--recipe", "smoke"]) == 0
+    assert "cut short" not in capfd.readouterr().out
+    assert main(["doctor", "--recipe", "smoke", "--limits.turn_tokens", "5"]) == 0
+    assert "100% of their trajectories were cut short by a limit" in capfd.readouterr().out
+
+
+def test_a_disk_that_is_too_small_is_refused(
+    toy_recipe: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
+    assert main(["doctor", "--recipe", str(toy_recipe)]) == 2
+    assert re.search(r"writes about \d\.\d GB of checkpoints and models, and 0\.0 GB are free", capfd.readouterr().err)
 
 
 def test_what_does_not_fit_is_refused_with_what_would(

@@ -8,6 +8,7 @@ short update on this machine, times the most that the limits allow; nothing is t
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,8 +29,9 @@ from piplay.engine.protocol import Generate, Objective
 from piplay.errors import InputError
 from piplay.loop import Ground, make_game, seed_tasks
 from piplay.rollout.stage import Stage
+from piplay.run.directory import KEPT_CHECKPOINTS
 from piplay.track import check_trackers
-from piplay.types import Ints, Owner, PolicyRef, Sample, Task
+from piplay.types import Ints, Owner, PolicyRef, Sample, StopReason, Task
 
 GB = 1e9
 CONTEXT = 1.0e9
@@ -50,6 +52,8 @@ _PROMPT, _WRITE = 64, 16
 _EPISODES, _PATIENCE = 20, 120.0
 """Episodes that are played to see how fast, and how much of the limits they use; as many as take no more seconds by
 the limits."""
+_CUT = 0.1
+"""Share of trajectories cut by a limit above which it is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,8 @@ class Measured:
     share: Work | None
     """Of what the limits allow, in ``episodes`` that were played; None where they would have taken too long."""
     episodes: int
+    cut: float
+    """Share of the trajectories in them that a limit ended."""
 
 
 def doctor(config: Config) -> None:
@@ -102,17 +108,30 @@ def doctor(config: Config) -> None:
             f"{_remedy(config, process, there)}"
         )
     console.print(f"memory: about {total / GB:.1f} GB of the {there / GB:.1f} GB of {name} (estimate)")
+    written, free = disk(config, needed), shutil.disk_usage(Path.cwd()).free
+    if written > free:
+        raise InputError(
+            f"the run writes about {written / GB:.1f} GB of checkpoints and models, and {free / GB:.1f} GB are free in "
+            f"{Path.cwd()}: make room, run it elsewhere, or take adapters (engine.lora.rank)"
+        )
+    console.print(
+        f"disk: about {written / GB:.1f} GB of checkpoints and models (estimate), {free / GB:.0f} GB are free"
+    )
     most, seen = work(config, heldout), measure(config, chat, ground)
     share, by = (seen.share or Work(1, 1)), "up to" if seen.share else "at most"
-    written, trained = most.written * share.written, most.trained * share.trained
-    minutes = (written / seen.speed.written + trained / seen.speed.trained) / 60
+    seconds = most.written * share.written / seen.speed.written + most.trained * share.trained / seen.speed.trained
     console.print(
         f"tokens: at most {most.written / 1e6:.2f} million written and {most.trained / 1e6:.2f} million trained on"
     )
     if seen.share:
         console.print(f"{seen.episodes} episodes just played used {share.written:.0%} and {share.trained:.0%} of these")
+    if seen.cut > _CUT:
+        console.print(
+            f"{seen.cut:.0%} of their trajectories were cut short by a limit, and earn nothing: a model that thinks "
+            "long needs a larger limits.turn_tokens, and limits.tokens with it"
+        )
     console.print(
-        f"time: {by} {minutes:.0f} minutes (estimate: {seen.speed.written:.0f} tokens/s written and "
+        f"time: {by} {seconds / 60:.0f} minutes (estimate: {seen.speed.written:.0f} tokens/s written and "
         f"{seen.speed.trained:.0f} trained on, measured shortly on this machine)"
     )
 
@@ -128,6 +147,12 @@ def memory(config: Config) -> Estimate:
         writing=max(map(len, writing), default=1),
         learning=frozenset(phase.seats[role] for phase in config.phases for role in phase.learn),
     )
+
+
+def disk(config: Config, needed: Estimate) -> int:
+    """Bytes that a run has on disk at most: checkpoints, one of them on its way, and models, kept and final."""
+    kept = config.iterations + 1 if config.evaluation.grid else 0
+    return needed.checkpoint * (KEPT_CHECKPOINTS + 1) + needed.export * (kept + len(config.policies))
 
 
 def available(device: str) -> tuple[str, int]:
@@ -164,7 +189,7 @@ def measure(config: Config, chat: Chat, ground: Ground) -> Measured:
     _written(engine, policy, words, 1)
     began = time.perf_counter()
     speed = _written(engine, policy, words, config.engine.slots) / (time.perf_counter() - began)
-    share, episodes = None, 0
+    share, episodes, cut = None, 0, 0.0
     phase = next((phase for phase in config.phases if phase.tasks == "seeds"), None)
     if phase is not None:
         episodes = min(phase.episodes, _EPISODES, int(_PATIENCE * speed / (_rollouts(phase) * _turns(config))))
@@ -172,9 +197,9 @@ def measure(config: Config, chat: Chat, ground: Ground) -> Measured:
         stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
         tasks = seed_tasks(config.seed, config.hop_odds, ground.seeds, ("doctor",), episodes)
         began = time.perf_counter()
-        written, share = _played(config, stage, phase, tasks)
+        written, share, cut = _played(config, stage, phase, tasks)
         speed = written / (time.perf_counter() - began)
-    return Measured(Work(speed, _trained(config, engine, words)), share, episodes)
+    return Measured(Work(speed, _trained(config, engine, words)), share, episodes, cut)
 
 
 def _written(engine: LocalEngine, policy: str, words: Ints, count: int) -> int:
@@ -190,14 +215,15 @@ def _written(engine: LocalEngine, policy: str, words: Ints, count: int) -> int:
     return tokens
 
 
-def _played(config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task]) -> tuple[int, Work]:
-    """Tokens written in some episodes, and how much of what the limits allow they use."""
+def _played(config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task]) -> tuple[int, Work, float]:
+    """Tokens written in some episodes, how much of what the limits allow they use, and the share that these cut."""
     played = stage.play(make_game(phase, {}).play, ("doctor",), tasks, phase.seats, temperature=1.0)
     stories = [seat.trajectory for episode in played for seat in episode.seats]
     written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
     whole = sum(len(story.ids_T) for story in stories)
     most = len(tasks) * _rollouts(phase) * _turns(config)
-    return written, Work(written / most, whole / (len(stories) * config.limits.tokens))
+    cut = sum(story.stop in (StopReason.TURNS, StopReason.TURN_TOKENS, StopReason.TOTAL_TOKENS) for story in stories)
+    return written, Work(written / most, whole / (len(stories) * config.limits.tokens)), cut / len(stories)
 
 
 def _trained(config: Config, engine: LocalEngine, words: Ints) -> float:

@@ -7,8 +7,9 @@ import torch
 from engine_helpers import TEACHER_VIEW, make_engine, make_sample
 from transformers import PreTrainedModel
 
-from piplay.config import Policy
+from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.local import LocalEngine
+from piplay.engine.memory import estimate
 from piplay.errors import InputError
 from piplay.types import PolicyRef
 
@@ -102,3 +103,21 @@ def test_following_nobody_is_an_input_error(model_folder: Folder) -> None:
         specs = {"student": Policy(), "teacher": Policy(follows="student"), "late": Policy(follows=follows)}
         with pytest.raises(InputError, match="late follows"):
             LocalEngine(model_folder("qwen3"), specs, seed=0, slots=1, threads=1, micro_batch_tokens=1, end_ids=[0])
+
+
+@pytest.mark.parametrize("rank", [0, 3])
+def test_what_is_written_is_as_large_as_reckoned(rank: int, model_folder: Folder, tmp_path: Path) -> None:
+    """But for the files' headers and the tokenizer."""
+    policies = {"student": Policy(), "teacher": Policy(follows="student", tau=0.25)}
+    settings = EngineSettings(dtype="bfloat16", lora=Lora(rank=rank), threads=1)
+    engine = LocalEngine(
+        model_folder("llama"), policies, seed=0, slots=1, threads=1, micro_batch_tokens=64, end_ids=[60],
+        dtype=torch.bfloat16, lora=settings.lora,
+    )  # fmt: skip
+    engine.train("student", [make_sample(0)], TEACHER_VIEW)
+    engine.save(tmp_path / "checkpoint")
+    engine.export("student", tmp_path / "export")
+    needed = estimate(model_folder("llama"), policies, settings, tokens=64, writing=1, learning=frozenset({"student"}))
+    for folder, reckoned in (("checkpoint", needed.checkpoint), ("export", needed.export)):
+        written = sum(path.stat().st_size for path in (tmp_path / folder).glob("*.safetensors"))
+        assert reckoned <= written < reckoned + 25_000, folder

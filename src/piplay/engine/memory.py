@@ -46,6 +46,10 @@ class Estimate:
     """What comes to it in a step of an optimiser."""
     made: int
     """What is there when the policies are made, before any optimiser."""
+    checkpoint: int
+    """On disk: masters and moments."""
+    export: int
+    """On disk: one policy's weights, or its adapters."""
 
     @property
     def peak(self) -> int:
@@ -139,7 +143,8 @@ def estimate(
         + 3 * most * config.hidden_size * 4,
     }
     made = total * width * (copies + (0 if adapted else settings.device == "cpu"))
-    return Estimate(held, playing, learns if learning else {}, made)
+    checkpoint = 4 * moved * len(moving) + held["optimiser"]
+    return Estimate(held, playing, learns if learning else {}, made, checkpoint, (adapted or total) * width)
 
 
 def _shape(path: Path, dtype: torch.dtype) -> Any:
