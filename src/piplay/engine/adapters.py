@@ -56,7 +56,10 @@ def export(model: Any, base: Path, folder: Path) -> None:
 
     They are not merged: in bf16 most of what an adapter adds to a weight is less than the weight's rounding.
     """
-    model.peft_config[_NAME].base_model_name_or_path = str(base.absolute())
+    config = model.peft_config[_NAME]
+    config.base_model_name_or_path = str(base.absolute())
+    # A set's order differs from process to process.
+    config.target_modules = sorted(config.target_modules)
     model.save_pretrained(folder)
 
 
