@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from record import record
 from transformers import Qwen3Config, Qwen3ForCausalLM
+from transformers.utils import logging
 
 from piplay.config import Policy
 from piplay.engine import update
@@ -32,6 +33,8 @@ from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import Generate, Objective
 from piplay.learn.packing import packs
 from piplay.types import Ints, Owner, PolicyRef, Sample
+
+logging.disable_progress_bar()
 
 SHAPES = {  # width, layers, heads, key-value heads, inner width, vocabulary
     "1M": (128, 4, 4, 2, 384, 2048),
@@ -117,15 +120,18 @@ def seconds(work: Callable[..., Any], *arguments: Any) -> float:
     return time.perf_counter() - start
 
 
-def laid_out(work: Callable[..., Any], *arguments: Any) -> tuple[list[tuple[int, int]], Any]:
-    """(places, rows to the vocabulary) of each row of sequences an update lays out: student's, teacher's, in turns; and
-    what ``work`` returns."""
-    seen: list[tuple[int, int]] = []
+Row = tuple[int, int, int]
+"""Places, rows to the vocabulary, and products for each weight: forward 1, with the backward 3."""
+
+
+def laid_out(work: Callable[..., Any], *arguments: Any) -> tuple[list[Row], Any]:
+    """What an update lays out, student's and teacher's rows in turns; and what ``work`` returns."""
+    seen: list[Row] = []
     original = update.lay_out
 
     def spy(*arguments: Any) -> Any:
         layout = original(*arguments)
-        seen.append((len(layout.ids_N), len(layout.row_R)))
+        seen.append((len(layout.ids_N), len(layout.row_R), 1 if len(seen) % 2 else 3))
         return layout
 
     update.lay_out = spy
@@ -136,20 +142,16 @@ def laid_out(work: Callable[..., Any], *arguments: Any) -> tuple[list[tuple[int,
     return seen, result
 
 
-def products(size: str, laid: Sequence[tuple[int, int]]) -> tuple[Callable[[], None], float]:
-    """The matrix products with weights of one update, alone and on fresh operands, and their FLOPs.
-
-    Three for each of the student's, forward and backward, and one for the teacher's; by turns in ``laid``.
-    """
+def products(size: str, laid: Sequence[Row]) -> tuple[Callable[[], None], float]:
+    """The matrix products with weights of some rows, alone and on fresh operands, and their FLOPs."""
     width, layers, heads, shared, inner, vocabulary = SHAPES[size]
     kv = shared * width // heads
     body = [(width, width), (width, kv), (width, kv), (width, width), (width, inner), (width, inner), (inner, width)]
     cases = []
     flops = 0.0
-    for number, (places, rows) in enumerate(laid):
+    for places, rows, times in laid:
         for count, height, pairs in ((layers, places, body), (1, rows, [(width, vocabulary)])):
             for into, out in pairs:
-                times = 1 if number % 2 else 3
                 cases.append((count, height, into, out, times))
                 flops += 2.0 * count * height * into * out * times
 
@@ -185,7 +187,7 @@ def gemm(options: argparse.Namespace) -> None:
                 "model": size,
                 "rollouts": len(samples),
                 "tokens": sum(length),
-                "student_places": sum(places for places, _ in laid[::2]),
+                "student_places": sum(places for places, *_ in laid[::2]),
                 "padded_places": padded,
                 "update_s": whole,
                 "products_s": floor,
@@ -268,9 +270,7 @@ def teacher(options: argparse.Namespace) -> None:
             drawn, prefilled = after.drawn - before.drawn, after.prefilled - before.prefilled
             spent["without"] = seconds(engine.train, "student", alone(found), ALONE)
             laid, spent["with"] = laid_out(seconds, engine.train, "student", found, DISTILLED)
-            # Once forward for what was fed and drawn, each token a row: what is fed alone draws nothing.
-            fed = [(0, 0), (prefilled + drawn, drawn)]
-            spent["floor"] = sum(seconds(products(size, rows)[0]) for rows in (laid, fed))
+            spent["floor"] = seconds(products(size, [*laid, (prefilled + drawn, drawn, 1)])[0])
             if step:  # the first warms up
                 for name, value in spent.items():
                     times[name].append(value)

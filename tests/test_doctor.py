@@ -143,11 +143,17 @@ def test_it_says_when_limits_cut_what_the_model_writes(capfd: pytest.CaptureFixt
 
 
 def test_a_disk_that_is_too_small_is_refused(
-    toy_recipe: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    toy_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
-    assert main(["doctor", "--recipe", str(toy_recipe)]) == 2
-    assert re.search(r"writes about \d\.\d GB of checkpoints and models, and 0\.0 GB are free", capfd.readouterr().err)
+    """The disk that the run is written to."""
+    monkeypatch.setattr(
+        doctor.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000 if place == tmp_path else 10**12)
+    )
+    assert main(["doctor", "--recipe", str(toy_recipe)]) == 0
+    there = ["--run-dir", str(tmp_path / "not" / "yet")]
+    assert main(["train", str(toy_recipe), "--dry-run", *there]) == 2
+    said = capfd.readouterr().err
+    assert re.search(rf"writes about \d\.\d GB of checkpoints and models, and 0\.0 GB are free in {tmp_path}:", said)
 
 
 def test_what_does_not_fit_is_refused_with_what_would(

@@ -234,7 +234,7 @@ def run(arguments: Sequence[str]) -> None:
             from piplay.config import load_config
             from piplay.doctor import doctor
 
-            doctor(load_config(recipe, overrides))
+            doctor(load_config(recipe, overrides), command.run_dir if isinstance(command, Train) else None)
         case Train(recipe, run_dir, _):
             from piplay.training import train
 

@@ -79,8 +79,8 @@ class Measured:
     """Share of the trajectories in them that a limit ended."""
 
 
-def doctor(config: Config) -> None:
-    """Print what a run of these settings needs.
+def doctor(config: Config, run_dir: Path | None = None) -> None:
+    """Print what a run of these settings needs that is written to ``run_dir``, by default below runs/.
 
     Raises:
         InputError: whatever a run would refuse, or it needs more memory than there is: then with what to change.
@@ -108,11 +108,13 @@ def doctor(config: Config) -> None:
             f"{_remedy(config, process, there)}"
         )
     console.print(f"memory: about {total / GB:.1f} GB of the {there / GB:.1f} GB of {name} (estimate)")
-    written, free = disk(config, needed), shutil.disk_usage(Path.cwd()).free
+    wanted = (run_dir or Path("runs")).absolute()
+    place = next(folder for folder in (wanted, *wanted.parents) if folder.is_dir())
+    written, free = disk(config, needed), shutil.disk_usage(place).free
     if written > free:
         raise InputError(
             f"the run writes about {written / GB:.1f} GB of checkpoints and models, and {free / GB:.1f} GB are free in "
-            f"{Path.cwd()}: make room, run it elsewhere, or take adapters (engine.lora.rank)"
+            f"{place}: make room, name another --run-dir, or take adapters (engine.lora.rank)"
         )
     console.print(
         f"disk: about {written / GB:.1f} GB of checkpoints and models (estimate), {free / GB:.0f} GB are free"

@@ -81,10 +81,8 @@ def compute(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, A
         kwargs = kwargs | {"device": torch.device("cpu")}
     elif func is torch.ops.aten.copy_.default:
         wrap = isinstance(args[0], Tensorlike)
-    plain_args, plain_kwargs = tree_map(
-        lambda leaf: leaf.inner if isinstance(leaf, Tensorlike) else leaf, (args, kwargs)
-    )
-    result = func(*plain_args, **plain_kwargs)
+    inner_args, inner_kwargs = tree_map(_inner, (args, kwargs))
+    result = func(*inner_args, **inner_kwargs)
     if not wrap:
         return result
     result = tree_map(lambda leaf: Tensorlike(leaf) if isinstance(leaf, Tensor) else leaf, result)

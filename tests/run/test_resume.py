@@ -126,7 +126,7 @@ def test_probes_survive_being_killed(recipe_on: Callable[[str, Path], Path], tow
         assert content(tmp_path / moment) == expected, moment
 
 
-def test_adapters_in_bf16_survive_being_killed(toy_recipe: Path, toy: Callable[[str], Path], tmp_path: Path) -> None:
+def test_adapters_in_bf16_survive_being_killed(toy_recipe: Path, tmp_path: Path) -> None:
     moments = ("update@2+weights@5",)
     recipe = tmp_path / "lora.toml"
     settings = 'threads = 1, dtype = "bfloat16", checkpointing = true, lora = { rank = 4 }'

@@ -66,6 +66,6 @@ def export(model: Any, base: Path, folder: Path) -> None:
 def base_of(folder: Path) -> Path | None:
     """The model that a folder's adapters belong to; None where it is no folder of adapters."""
     listing = folder / "adapter_config.json"
-    return (
-        Path(json.loads(listing.read_text(encoding="utf-8"))["base_model_name_or_path"]) if listing.is_file() else None
-    )
+    if not listing.is_file():
+        return None
+    return Path(json.loads(listing.read_text(encoding="utf-8"))["base_model_name_or_path"])
