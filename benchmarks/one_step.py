@@ -59,6 +59,8 @@ class Case:
     checkpointing: bool = False
     slots: int = 8
     """Sessions of each of the two policies that write at the same time."""
+    cache_tokens: int | None = None
+    """Of all sessions of one policy, where not all fit."""
     tokens: int = 256
     """Of each trajectory."""
     write: int = 16
@@ -93,6 +95,7 @@ def settings(case: Case, folder: Path) -> Config:
     engine = {"device": case.device, "dtype": case.dtype, "lora.rank": case.rank, "checkpointing": case.checkpointing}
     engine |= {
         "slots": case.slots,
+        "cache_tokens": case.cache_tokens,
         "micro_batch_tokens": case.micro_batch_tokens,
         "threads": len(os.sched_getaffinity(0)),
     }

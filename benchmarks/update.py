@@ -345,7 +345,7 @@ PARTS = {"gemm": gemm, "memory": memory, "teacher": teacher, "growth": growth}
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=list(PARTS))
+    parser.add_argument("parts", nargs="*", choices=[*PARTS, []])
     parser.add_argument("--sizes", nargs="+", choices=SHAPES, default=["1M", "20M", "100M"])
     parser.add_argument("--rollouts", type=int, default=40)
     parser.add_argument("--context", type=float, default=1.0, help="how many times longer everything is")
@@ -355,7 +355,7 @@ def main() -> None:
     options = parser.parse_args()
     given = {n: value for n, value in vars(options).items() if n != "parts" and value != parser.get_default(n)}
     flags = [f"--{n} {' '.join(value) if isinstance(value, list) else value}" for n, value in given.items()]
-    for part in options.parts:
+    for part in options.parts or PARTS:
         options.command = " ".join(["python benchmarks/update.py", part, *flags])
         PARTS[part](options)
 

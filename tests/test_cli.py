@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from toys.templates import FORGETFUL
 
+from piplay import commands
 from piplay.cli import main
 from piplay.commands import Train, _overrides
 from piplay.config import load_config
@@ -271,6 +272,46 @@ def test_overrides_are_taken_out_of_the_words() -> None:
     assert _overrides(["train", "--run_dir=x"], Train) == (["train", "--run_dir", "x"], {})
     with pytest.raises(InputError, match="--a has no value"):
         _overrides(["train", "--a"], Train)
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch calls its own."""
+
+
+@pytest.mark.parametrize(
+    ("words", "failure", "code", "said"),
+    [
+        (["train"], KeyboardInterrupt(), 130, "interrupted; `piplay resume` goes on from the last checkpoint"),
+        (["ask", "base"], KeyboardInterrupt(), 130, "interrupted"),
+        (["train"], FloatingPointError("the gradient is lost"), 1, "the gradient is lost: start anew with a lower"),
+        (["train"], OutOfMemoryError("CUDA out of memory.\nTrace"), 1, "CUDA out of memory.: start anew with less"),
+    ],
+)
+def test_what_stops_a_program_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    words: list[str],
+    failure: BaseException,
+    code: int,
+    said: str,
+) -> None:
+    def stopped(_: object) -> None:
+        raise failure
+
+    monkeypatch.setattr(commands, "run", stopped)
+    assert main(words) == code
+    [line] = capfd.readouterr().err.splitlines()
+    assert line.startswith(f"piplay: {said}")
+    assert ("resume" in line) == ("resume" in said)
+
+
+def test_a_mistake_of_the_programs_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def stopped(_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(commands, "run", stopped)
+    with pytest.raises(RuntimeError, match="a bug"):
+        main(["train"])
 
 
 def test_the_program_itself_ends_with_code_2(tmp_path: Path) -> None:

@@ -57,6 +57,32 @@ def test_what_is_not_overridden_stays() -> None:
     assert changed.model_copy(update={"seed": 0}) == load_config("smoke", {})
 
 
+@pytest.mark.parametrize("name", ["a/b", "write-hard", "", ".."])
+def test_a_name_that_is_no_name_for_a_file_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match="take letters, digits and underscores"):
+        load_config("smoke", {"phases.study.name": name})
+    with pytest.raises(InputError, match="take letters, digits and underscores"):
+        load_config("smoke", {"policies": {name: {}, **load_config("smoke", {}).model_dump()["policies"]}})
+
+
+def test_two_phases_of_one_name_are_refused() -> None:
+    with pytest.raises(InputError, match="two phases are called 'write'"):
+        load_config("smoke", {"phases.study.name": "write"})
+
+
+def test_two_roles_do_not_train_one_policy_in_one_phase() -> None:
+    settings = {"phases.examine.seats.student": "examiner", "phases.examine.learn.student": {}}
+    with pytest.raises(InputError, match="phase examine: examiner and student both train examiner"):
+        load_config("smoke", settings)
+    load_config("smoke", settings | {"phases.examine.seats.student": "student"})
+
+
+def test_a_cache_without_room_for_a_trajectory_is_refused() -> None:
+    assert load_config("smoke", {"engine.cache_tokens": 512, "limits.tokens": 512}).engine.cache_tokens == 512
+    with pytest.raises(InputError, match=r"engine.cache_tokens is 511, and a trajectory may have 512"):
+        load_config("smoke", {"engine.cache_tokens": 511, "limits.tokens": 512})
+
+
 def test_a_prompt_of_a_role_that_no_phase_seats_is_refused() -> None:
     with pytest.raises(InputError, match="there is no role 'studnet' \\(did you mean 'student'\\?\\)"):
         load_config("smoke", {"prompts.studnet": "Be brief."})

@@ -26,8 +26,9 @@ GB = 1e9
     [
         "--shape deep --micro-batch-tokens 1024 --slots 4",
         "--shape small --rank 8 --dtype bfloat16 --checkpointing --tokens 512 --slots 64",
+        "--shape small --rank 8 --dtype bfloat16 --checkpointing --tokens 256 --slots 200 --cache-tokens 25600",
     ],
-    ids=["learning is the most", "playing is the most"],
+    ids=["learning is the most", "playing is the most", "not all slots are full"],
 )
 def test_the_estimate_is_near_what_a_process_needs(words: str) -> None:
     command = [
@@ -67,12 +68,16 @@ def test_weights_masters_moments_and_adapters_are_counted(toy: Callable[[str], P
         "masters": 3 * 4 * adapter,
         "optimiser": 2 * 8 * adapter,
     }
-    playing = estimate(
-        toy("qwen3"), config.policies, EngineSettings(slots=5), tokens=200, writing=2, learning=frozenset()
-    ).playing
-    # Two caches of 5 slots, 7 pages of 32 tokens, 2 layers and one more, keys and values, 2 heads of 8, 4 bytes; a
-    # quarter is spare.
-    assert playing["keys and values"] == 1.25 * 2 * 5 * (7 * 32) * 3 * 2 * 2 * 8 * 4
+
+    def cached(**settings: object) -> int:
+        engine = EngineSettings.model_validate(settings)
+        found = estimate(toy("qwen3"), config.policies, engine, tokens=200, writing=2, learning=frozenset())
+        return found.playing["keys and values"]
+
+    # Two caches, 2 layers and one more, keys and values, 2 heads of 8, 4 bytes: of 8 slots' 7 pages of 32 tokens and a
+    # quarter to spare, or of as many pages as there may be.
+    assert cached(slots=8) == 2 * 3 * 2 * 2 * 8 * 4 * 32 * (8 * 7 * 5 // 4)
+    assert cached(slots=8, cache_tokens=1000) == 2 * 3 * 2 * 2 * 8 * 4 * 32 * 32
 
 
 def test_checkpointing_and_bf16_need_less_to_learn(toy: Callable[[str], Path]) -> None:
@@ -156,13 +161,14 @@ def test_a_disk_that_is_too_small_is_refused(
     assert re.search(rf"writes about \d\.\d GB of checkpoints and models, and 0\.0 GB are free in {tmp_path}:", said)
 
 
+@pytest.mark.parametrize("share", [0.7, 0.1])
 def test_what_does_not_fit_is_refused_with_what_would(
-    toy_recipe: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    share: float, toy_recipe: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The advice is taken, and then it fits."""
     words = ["doctor", "--recipe", str(toy_recipe), "--engine.slots", "2000"]
     config = load_config(toy_recipe, {"engine.slots": 2000})
-    less = int(doctor.memory(config).peak * 0.7 + doctor.resident())
+    less = int(doctor.memory(config).peak * share + doctor.resident())
     monkeypatch.setattr(doctor, "available", lambda device: ("this machine", less))
     assert main(words) == 2
     [sentence] = capfd.readouterr().err.splitlines()
@@ -170,6 +176,7 @@ def test_what_does_not_fit_is_refused_with_what_would(
         r"piplay: the run needs about [\d.]+ GB and this machine has [\d.]+ GB: it would fit with (.*)", sentence
     )
     assert advice, sentence
+    assert ("--engine.cache_tokens" in advice[1]) == (share == 0.1)
     kept = words[:3] if "slots" in advice[1] else words
     assert main([*kept, *advice[1].split()]) == 0
 

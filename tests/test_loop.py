@@ -134,6 +134,7 @@ def test_a_phase_ends_early_where_all_is_solved(toy_recipe: Path, tmp_path: Path
         toy_recipe, tmp_path / "run", settings | {"phases.study.game": "toys.games:SolvedStudy", "iterations": "2"}
     )
     assert [row["iteration"] for row in rows_of(run, "study")] == [1, 1, 1, 2, 2, 2]
+    assert ["teacher/em" in row for row in rows_of(run, "study")] == [True, True, True] * 2, "first, second, last"
     assert rows_of(run, "examine")[-1]["step"] == 3
 
 
@@ -143,6 +144,33 @@ def test_a_phase_that_ends_early_says_so(toy_recipe: Path, tmp_path: Path, capfd
     assert main(["train", *recipe, *words]) == 0
     said = "phase study of iteration 1 ends after 3 of 4 steps: over the last 3 every sample solved 100% of the tasks"
     assert said in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "role"),
+    [
+        ("phases.examine.seats", '{examiner = "examiner"}', "student"),
+        ("phases.write.options.gates", '["checked"]', "checker"),
+        ("phases.study.seats", '{teacher = "teacher"}', "student"),
+    ],
+)
+def test_a_role_without_a_seat_is_refused_before_anything_is_played(
+    toy_recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], setting: str, value: str, role: str
+) -> None:
+    learn = ["--phases.study.learn", "{}"] if "study" in setting else []
+    words = ["train", str(toy_recipe), "--run-dir", str(tmp_path / "run"), f"--{setting}", value, *learn]
+    assert main(words) == 2
+    assert f"needs a policy for the role {role!r}: give it a seat" in capfd.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_teacher_of_what_is_played_from_seeds_is_not_examined(toy_recipe: Path, tmp_path: Path) -> None:
+    """There is no written task with a path for it to play."""
+    learn = '{distill = 1.0, teacher = "student"}'
+    settings = {"iterations": "1", "phases.examine.learn.examiner": learn}
+    run = play(toy_recipe, tmp_path / "run", settings)
+    assert not any("teacher/em" in row for row in rows_of(run, "examine"))
+    assert rows_of(run, "study")[0]["teacher/em"] >= 0
 
 
 def test_each_task_is_played_once_before_any_is_played_twice(toy_run: Run) -> None:

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from piplay.cli import main
 from piplay.config import Config, load_config
 from piplay.engine.local import LocalEngine
+from piplay.evaluate.probes import LABEL
 from piplay.run.directory import Run
-from piplay.track import Together, WandB, settings
+from piplay.track import Together, Tracker, WandB, settings
 
 Point = tuple[str, int]
 """A name and an n."""
@@ -228,6 +229,22 @@ def test_a_wandb_run_that_goes_on_is_told_what_it_lacks(
         (8, {"n": 4, "iteration": 2, "seconds/play": 1.5}),
         (-1, {}),
     ]
+
+
+def test_a_runs_own_questions_stand_under_a_name_of_their_own(tmp_path: Path) -> None:
+    told: list[tuple[dict[str, float], int, bool]] = []
+
+    class Noted(Tracker):
+        def open(self, rows: object, evals: object) -> None:
+            self.recall(rows, evals, 0)  # type: ignore[arg-type]
+
+        def tell(self, values: Any, n: int, evaluation: bool) -> None:
+            told.append((values, n, evaluation))
+
+    tracker = Noted(Run(tmp_path, load_config("smoke", {})))
+    tracker.began([], [{"iteration": 0, "em": 0.25, "questions": LABEL}])
+    tracker.evaluated({"iteration": 1, "em": 0.5, "questions": LABEL})
+    assert told == [({"probes/iteration": m, "probes/em": em}, 0, True) for m, em in ((0, 0.25), (1, 0.5))]
 
 
 # Bad input

@@ -24,6 +24,7 @@ class SelfPlay:
 
     memory: Memory
     solvers: PositiveInt = 5
+    roles = ("examiner", "student")
 
     async def play(self, task: Task, context: Context) -> Episode:
         assert task.source is not None  # tasks = "seeds"

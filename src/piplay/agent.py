@@ -148,7 +148,7 @@ def load_agent(model: str | Path = "base", /, **overrides: object) -> Agent:
     if "model" in overrides:
         raise InputError("the agent's model is the first thing that is named: leave the setting model out")
     folder, run = model_folder(str(model)), run_at(str(model))
-    settings: dict[str, object] = {"engine.slots": 1}
+    settings: dict[str, object] = {"engine.slots": 1, "engine.cache_tokens": None}
     if overrides.keys() & {"world", "corpus"}:
         settings |= {"world": None, "corpus": None}
     config = load_config(run.config if run else "pi-play", settings | overrides)

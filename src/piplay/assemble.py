@@ -121,6 +121,7 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
         config.policies,
         seed=config.seed,
         slots=settings.slots,
+        cache_tokens=settings.cache_tokens,
         threads=settings.threads,
         micro_batch_tokens=settings.micro_batch_tokens,
         end_ids=chat.end_ids,
@@ -135,7 +136,7 @@ def load_engine(config: Config, chat: Chat) -> LocalEngine:
 def load_searcher(config: Config) -> Searcher:
     """What a run searches, without the truth that a world may have."""
     if config.corpus is not None:
-        passages = read_corpus(config.corpus)
+        passages = read_corpus(config.corpus, config.search.passage_words)
     else:
         passages = read_passages(config.world) if config.world is not None else default_passages()
     return _make_searcher(config)(passages)
@@ -145,7 +146,8 @@ def load_ground(config: Config) -> Ground:
     """Something to search and somewhere to start; with a world, also its held-out questions and its truth."""
     make_searcher = _make_searcher(config)
     if config.corpus is not None:
-        passages, probed = read_corpus(config.corpus), config.evaluation.per_hop and config.evaluation.probe_questions
+        passages = read_corpus(config.corpus, config.search.passage_words)
+        probed = config.evaluation.per_hop and config.evaluation.probe_questions
         seeds, reserved = reserve(passages, config.seed) if probed else (passages, ())
         return Ground(make_searcher(passages), seeds, (), None, reserved)
     world = read_world(config.world) if config.world is not None else default_world()

@@ -15,14 +15,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A recipe may name things of the current folder. It stands last, so that no file there hides a library.
     if "" not in sys.path:
         sys.path.append("")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    again = "; `piplay resume` goes on from the last checkpoint" if words[:1] in (["train"], ["resume"]) else ""
     try:
-        run(list(sys.argv[1:] if arguments is None else arguments))
+        run(words)
     except InputError as error:
         print(f"piplay: {error}", file=sys.stderr)
         return 2
+    except FloatingPointError as error:
+        print(f"piplay: {error}: start anew with a lower learning rate (lr of its policy)", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
-        print("piplay: interrupted; `piplay resume` goes on from the last checkpoint", file=sys.stderr)
+        print(f"piplay: interrupted{again}", file=sys.stderr)
         return 130
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for its name alone
+            raise
+        reason = str(error).splitlines()[0]
+        print(
+            f"piplay: {reason}: start anew with less engine.cache_tokens or engine.micro_batch_tokens; `piplay doctor` "
+            "reckons with both",
+            file=sys.stderr,
+        )
+        return 1
     return 0
 
 

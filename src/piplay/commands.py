@@ -150,14 +150,12 @@ class Pretrain:
 
 @dataclass(frozen=True)
 class Card:
-    """Measure a base model's capability card on a world."""
+    """Measure what a base can do before it plays with itself, in each role. Settings can be given, e.g. --world DIR."""
 
-    model: Positional[Path | None] = None
-    """A Hugging Face folder; by default the embedded tiny base."""
-    world: Path | None = None
-    """A world folder; by default the default world."""
-    threads: int = 2
-    chat: Literal["auto", "native", "tags"] = "auto"
+    model: Positional[str] = "base"
+    """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
+    recipe: str = "pi-play"
+    """Whose prompts, limits and gates it is measured with: the name of a recipe of the package, or a .toml file."""
 
 
 @dataclass(frozen=True)
@@ -169,9 +167,9 @@ class Eval:
     bench: str = "world"
     """FlashRAG's .jsonl, Search-R1's .parquet, or `world`: the held-out questions of the world."""
     world: Path | None = None
-    """The world that is searched; by default the default world."""
+    """The world that is searched; by default a run's own, else the default world."""
     corpus: Path | None = None
-    """Text that is searched instead of a world."""
+    """Text that is searched instead of a world; by default what a run searched."""
     against: str | None = None
     """A second model, named as the first: both answer the same questions, and the first minus the second is tested."""
     samples: int = 0
@@ -188,10 +186,11 @@ class Eval:
     """The system prompt; by default a run's own, else the game's, which is made for tiny models."""
     seed: int = 0
     """Of the samples, and of the resampling behind intervals and p."""
-    threads: int = 2
-    device: str = "cpu"
+    threads: int | None = None
+    """This and the next two: by default as a run had them, else 2, cpu and float32."""
+    device: str | None = None
     dtype: Literal["float32", "bfloat16"] | None = None
-    """What the models are held and computed in; by default as a run had it, else float32."""
+    """What the models are held and computed in."""
     turns: int | None = None
     """Turns of one answer. This and the next two: by default as a run had them, else those of `pi-play`."""
     turn_tokens: int | None = None
@@ -216,9 +215,7 @@ Command = (
 )
 
 
-SETTABLE: dict[str, type[Train] | type[Doctor] | type[Ask] | type[Play]] = {
-    "train": Train, "doctor": Doctor, "ask": Ask, "play": Play,
-}  # fmt: skip
+SETTABLE: dict[str, type] = {"train": Train, "doctor": Doctor, "ask": Ask, "play": Play, "card": Card}
 """The commands that take settings besides their own options."""
 
 
@@ -264,7 +261,7 @@ def run(arguments: Sequence[str]) -> None:
                 chat_kind=command.chat,
             )
         case Card():
-            _card(command)
+            _card(command, overrides)
         case Eval():
             from piplay.evaluate.command import evaluate
 
@@ -368,16 +365,14 @@ def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
             commands.ask(question, world)
 
 
-def _card(command: Card) -> None:
+def _card(command: Card, overrides: dict[str, str]) -> None:
     import json
 
-    from piplay.assemble import load_chat, load_ground, tiny_base
+    from piplay.assemble import load_chat, load_engine, load_ground, model_folder, playing
     from piplay.config import load_config
     from piplay.pretrain.card import capability_card
 
-    config = load_config("pi-play", {})
-    if command.world is not None:
-        config = config.model_copy(update={"world": command.world})
-    model = command.model or tiny_base()
-    chat = load_chat(model, command.chat)
-    print(json.dumps(capability_card(model, chat, load_ground(config), threads=command.threads), indent=1))
+    config = playing(load_config(command.recipe, overrides), model_folder(command.model))
+    chat = load_chat(model_folder(command.model), config.chat)
+    ground, engine = load_ground(config), load_engine(config, chat)
+    print(json.dumps(capability_card(config, ground, engine, chat), indent=1))

@@ -5,6 +5,7 @@ The formulas that settings refer to are those of docs/method.md.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
@@ -31,6 +32,8 @@ class Search(Settings):
     corpus one that reads them from disk)."""
     top_k: int = Field(1, ge=1)
     """Passages that one search returns."""
+    passage_words: int = Field(50, ge=1)
+    """Words of a passage, where a corpus is a folder of documents that are cut into passages."""
 
 
 class Limits(Settings):
@@ -58,7 +61,10 @@ class EngineSettings(Settings):
     """How the local engine uses the machine."""
 
     slots: int = Field(128, ge=1)
-    """Sessions whose keys and values are cached at once; more of them wait."""
+    """Sessions whose keys and values are cached at once, of each policy that writes; more of them wait."""
+    cache_tokens: int | None = Field(None, ge=128)
+    """Tokens of all sessions of one policy together, at least ``limits.tokens``; by default there is room for the
+    longest trajectory in every slot. Where they need more, some wait, and are read again."""
     threads: int = Field(2, ge=1)
     """CPU threads. Other counts give other last bits."""
     micro_batch_tokens: int = Field(4096, ge=1)
@@ -220,13 +226,31 @@ class Config(Settings):
         for role in self.prompts:
             if role not in roles:
                 raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
+        for what, names in (("phase", [phase.name for phase in self.phases]), ("policy", list(self.policies))):
+            for name in names:
+                if not re.fullmatch(r"\w+", name):
+                    raise ValueError(f"the {what} {name!r} has a name for files: take letters, digits and underscores")
+                if names.count(name) > 1:
+                    raise ValueError(f"two phases are called {name!r}: they would draw the same; name one otherwise")
         for phase in self.phases:
+            learns: dict[str, str] = {}
             for role in phase.learn:
-                if self.policies[phase.seats[role]].follows:
+                policy = phase.seats[role]
+                if self.policies[policy].follows:
                     raise ValueError(f"phase {phase.name}: {role} learns, but its policy follows another")
+                if learns.setdefault(policy, role) != role:
+                    raise ValueError(
+                        f"phase {phase.name}: {learns[policy]} and {role} both train {policy}, the second on what "
+                        "it no longer is: give each a policy, or a phase"
+                    )
         first = next((phase for phase in self.phases if phase.tasks == "written"), None)
         if first is not None and not any(p.writes for p in self.phases[: self.phases.index(first)]):
             raise ValueError(f"phase {first.name} plays written tasks, but no phase before it writes any")
+        if self.engine.cache_tokens is not None and self.engine.cache_tokens < self.limits.tokens:
+            raise ValueError(
+                f"engine.cache_tokens is {self.engine.cache_tokens}, and a trajectory may have {self.limits.tokens} "
+                "(limits.tokens): let there be room for one at least"
+            )
         if not self.hop_odds or min(self.hop_odds) < 0 or sum(self.hop_odds) == 0:
             raise ValueError("hop_odds need one number ≥ 0 a hop count, not all of them 0")
         return self

@@ -31,22 +31,13 @@ from piplay.loop import Ground, make_game, seed_tasks
 from piplay.rollout.stage import Stage
 from piplay.run.directory import KEPT_CHECKPOINTS
 from piplay.track import check_trackers
-from piplay.types import Ints, Owner, PolicyRef, Sample, StopReason, Task
+from piplay.types import Ints, Owner, PolicyRef, Sample, Task
 
 GB = 1e9
 CONTEXT = 1.0e9
 """What CUDA itself and its libraries take of a GPU."""
 FRAGMENTS = {"cuda": 1.1, "cpu": 1.3}
 """Of what tensors take: blocks that an allocator holds and cannot give (benchmarks/memory.py)."""
-REMEDIES = (
-    {"engine.dtype": "bfloat16"},
-    {"engine.checkpointing": True},
-    {"engine.slots": 16},
-    {"engine.micro_batch_tokens": 4096},
-    {"engine.lora.rank": 16},
-    {"engine.slots": 4},
-)
-"""What to change where memory is short, in the order in which it changes least of what is learnt and how fast."""
 _PROMPT, _WRITE = 64, 16
 """Tokens of the short generation, a row."""
 _EPISODES, _PATIENCE = 20, 120.0
@@ -224,7 +215,7 @@ def _played(config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task]) -
     written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
     whole = sum(len(story.ids_T) for story in stories)
     most = len(tasks) * _rollouts(phase) * _turns(config)
-    cut = sum(story.stop in (StopReason.TURNS, StopReason.TURN_TOKENS, StopReason.TOTAL_TOKENS) for story in stories)
+    cut = sum(story.stop.truncated for story in stories)
     return written, Work(written / most, whole / (len(stories) * config.limits.tokens)), cut / len(stories)
 
 
@@ -286,18 +277,31 @@ def _with_overhead(config: Config, needed: Estimate, process: int) -> int:
     return int(needed.peak * FRAGMENTS.get(kind, 1.1) + (process if kind == "cpu" else CONTEXT))
 
 
+def _remedies(longest: int) -> list[tuple[str, object]]:
+    """What to change where memory is short, in the order in which it changes least of what is learnt and how fast."""
+    return [
+        ("engine.dtype", "bfloat16"),
+        ("engine.checkpointing", True),
+        ("engine.cache_tokens", 16 * longest),
+        ("engine.micro_batch_tokens", 4096),
+        ("engine.lora.rank", 16),
+        ("engine.slots", 16),
+        ("engine.cache_tokens", 4 * longest),
+        ("engine.slots", 4),
+    ]
+
+
 def _remedy(config: Config, process: int, there: int) -> str:
     """Settings under which the run fits: of those that help one after the other, as many as it takes."""
     tree, chosen = config.model_dump(mode="json"), dict[str, Any]()
     least = memory(config).peak
-    for remedy in REMEDIES:
-        [(key, value)] = remedy.items()
+    for key, value in _remedies(config.limits.tokens):
         *parents, last = key.split(".")
         node = tree
         for part in parents:
             node = node[part]
         before = node[last]
-        if isinstance(value, int) and not isinstance(value, bool) and 0 < before <= value:
+        if isinstance(value, int) and not isinstance(value, bool) and 0 < (before or 0) <= value:
             continue
         node[last] = value
         other = validated(tree, config.name)

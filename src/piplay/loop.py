@@ -88,8 +88,6 @@ class Loop:
         )
         self.state = State()
         self._began = time.monotonic()
-        for phase in self.config.phases:
-            make_game(phase, {})
 
     def train(self) -> None:
         """Play the run from where it stands to its end."""
@@ -241,9 +239,9 @@ class Loop:
         """The teacher plays some of the phase's tasks with their paths."""
         settings = self.config.evaluation
         roles = [learn.teacher for learn in phase.learn.values() if learn.teacher]
-        if not roles or not settings.teacher_every:
+        if not roles or not settings.teacher_every or phase.tasks != "written":
             return {}
-        first, last = self.state.step == 0, self.state.step + 1 == phase.steps
+        first, last = self.state.step == 0, self.state.step + 1 == phase.steps or self._solved_enough(phase)
         if not (first or last or (self.state.step + 1) % settings.teacher_every == 0):
             return {}
         tasks = self.state.tasks[: settings.teacher_tasks]
@@ -318,7 +316,7 @@ def seed_tasks(seed: int, odds: Sequence[float], seeds: Sequence[Passage], key: 
 
 
 def make_game(phase: Phase, memory: Memory) -> Game:
-    """The phase's game. Raises ``InputError`` where there is no such game or it takes no such option."""
+    """The phase's game. Raises ``InputError`` where there is none, it takes no such option, or a role has no seat."""
     where = f"phase {phase.name}"
     try:
         kind = resolve(phase.game, "game", "piplay.games")
@@ -327,6 +325,9 @@ def make_game(phase: Phase, memory: Memory) -> Game:
         raise InputError(f"{where}: {error}") from error
     except TypeError as error:
         raise InputError(f"{where}: the game {phase.game} does not take its options ({error})") from error
+    for role in made.roles:
+        if role not in phase.seats:
+            raise InputError(f"{where}: the game {phase.game} needs a policy for the role {role!r}: give it a seat")
     return made
 
 

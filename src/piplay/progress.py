@@ -10,6 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from piplay.config import Config, Phase
+from piplay.evaluate.probes import measured
 
 
 class Teller:
@@ -56,7 +57,7 @@ class Teller:
         scores = " ".join(f"{hops}:{em:.2f}" for hops, em in row["em_by_hops"].items())
         taught = " ".join(f"{hops}:{em:.2f}" for hops, em in row.get("teacher_em_by_hops", {}).items())
         when = f"after iteration {row['iteration']}" if row["iteration"] else "before training"
-        line = f"{when}: {_measure(row)} by hops {scores}"
+        line = f"{when}: {measured(row)} by hops {scores}"
         self.console.print(line + (f"; teacher with the path {taught}" if taught else ""), highlight=False)
 
     def said(self, sentence: str) -> None:
@@ -87,18 +88,13 @@ def score_line(row: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _measure(row: Mapping[str, Any]) -> str:
-    """What an evaluation measured, and on which questions where they are not held-out ones."""
-    return f"exact match on probes ({row['questions']})" if "questions" in row else "held-out exact match"
-
-
 def before_after(evals: Sequence[Mapping[str, Any]]) -> Table | None:
     """Exact match by hops before and after, or None where nothing was measured."""
     if not evals or "em_by_hops" not in evals[0]:
         return None
     first, last = evals[0], evals[-1]
-    measure = _measure(first)
-    table = Table(title=f"{measure[0].upper()}{measure[1:]}, greedy")
+    what = measured(first)
+    table = Table(title=f"{what[0].upper()}{what[1:]}, greedy")
     for column in ("hops", "questions", "before", "after"):
         table.add_column(column, justify="right")
     for hops, count in first["n_by_hops"].items():

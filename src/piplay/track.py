@@ -90,7 +90,7 @@ class Tracker(Listener):
         past += [(sum(row["iteration"] <= found["iteration"] for row in rows), True, found) for found in evals]
         for n, evaluation, row in sorted(past, key=lambda told: told[:2]):
             if n >= since:
-                self.tell(numbers(row, "eval" if evaluation else ""), n, evaluation)
+                self.tell(numbers(row, _questions(row) if evaluation else ""), n, evaluation)
 
     def began(self, rows: Rows, evals: Rows) -> None:
         self._n = len(rows)
@@ -104,7 +104,7 @@ class Tracker(Listener):
         self.tell(numbers(row), self._n, False)
 
     def evaluated(self, row: Mapping[str, Any]) -> None:
-        self.tell(numbers(row, "eval"), self._n, True)
+        self.tell(numbers(row, _questions(row)), self._n, True)
 
     def said(self, sentence: str) -> None:
         """It is in no chart."""
@@ -217,6 +217,11 @@ def check_trackers(names: Sequence[str]) -> None:
 def trackers_of(run: Run) -> list[Tracker]:
     """The trackers that a run's settings name."""
     return [KINDS[name](run) for name in run.config.trackers]
+
+
+def _questions(row: Mapping[str, Any]) -> str:
+    """What an evaluation's numbers stand under: a run's own questions have a name of their own."""
+    return "probes" if "questions" in row else "eval"
 
 
 def numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

@@ -73,6 +73,7 @@ def _learn(config: Config, begin: Callable[[], Run], teller: Teller, console: Co
     run = begin()
     console.print(f"run directory: {run.folder}", highlight=False)
     record = machine() | {"threads": config.engine.threads, "device": config.engine.device}
+    record["deterministic"] = engine.deterministic
     run.write("machine.json", json.dumps(record, indent=2) + "\n")
     with Together([teller, *trackers_of(run)]) as listener:
         loop = Loop(run, ground, engine, chat, listener)

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import PreTrainedModel
+from transformers import AutoModelForCausalLM, GraniteConfig, PreTrainedModel
 
 from piplay.config import Policy
 from piplay.engine.cache import _Decode, _scores
@@ -25,7 +25,7 @@ Plain = Callable[[str | Path], PreTrainedModel]
 
 
 def make_engine(
-    path: Path, slots: int = 8, tokens: int = 64, closes: Callable[[Ints], bool] | None = None
+    path: Path, slots: int = 8, tokens: int = 64, closes: Callable[[Ints], bool] | None = None, **rest: Any
 ) -> LocalEngine:
     specs = {
         "student": Policy(lr=0.1),
@@ -33,7 +33,7 @@ def make_engine(
         "base": Policy(follows="student", tau=0.0),
     }
     return LocalEngine(
-        path, specs, seed=SEED, slots=slots, threads=1, micro_batch_tokens=tokens, end_ids=[END], closes=closes
+        path, specs, seed=SEED, slots=slots, threads=1, micro_batch_tokens=tokens, end_ids=[END], closes=closes, **rest
     )
 
 
@@ -97,10 +97,10 @@ def falls_twice(written: Sequence[int] | Ints) -> bool:
     return len(written) > 2 and written[-3] > written[-2] > written[-1]
 
 
-@pytest.mark.parametrize("slots", [8, 2])
-def test_a_turn_ends_where_what_it_has_written_does(model_folder: Folder, plain: Plain, slots: int) -> None:
-    """In company and one at a time, over several turns, and never by what the prompt says."""
-    engine, model = make_engine(model_folder("qwen3"), slots, closes=falls_twice), plain("qwen3")
+@pytest.mark.parametrize("room", [{}, {"slots": 2}, {"cache_tokens": 128}], ids=["all", "slots", "pages"])
+def test_a_turn_ends_where_what_it_has_written_does(model_folder: Folder, plain: Plain, room: dict[str, int]) -> None:
+    """In company and with little room, over several turns, and never by what the prompt says."""
+    engine, model = make_engine(model_folder("qwen3"), closes=falls_twice, **room), plain("qwen3")
     asked = [request(("r", i), [*ids, 9, 8], max_new=20) for i, ids in enumerate(contexts(6, seed=4))]
     for one in asked:
         engine.submit(one)
@@ -116,9 +116,10 @@ def test_a_turn_ends_where_what_it_has_written_does(model_folder: Folder, plain:
     assert all(falls_twice(result.ids) for result in ended)
 
 
-def test_turns_of_a_session_with_tool_tokens_between(model_folder: Folder, plain: Plain) -> None:
-    """Sessions go on at different times, more of them than slots, and their caches are reused, cut or lost."""
-    engine, model = make_engine(model_folder("qwen3"), slots=3), plain("qwen3")
+@pytest.mark.parametrize("room", [{"slots": 3}, {"slots": 7, "cache_tokens": 400}], ids=["slots", "pages"])
+def test_turns_of_a_session_with_tool_tokens_between(model_folder: Folder, plain: Plain, room: dict[str, int]) -> None:
+    """Sessions go on at different times, more of them than there is room for; caches are reused, cut or lost."""
+    engine, model = make_engine(model_folder("qwen3"), **room), plain("qwen3")
     rng = np.random.default_rng(1)
     history = {("session", i): ids for i, ids in enumerate(contexts(7, seed=2))}
     turn = dict.fromkeys(history, 0)
@@ -132,7 +133,9 @@ def test_turns_of_a_session_with_tool_tokens_between(model_folder: Folder, plain
     for session in history:
         ask(session)
     checked = closed = 0
+    most = 0
     while ready := engine.ready():
+        most = max(most, *(sampler._cache.layers[0].shape[1] for sampler in engine._samplers.values()))
         for result in ready:
             assert_same(result, reference(model, asked[result.key]))
             checked, closed = checked + 1, closed + result.closed
@@ -150,6 +153,7 @@ def test_turns_of_a_session_with_tool_tokens_between(model_folder: Folder, plain
                 engine.close(session)
     assert checked == 28
     assert 0 < closed < 28
+    assert most == (13 if "cache_tokens" in room else 256), "pages of 32 tokens"
     assert not engine._samplers, "the last session closed gives the cache back"
 
 
@@ -267,9 +271,69 @@ def test_memory_is_that_of_the_slots_whatever_the_episodes(model_folder: Folder)
             engine.close(key)
             sampler = engine._samplers.get(LIVE)
             if sampler is not None:
-                pages.append(sum(sampler._cache._held_S))
+                pages.append(sum(sampler._cache.held_S))
     assert max(pages) <= 4 * 2, "60 tokens are two pages of 32"
     assert not engine._samplers
+
+
+def test_turns_that_outgrow_the_cache_take_turns(model_folder: Folder, plain: Plain) -> None:
+    """More begin than can end: as they grow the youngest make room, and write the same as ever when they go on."""
+    engine, model = make_engine(model_folder("qwen3"), slots=20, cache_tokens=10 * 32), plain("qwen3")
+    rng = np.random.default_rng(17)
+    asked = [request(("r", i), rng.integers(0, END, 31), max_new=200, temperature=1.5) for i in range(20)]
+    for one in asked:
+        engine.submit(one)
+    results: dict[Key, Generated] = {}
+    most = 0
+    while ready := engine.ready():
+        for one in ready:
+            results[one.key] = one
+            engine.close(one.key)
+        for sampler in engine._samplers.values():
+            most = max(most, sampler._cache.layers[0].shape[1])
+    assert most == 10
+    assert engine.usage().evicted > 3 * 64, "they had filled two pages each"
+    for one in asked:
+        assert_same(results[one.key], reference(model, one))
+
+
+def test_a_full_cache_is_left_to_those_who_came_first(model_folder: Folder) -> None:
+    """Thirty episodes of four turns where about six fit: those begun go on, and little is read twice.
+
+    First come, first served, turn by turn, all would begin, lose what was read, and read three times as much.
+    """
+    engine = make_engine(model_folder("qwen3"), slots=30, cache_tokens=20 * 32)
+    rng = np.random.default_rng(18)
+    history = {("e", i): rng.integers(0, END, 20) for i in range(30)}
+    turn = dict.fromkeys(history, 0)
+    given = sum(map(len, history.values()))
+    for session, ids in history.items():
+        engine.submit(request((*session, 0), ids, max_new=6, session=session))
+    while ready := engine.ready():
+        for result in ready:
+            session = result.key[:2]
+            turn[session] += 1
+            if turn[session] == 4:
+                engine.close(session)
+                continue
+            tool = rng.integers(0, END, 15)
+            given += len(tool)
+            history[session] = np.concatenate([history[session], result.ids, tool])
+            engine.submit(request((*session, turn[session]), history[session], max_new=6, session=session))
+    assert set(turn.values()) == {4}
+    usage = engine.usage()
+    # A turn begins with the last token of the one before, which was drawn and not fed.
+    once = given + 30 * 3
+    assert once - 30 <= usage.prefilled + usage.shared - usage.evicted <= once
+    assert usage.prefilled + usage.shared < 1.6 * given
+
+
+def test_a_turn_that_could_never_be_cached_is_refused(model_folder: Folder) -> None:
+    engine = make_engine(model_folder("qwen3"), cache_tokens=64)
+    engine.submit(request(("fits",), range(60), max_new=4))
+    with pytest.raises(ValueError, match="may take 65 tokens, and 64 can be cached"):
+        engine.submit(request(("too long",), range(60), max_new=5))
+    assert len(drain(engine)) == 1
 
 
 def test_company_does_not_change_a_result(model_folder: Folder) -> None:
@@ -422,6 +486,20 @@ def test_a_rows_temperature_is_its_own() -> None:
 def test_a_folder_without_a_model_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a folder with a Hugging Face language model"):
         make_engine(tmp_path)
+
+
+def test_a_model_that_changes_its_logits_behind_the_head_is_refused(tmp_path: Path) -> None:
+    """The engine takes body and head apart, and would sample and train another distribution."""
+    shape = {
+        "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+    }  # fmt: skip
+    for scale in (1.0, 8.0):
+        config = GraniteConfig(**shape, logits_scaling=scale)
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / str(scale))
+    make_engine(tmp_path / "1.0")
+    with pytest.raises(InputError, match="changes its logits behind the head"):
+        make_engine(tmp_path / "8.0")
 
 
 def test_scores_of_bf16_keys_are_exact() -> None:

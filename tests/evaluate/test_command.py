@@ -17,6 +17,7 @@ from piplay.evaluate.measure import em_by_hops
 from piplay.match import normalise
 from piplay.rollout.stage import Stage
 from piplay.run.directory import Run
+from piplay.world.store import read_world
 
 FEW = ("--threads", "1", "--limit", "2")
 
@@ -111,14 +112,25 @@ def test_a_run_is_measured_as_it_played(toy_recipe: Path, small_world: Path, tmp
     run = tmp_path / "run"
     words = "--iterations 1 --evaluation.per_hop 0 --limits.turn_tokens 7 --search.top_k 2 --engine.dtype bfloat16"
     assert main(["train", str(toy_recipe), "--run-dir", str(run), *words.split()]) == 0
-    few = ("--world", small_world, *FEW)
-    rows, found = evaluated(run, *few, "--turns", "2", "--against", "base", tmp_path / "out")
+    rows, found = evaluated(run, "--limit", "2", "--turns", "2", "--against", "base", tmp_path / "out")
+    heldout = [question.question for question in read_world(small_world).heldout]
+    assert {row["question"] for row in rows} <= set(heldout), "on what it searched"
+    assert found["settings"]["world"] == str(small_world)
     limits = Run.open(run).config.limits.model_dump()
     first, second = (model["played"] for model in found["models"])
     assert first == limits | {"turns": 2, "turn_tokens": 7, "top_k": 2, "dtype": "bfloat16"}
     assert second == Limits().model_dump() | {"turns": 2, "top_k": 1, "dtype": "float32"}
     assert {row["stop"] for row in rows[:8]} == {"turn_tokens"}
     assert "answered" in {row["stop"] for row in rows[8:]}
+
+
+def test_a_run_on_a_corpus_needs_questions(
+    recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    Run.create(run, load_config(recipe_on("corpus", towns), {}))
+    assert main(["eval", str(run)]) == 2
+    assert "on a corpus, needs questions with known answers: give --bench FILE" in capfd.readouterr().err
 
 
 def test_a_benchmark_of_other_peoples_making(

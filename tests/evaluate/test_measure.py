@@ -15,9 +15,11 @@ def student(reward: float = 0.0, queries: tuple[str, ...] = (), stop: StopReason
     return Seat(story, ("q",), reward)
 
 
-def study(hops: int, *rewards: float) -> Episode:
+def study(hops: int, *rewards: float, failed: int = 0) -> Episode:
+    """``failed``: students besides whose tool failed."""
     task = Task(f"t{hops}", hops, f"Question {hops}?", ("gold",))
-    return Episode((hops,), task, tuple(map(student, rewards)), facts={"k": sum(rewards)})
+    seats = (*map(student, rewards), *(student(stop=StopReason.TOOL_FAILED) for _ in range(failed)))
+    return Episode((hops,), task, seats, facts={"k": sum(rewards)})
 
 
 def examine(hops: int, *rewards: float, gate: str = "") -> Episode:
@@ -72,6 +74,15 @@ def test_what_is_logged_of_study_tasks() -> None:
         "informative/1": 0.5,
         "informative/2": 0.0,
     }
+
+
+def test_a_tool_that_fails_says_nothing_of_a_task() -> None:
+    row = task_metrics([study(1, 1, 1, failed=2), study(1, 1, 0, failed=2), study(2, failed=4)], lambda task: "true")
+    assert (row["solved"], row["accuracy"], row["wasted"]) == (1 / 2, 3 / 4, 1 / 2)
+    assert (row["k/2"], row["k/1"], row["informative/1"]) == (1, 1, 0.5)
+    assert not {"k/0", "accuracy/2", "informative/2"} & set(row)
+    nothing = task_metrics([study(1, failed=4)], lambda task: "true")
+    assert not {"solved", "accuracy", "wasted", "false_agreement"} & set(nothing), "a server that is down solves nothing"
 
 
 def test_what_is_logged_of_an_examiners_tasks() -> None:

@@ -40,6 +40,10 @@ def lost(answer: str, golds: list[str]) -> float:
     return float("nan")
 
 
+def silent(answer: str, golds: list[str]) -> None:
+    return None
+
+
 def talk(request: Generate) -> str:
     if request.policy.name == "examiner":
         turns = [searches("Tamsin", "river: Tamsin"), says("Question: Where does it rise? Answer: Oum", "spring: Oum")]
@@ -95,7 +99,7 @@ def test_an_answer_that_is_none_earns_nothing() -> None:
     assert load_reward("test_own:generous")("", ["Oum"]) == 0.0
 
 
-@pytest.mark.parametrize("name", ["test_own:generous", "test_own:lost"])
+@pytest.mark.parametrize("name", ["test_own:generous", "test_own:lost", "test_own:silent"])
 def test_a_reward_that_is_no_share_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="has to be from 0 to 1"):
         load_reward(name)("Oum", ["Oum"])

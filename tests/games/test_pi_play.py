@@ -305,10 +305,19 @@ def test_easy_questions_are_kept_up_to_their_share() -> None:
     assert all(not e.gate for e in Examine({}).settle([finished("Easy?", solved=4)]))
 
 
-def finished(question: str, reward: float = 1.0, solved: int = 1) -> Episode:
+@pytest.mark.parametrize("gate", ["easy", "contested"])
+def test_gates_on_students_tries_need_some(gate: str) -> None:
+    with pytest.raises(InputError, match=f"the gate {gate} needs students' tries"):
+        Examine({}, probes=0, gates=["format", gate])
+    memory: dict[str, list[str]] = {}
+    [kept] = Examine(memory, gates=["easy"], easy_share=0.0).settle([finished("Who?", solved=0, tries=0)])
+    assert kept.written is not None, "what no one could try is not easy"
+
+
+def finished(question: str, reward: float = 1.0, solved: int = 1, tries: int = 4) -> Episode:
     task = replace(DRAFT, question=question)
     seats = (Seat(STORY, ("hops", 2), reward), Seat(STORY, ("s",), 1.0))
-    return Episode((question,), SEED, seats, written=task, facts={"k": float(solved), "n": 4.0})
+    return Episode((question,), SEED, seats, written=task, facts={"k": float(solved), "n": float(tries)})
 
 
 def test_of_duplicates_in_a_batch_the_first_is_kept() -> None:

@@ -1,6 +1,5 @@
 """Where things are drawn, read back from the drawing."""
 
-import math
 from itertools import pairwise
 
 import pytest
@@ -8,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parsed import drawn, figure, heights, parse, said
 
-from piplay.report.bars import before_after, funnel, heat_map, interval, stacked_over_steps, times
+from piplay.report.bars import before_after, funnel, heat_map, stacked_over_steps, times
 from piplay.report.curves import Curve, over_iterations, over_steps, thinned
 from piplay.report.svg import Block, ticks
 
@@ -56,16 +55,6 @@ def test_many_points_are_averaged() -> None:
     assert sum(y for _, y in [*whole, *rest]) / 250 == pytest.approx(sum(y for _, y in points) / 10000)
     assert whole[1] == pytest.approx((60.5, sum(y for _, y in points[40:80]) / 40))
     assert thinned([points[:3], points[3:5]]) == [points[:3], points[3:5]]
-
-
-@given(st.integers(0, 40), st.integers(1, 40))
-def test_the_interval_is_wilsons(right: int, more: int) -> None:
-    """Its ends are the rates that the seen one is 1.96 standard errors away from."""
-    count, rate = right + more, right / (right + more)
-    for end in interval(rate, count):
-        if 0 < end < 1:
-            assert abs(rate - end) == pytest.approx(1.96 * math.sqrt(end * (1 - end) / count), rel=1e-6)
-    assert interval(rate, count)[0] <= rate <= interval(rate, count)[1]
 
 
 def test_bars_stand_as_high_as_their_rates() -> None:

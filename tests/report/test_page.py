@@ -13,6 +13,7 @@ from parsed import Node, drawn, figure, parse, said, titles
 from piplay.cli import main
 from piplay.config import load_config
 from piplay.errors import InputError
+from piplay.evaluate.probes import LABEL
 from piplay.report.page import page
 from piplay.report.read import read
 from piplay.run.directory import Run, State
@@ -105,6 +106,18 @@ def test_before_and_after_are_the_evaluations(tmp_path: Path) -> None:
             expected = [row[key][h] for row in evals]
             assert list(said(figure(tree, title))[name].values()) == pytest.approx(expected, rel=0.006)
             assert drawn(figure(tree, title))[name] == pytest.approx(expected, abs=0.002)
+
+
+def test_a_runs_own_questions_are_called_what_they_are(tmp_path: Path) -> None:
+    """Probes have no truth: neither the title nor any chart calls them held out, or their paths true."""
+    evals = [evaluation(i, *rates) | {"questions": LABEL} for i, rates in enumerate([(0.9, 0.1), (1.0, 0.6)])]
+    tree = parse(page(read(made(tmp_path / "run", [step(1)], evals=evals))))
+    said = f"Exact match on probes ({LABEL})"
+    assert f"{said} rose from 0.50 to 0.80 over 80 questions." in tree.all("header")[0].text
+    assert {said, f"{said} by iteration", "The teacher with the path"} <= set(titles(tree))
+    [body] = tree.all("body")
+    assert "eld-out" not in body.text
+    assert "true path" not in body.text
 
 
 @pytest.mark.parametrize(

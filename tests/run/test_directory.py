@@ -44,6 +44,8 @@ def test_a_committed_state_comes_back(run: Run) -> None:
         done=3, phase=1, step=2, memories={"write": {"questions": ["who"]}}, written=[TASK],
         tasks=[TASK, Task("s", 1)], evals=[{"iteration": 0, "em": 0.5}], seconds=1.5,
     )  # fmt: skip
+    for n in range(1, 4):
+        run.log({"n": n})
     run.commit(state, save)
     loaded: list[Path] = []
     assert Run.open(run.folder).resume(loaded.append) == state
@@ -79,8 +81,20 @@ def test_what_was_logged_after_the_last_checkpoint_is_cut_away(run: Run) -> None
     assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["1"]
 
 
+def test_rows_that_are_lost_are_not_passed_over(run: Run) -> None:
+    for n in range(1, 4):
+        run.log({"n": n})
+    run.commit(State(done=3), save)
+    metrics = run.folder / "metrics.jsonl"
+    metrics.write_text(metrics.read_text().replace('{"n": 2}', '{"n":'))
+    with pytest.raises(InputError, match=r"metrics.jsonl is damaged: it has 1 of 3 steps"):
+        run.resume(lambda folder: None)
+    assert metrics.read_text().count("\n") == 3, "nothing is cut away"
+
+
 def test_a_checkpoint_that_cannot_be_saved_leaves_the_one_before(run: Run) -> None:
     state = State(done=1)
+    run.log({"n": 1})
     run.commit(state, save)
 
     def full(folder: Path) -> None:

@@ -117,7 +117,28 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error
     config = model.config
+    if config.get_text_config() is not config:
+        raise InputError(f"{path} is a model of more than text ({config.model_type}): save its language model alone")
     layer_types = getattr(config, "layer_types", None) or ["full_attention"]
     if getattr(config, "sliding_window", None) is not None or set(layer_types) != {"full_attention"}:
         raise InputError(f"{path} has sliding-window or linear attention layers; use a model with full attention only.")
-    return model.to(device).eval()
+    model = model.to(device).eval()
+    try:
+        plain = _plain_head(model)
+    except NotImplementedError as error:
+        raise InputError(f"{path} cannot be used: {error}") from error
+    if not plain:
+        raise InputError(
+            f"{path} changes its logits behind the head ({config.model_type} scales or caps them), which is not "
+            "supported: use Qwen2, Qwen3, Llama or a model alike"
+        )
+    return model
+
+
+@torch.inference_mode()
+def _plain_head(model: Any) -> bool:
+    """Whether the logits are what the head makes of the last hidden states: the engine takes the two apart."""
+    ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
+    whole = model(input_ids=ids, use_cache=False).logits
+    parts = model.get_output_embeddings()(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+    return bool(torch.allclose(whole, parts, rtol=1e-2, atol=1e-4))

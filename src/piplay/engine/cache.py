@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,11 +25,19 @@ PAGE = 32
 POOL_BUCKET = 256
 """The pool grows by a quarter of its pages, and at least by so many: each growth copies it."""
 
+Count = TypeVar("Count", int, Ints)
+
+
+def pages(tokens: Count) -> Count:
+    """How many pages so many tokens fill."""
+    return -(-tokens // PAGE)
+
 
 class Cache:
     """Keys and values of up to ``slots`` sessions under one policy's weights."""
 
-    def __init__(self, config: Any, slots: int, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(self, config: Any, slots: int, most: int | None, device: torch.device, dtype: torch.dtype) -> None:
+        """``most``: pages that all slots hold together, which is the caller's to see to; None: as many as they need."""
         head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.device = device
         self.layers = [
@@ -38,33 +46,33 @@ class Cache:
         ]
         self.page_S_P: Ints = np.zeros((slots, 0), dtype=np.int64)
         """The pages of each slot in the order of its tokens; where it holds none, page 0, which is masked."""
-        self._held_S = np.zeros(slots, dtype=np.int64)
+        self.held_S: Ints = np.zeros(slots, dtype=np.int64)
+        """How many pages each slot holds."""
+        self.most = most
         # The lowest page first: what is in use stays together, so that attention can read it in place.
         self._free: list[int] = []
 
     def reserve(self, slot_R: Ints, length_R: Ints) -> None:
         """Give slots the pages that so many tokens fill."""
-        wanted_R = -(-length_R // PAGE)
-        for slot, wanted in zip(slot_R, wanted_R, strict=True):
-            for place in range(self._held_S[slot], wanted):
+        for slot, wanted in zip(slot_R, pages(length_R), strict=True):
+            for place in range(self.held_S[slot], wanted):
                 if place == self.page_S_P.shape[1]:
                     self.page_S_P = np.pad(self.page_S_P, ((0, 0), (0, max(1, place))))
                 if not self._free:
                     self._grow()
                 self.page_S_P[slot, place] = heappop(self._free)
-                self._held_S[slot] = place + 1
+                self.held_S[slot] = place + 1
 
-    def release(self, slot: int) -> None:
-        """Take a slot's pages back."""
-        for page in self.page_S_P[slot, : self._held_S[slot]]:
+    def release(self, slot: int, kept: int = 0) -> None:
+        """Take a slot's pages back, but the first ``kept``."""
+        for page in self.page_S_P[slot, kept : self.held_S[slot]]:
             heappush(self._free, int(page))
-        self.page_S_P[slot], self._held_S[slot] = 0, 0
+        self.page_S_P[slot, kept:], self.held_S[slot] = 0, min(kept, self.held_S[slot])
 
     def copy(self, source: int, target: int, length: int) -> None:
         """Give ``target`` the first ``length`` tokens of ``source``, in whole pages."""
         self.reserve(np.array([target]), np.array([length]))
-        pages = -(-length // PAGE)
-        from_P, to_P = (self.to_device(self.page_S_P[slot, :pages]) for slot in (source, target))
+        from_P, to_P = (self.to_device(self.page_S_P[slot, : pages(length)]) for slot in (source, target))
         for layer in self.layers:
             layer[:, to_P] = layer[:, from_P]
 
@@ -73,13 +81,15 @@ class Cache:
         return torch.from_numpy(array).to(self.device)
 
     def _grow(self) -> None:
-        pages = self.layers[0].shape[1]
-        more = max(pages // 4, POOL_BUCKET)
+        there = self.layers[0].shape[1]
+        more = max(there // 4, POOL_BUCKET)
+        if self.most is not None:
+            more = min(more, self.most - there)
         # Zeros, not empty: a masked position still takes part as 0 · value, and 0 · NaN is NaN. One layer after the
         # other, so that no second cache exists meanwhile.
         for index, layer in enumerate(self.layers):
             self.layers[index] = torch.nn.functional.pad(layer, (0, 0, 0, 0, 0, 0, 0, more))
-        self._free = list(range(pages, pages + more))
+        self._free = list(range(there, there + more))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +130,13 @@ class Batch:
         self._token_M = cache.to_device(np.concatenate(tokens))
         self._decode = _Decode(cache, slot_R, position_R) if self._rows else None
         counts = [chunk.count for chunk in chunks]
-        self._packs = [
-            _Pack(cache, [chunks[i] for i in pack], self.first[pack])
-            for pack in packs(sorted(range(len(chunks)), key=counts.__getitem__), counts, budget)
-        ]
+        self._packs: list[_Pack] = []
+        for pack in packs(sorted(range(len(chunks)), key=counts.__getitem__), counts, budget):
+            # What a batch attends to is gathered: no more than the cache may hold.
+            longest = max(pages(chunks[i].start + chunks[i].count) for i in pack)
+            rows = len(pack) if cache.most is None else max(1, cache.most // longest)
+            for part in (pack[at : at + rows] for at in range(0, len(pack), rows)):
+                self._packs.append(_Pack(cache, [chunks[i] for i in part], self.first[part]))
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Store the new keys and values (1, kv_heads, N, head_dim); the whole layer is what ``attend`` reads."""
@@ -169,17 +182,17 @@ class _Decode:
 
     def attend(self, query_R: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         key_P, value_P = key[self._page_P], value[self._page_P]
-        pages, kv_heads, _, head_dim = key_P.shape
+        count, kv_heads, _, head_dim = key_P.shape
         heads, owner_P = query_R.shape[1], self._owner_P
         # The query heads that share a key–value head become rows of one product, so keys and values are read once.
-        grouped_P = query_R.index_select(0, owner_P).view(pages * kv_heads, -1, head_dim)
+        grouped_P = query_R.index_select(0, owner_P).view(count * kv_heads, -1, head_dim)
         score_P = _scores(grouped_P, key_P.flatten(0, 1).transpose(1, 2), self._bias, scale)
-        top_P = score_P.amax(-1).view(pages, heads)
+        top_P = score_P.amax(-1).view(count, heads)
         top_R = top_P.new_full((self._rows, heads), -torch.inf)
         top_R.scatter_reduce_(0, owner_P[:, None].expand(-1, heads), top_P, "amax")
-        weight_P = score_P.sub_(top_R.index_select(0, owner_P).view(pages * kv_heads, -1, 1)).exp_()
-        total_R = torch.zeros_like(top_R).index_add_(0, owner_P, weight_P.sum(-1).view(pages, heads))
-        part_P = torch.bmm(weight_P.to(value_P.dtype), value_P.flatten(0, 1)).view(pages, heads, head_dim)
+        weight_P = score_P.sub_(top_R.index_select(0, owner_P).view(count * kv_heads, -1, 1)).exp_()
+        total_R = torch.zeros_like(top_R).index_add_(0, owner_P, weight_P.sum(-1).view(count, heads))
+        part_P = torch.bmm(weight_P.to(value_P.dtype), value_P.flatten(0, 1)).view(count, heads, head_dim)
         sum_R = top_R.new_zeros(self._rows, heads, head_dim).index_add_(0, owner_P, part_P.float())
         return (sum_R / total_R[..., None]).to(query_R.dtype)
 
@@ -201,13 +214,13 @@ class _Pack:
     def __init__(self, cache: Cache, chunks: Sequence[Chunk], first_B: Ints) -> None:
         start_B, count_B = (np.array([getattr(chunk, name) for chunk in chunks]) for name in ("start", "count"))
         column_T = np.arange(count_B.max())
-        pages = -(-int((start_B + count_B).max()) // PAGE)
-        self._page_B_P = cache.to_device(cache.page_S_P[[chunk.slots[0] for chunk in chunks], :pages])
+        longest = pages(int((start_B + count_B).max()))
+        self._page_B_P = cache.to_device(cache.page_S_P[[chunk.slots[0] for chunk in chunks], :longest])
         # Padding repeats a row's last token: its result is left where it is.
         token_B_T = first_B[:, None] + np.minimum(column_T, count_B[:, None] - 1)
         self._token_B_T = cache.to_device(token_B_T)
         position_B_T = start_B[:, None] + column_T
-        self._visible = cache.to_device(np.arange(pages * PAGE) <= position_B_T[:, None, :, None])
+        self._visible = cache.to_device(np.arange(longest * PAGE) <= position_B_T[:, None, :, None])
         real_B_T = column_T < count_B[:, None]
         self._real_BT, self._real_N = cache.to_device(np.flatnonzero(real_B_T)), cache.to_device(token_B_T[real_B_T])
 

@@ -7,7 +7,10 @@ the rows at hand; ``_N``: the tokens of a forward; ``_K_B``: the vocabulary in b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from bisect import insort
+from collections.abc import Callable, Set
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -15,13 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from piplay.engine.cache import Batch, Cache, Chunk
+from piplay.engine.cache import PAGE, Batch, Cache, Chunk, pages
 from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.streams import stream
 from piplay.types import Floats, Ints, Key
-
-Numbered = tuple[int, Generate]
-"""A request and its place in the order of submission."""
 
 BLOCK = 64
 """Tokens of the vocabulary that are summed before the sums are: a running sum is many times dearer than a sum."""
@@ -31,6 +31,24 @@ CHUNK = 512
 """The most tokens of one session in one forward: a long prompt spreads over several, and others go on writing."""
 SHARED = 16
 """The fewest tokens that are worth copying from another session's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A request, and what was written of it before its slot was taken back."""
+
+    order: tuple[int, int]
+    """The place of its session's first request in the order of submission, and its own: older sessions go first."""
+    request: Generate
+    ids: Ints
+    logprobs: Floats
+
+    @property
+    def known(self) -> int:
+        return len(self.request.ids_T) + len(self.ids)
+
+
+_OLDEST = attrgetter("order")
 
 
 def draw(logits_R_V: Tensor, uniform_R: Tensor, temperature_R: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,20 +99,24 @@ class Sampler:
         *,
         seed: int,
         slots: int,
+        cache_tokens: int | None,
         token_budget: int,
         end_ids: Ints,
         closes: Callable[[Ints], bool] | None,
         usage: Usage,
     ) -> None:
-        """``slots``: sessions cached at once; ``token_budget``: new tokens of prompts and tool results in one forward;
-        ``usage``: where the work is counted."""
+        """``slots``: sessions cached at once; ``cache_tokens``: tokens of them all, None: as many as come;
+        ``token_budget``: new tokens of prompts and tool results in one forward; ``usage``: where the work is
+        counted."""
         self._model, self._seed, self._token_budget = model, seed, token_budget
         self._end_ids, self._closes, self._usage = end_ids, closes, usage
-        self._cache = Cache(model.config, slots, model.device, model.dtype)
-        self._queue: list[Numbered] = []
+        self._pages = None if cache_tokens is None else pages(cache_tokens)
+        self._cache = Cache(model.config, slots, self._pages, model.device, model.dtype)
+        self._queue: list[_Asked] = []
+        self._first: dict[Key, int] = {}
         self._stuck = False
         self._slot_of: dict[Key, int] = {}
-        self._request_at: dict[int, Numbered] = {}
+        self._asked_at: dict[int, _Asked] = {}
         self._clock = self._most_sessions = 0
         self._used_S = np.zeros(slots, dtype=np.int64)
         self._active_S = np.zeros(slots, dtype=bool)
@@ -109,7 +131,7 @@ class Sampler:
     @property
     def pending(self) -> bool:
         """Whether a request is queued or being written."""
-        return bool(self._queue or self._request_at)
+        return bool(self._queue or self._asked_at)
 
     @property
     def empty(self) -> bool:
@@ -117,15 +139,24 @@ class Sampler:
         return not (self._slot_of or self._queue)
 
     def submit(self, number: int, request: Generate) -> None:
-        """Queue a request; ``number`` is its place in the order of submission."""
-        self._queue.append((number, request))
+        """Queue a request; ``number`` is its place in the order of submission.
+
+        Raises:
+            ValueError: it may become longer than what can be cached.
+        """
+        longest = len(request.ids_T) + request.max_new
+        if self._pages is not None and pages(longest) > self._pages:
+            raise ValueError(f"request {request.key} may take {longest} tokens, and {self._pages * PAGE} can be cached")
+        order = self._first.setdefault(request.session, number), number
+        insort(self._queue, _Asked(order, request, np.zeros(0, np.int64), np.zeros(0, np.float32)), key=_OLDEST)
         self._stuck = False
 
     def close(self, session: Key) -> None:
         """Free the session's slot, if it has one."""
         slot = self._slot_of.get(session)
-        if slot in self._request_at or any(request.session == session for _, request in self._queue):
+        if slot in self._asked_at or any(asked.request.session == session for asked in self._queue):
             raise ValueError(f"session {session} still has a request pending")
+        self._first.pop(session, None)
         if slot is not None:
             self._release(session)
 
@@ -133,42 +164,91 @@ class Sampler:
     def step(self) -> list[tuple[int, Generated]]:
         """Admit what fits, feed what is new, draw the next token of every row that is complete; what this finished."""
         self._admit()
+        while not self._make_room():
+            self._suspend()
         slot_R, hidden_R_D = self._forward()
         self._count(len(slot_R))
         return self._extend(slot_R, hidden_R_D) if len(slot_R) else []
 
     def _admit(self) -> None:
-        """Give queued requests slots, in order, until none is to be had."""
+        """Give queued requests slots, the oldest sessions first, until none is to be had or the cache is full."""
         if not self._queue or self._stuck:
             return
-        wanted = {request.session for _, request in self._queue}
-        waiting = []
-        for number, request in self._queue:
-            slot = self._place(request.session, wanted)
+        wanted = {asked.request.session for asked in self._queue}
+        waiting: list[_Asked] = []
+        passed: set[Key] = set()
+        full = False
+        for asked in self._queue:
+            session = asked.request.session
+            slot = self._slot_of.get(session)
+            begins = session not in passed and (not full if slot is None else not self._active_S[slot])
+            # Each turn that is being written may need a page more before long.
+            if begins and not self._make_room(pages(asked.known + 1) + len(self._asked_at), session):
+                begins, full = False, True
+            slot = self._place(session, wanted) if begins else None
             if slot is None:
-                waiting.append((number, request))
+                waiting.append(asked)
+                passed.add(session)
             else:
-                self._begin(slot, number, request)
+                self._begin(slot, asked)
         self._queue = waiting
         self._stuck = bool(waiting)
 
-    def _place(self, session: Key, wanted: set[Key]) -> int | None:
-        """The slot a session may write in now: its own, a free one, or that of the longest idle session."""
-        slot = self._slot_of.get(session)
-        if slot is not None:
-            return None if self._active_S[slot] else slot
-        taken = set(self._slot_of.values())
-        if len(taken) == len(self._used_S):
-            idle = [
-                other for other in self._slot_of if other not in wanted and not self._active_S[self._slot_of[other]]
-            ]
+    def _make_room(self, more: int = 0, session: Key = ()) -> bool:
+        """Free pages until there are ``more`` besides what turns need; False, and none is, where that cannot be.
+
+        They are those of idle sessions, the longest idle first, those with a turn in the queue last; ``session`` keeps
+        its own.
+        """
+        if self._pages is None:
+            return True
+        free = self._pages - int(pages(self._known_S[self._active_S]).sum()) - more
+        if free < 0:
+            return False
+        idle = self._idle({session})
+        held = sum(int(self._cache.held_S[self._slot_of[other]]) for other in idle)
+        if held > free:
+            wanted = {asked.request.session for asked in self._queue}
+            for other in sorted(idle, key=wanted.__contains__):
+                held -= int(self._cache.held_S[self._slot_of[other]])
+                self._evict(other)
+                if held <= free:
+                    break
+        return True
+
+    def _suspend(self) -> None:
+        """Take the slot of the youngest session. Its turn waits in line with what it has written, and is read again."""
+        slot = max(self._asked_at, key=lambda slot: self._asked_at[slot].order)
+        asked = self._asked_at.pop(slot)
+        self._active_S[slot] = False
+        written = self._written(slot, asked.request)
+        ids, logprobs = self._ids_S_C[written].copy(), self._logprob_S_C[written].copy()
+        insort(self._queue, replace(asked, ids=ids, logprobs=logprobs), key=_OLDEST)
+        self._evict(asked.request.session)
+
+    def _place(self, session: Key, wanted: Set[Key]) -> int | None:
+        """The slot of a session that writes nothing: its own, a free one, or that of the longest idle session."""
+        if session in self._slot_of:
+            return self._slot_of[session]
+        if len(self._slot_of) == len(self._used_S):
+            idle = self._idle(wanted)
             if not idle:
                 return None
-            self._release(min(idle, key=lambda other: self._used_S[self._slot_of[other]]))
-            taken = set(self._slot_of.values())
+            self._evict(idle[0])
+        taken = set(self._slot_of.values())
         slot = next(slot for slot in range(len(self._used_S)) if slot not in taken)
         self._slot_of[session] = slot
         return slot
+
+    def _idle(self, but: Set[Key]) -> list[Key]:
+        """Sessions with a slot that write nothing, the longest idle first."""
+        idle = [session for session, slot in self._slot_of.items() if session not in but and not self._active_S[slot]]
+        return sorted(idle, key=lambda session: self._used_S[self._slot_of[session]])
+
+    def _evict(self, session: Key) -> None:
+        """Take the slot of a session that will go on."""
+        self._usage.evicted += int(self._cached_S[self._slot_of[session]])
+        self._release(session)
 
     def _release(self, session: Key) -> None:
         slot = self._slot_of.pop(session)
@@ -176,25 +256,29 @@ class Sampler:
         self._cached_S[slot] = 0
         self._stuck = False
 
-    def _begin(self, slot: int, number: int, request: Generate) -> None:
+    def _begin(self, slot: int, asked: _Asked) -> None:
         """Set a slot up for a request, with what its own cache or another's already holds of it."""
+        request, known = asked.request, asked.known
         length = len(request.ids_T)
         stop = length + request.max_new
         self._widen(stop)
+        ids_T = np.concatenate([request.ids_T, asked.ids])
         # The last token is fed again even when it is cached: its logits are not.
-        held_S = self._held(request.ids_T[:-1])
+        held_S = self._held(ids_T[:-1])
         kept, donor = int(held_S[slot]), int(held_S.argmax())
+        self._cache.release(slot, pages(kept))
         if held_S[donor] >= kept + SHARED:
             self._cache.copy(donor, slot, int(held_S[donor]))
             self._usage.shared += int(held_S[donor]) - kept
             kept = int(held_S[donor])
-        self._ids_S_C[slot, :length] = request.ids_T
+        self._ids_S_C[slot, :known] = ids_T
+        self._logprob_S_C[slot, length:known] = asked.logprobs
         self._temperature_S[slot] = request.temperature
         if request.temperature:
             self._uniform_S_C[slot, length:stop] = stream(self._seed, request.key).random(request.max_new)
-        self._cached_S[slot], self._known_S[slot], self._stop_S[slot] = kept, length, stop
+        self._cached_S[slot], self._known_S[slot], self._stop_S[slot] = kept, known, stop
         self._active_S[slot] = True
-        self._request_at[slot] = number, request
+        self._asked_at[slot] = asked
 
     def _held(self, ids_T: Ints) -> Ints:
         """How many of the first ids every slot has in its cache."""
@@ -268,24 +352,27 @@ class Sampler:
         drawn_R, logp_R = draw(logits_R_V, uniform_R, self._cache.to_device(self._temperature_S[slot_R]))
         token_R, logprob_R = drawn_R.cpu().numpy(), logp_R.cpu().numpy()
         if not np.isfinite(logprob_R).all():
-            raise FloatingPointError("the policy's output is not finite: its weights are lost")
+            raise FloatingPointError("the policy's output is not finite, its weights are lost")
         self._ids_S_C[slot_R, position_R] = token_R
         self._logprob_S_C[slot_R, position_R] = logprob_R
         self._known_S[slot_R] += 1
         closed_R = (token_R[:, None] == self._end_ids).any(1)
         if self._closes is not None:
             for row, slot in enumerate(slot_R):
-                prompt = len(self._request_at[slot][1].ids_T)
-                closed_R[row] |= self._closes(self._ids_S_C[slot, prompt : position_R[row] + 1])
+                closed_R[row] |= self._closes(self._ids_S_C[self._written(slot, self._asked_at[slot].request)])
         ended_R = closed_R | (position_R + 1 == self._stop_S[slot_R])
         return [self._finish(int(slot_R[row]), bool(closed_R[row])) for row in np.flatnonzero(ended_R)]
 
     def _finish(self, slot: int, closed: bool) -> tuple[int, Generated]:
-        number, request = self._request_at.pop(slot)
-        written = slice(len(request.ids_T), int(self._known_S[slot]))
+        asked = self._asked_at.pop(slot)
+        written = self._written(slot, asked.request)
         self._active_S[slot] = False
         self._clock += 1
         self._used_S[slot] = self._clock
         self._stuck = False
-        ids, logprobs = self._ids_S_C[slot, written].copy(), self._logprob_S_C[slot, written].copy()
-        return number, Generated(request.key, ids, logprobs, closed)
+        ids, logprobs = self._ids_S_C[written].copy(), self._logprob_S_C[written].copy()
+        return asked.order[1], Generated(asked.request.key, ids, logprobs, closed)
+
+    def _written(self, slot: int, request: Generate) -> tuple[int, slice]:
+        """Where in ``_S_C`` the turn stands that a slot has written so far."""
+        return slot, slice(len(request.ids_T), int(self._known_S[slot]))

@@ -31,6 +31,7 @@ class LocalEngine:
         threads: int,
         micro_batch_tokens: int,
         end_ids: Sequence[int],
+        cache_tokens: int | None = None,
         closes: Callable[[Ints], bool] | None = None,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
@@ -47,6 +48,8 @@ class LocalEngine:
             threads: CPU threads, set for the whole process: other counts give other last bits.
             micro_batch_tokens: tokens in one row of training, and new tokens of prompts in one forward.
             end_ids: the tokens that end a turn.
+            cache_tokens: tokens cached at once per policy; None: as many as the sessions have. A turn that finds no
+                room waits; where those that write outgrow it, the youngest waits too and is read again later.
             closes: whether the ids that a turn has so far end it, where more than a token can.
             device: where everything lies.
             dtype: what models, keys and values are held and computed in; see ``policies.py`` for masters.
@@ -61,7 +64,7 @@ class LocalEngine:
         self._device = torch.device(device)
         self.deterministic = self._device.type == "cpu"
         self._policies = Policies(model_path, policies, self._device, dtype, lora, checkpointing, seed)
-        self._seed, self._slots, self._tokens = seed, slots, micro_batch_tokens
+        self._seed, self._slots, self._cache_tokens, self._tokens = seed, slots, cache_tokens, micro_batch_tokens
         self._end_ids, self._closes = np.array(end_ids, dtype=np.int64), closes
         self._samplers: dict[PolicyRef, Sampler] = {}
         self._submitted, self._usage = 0, Usage()
@@ -73,6 +76,7 @@ class LocalEngine:
                 self._policies.model(request.policy),
                 seed=self._seed,
                 slots=self._slots,
+                cache_tokens=self._cache_tokens,
                 token_budget=self._tokens,
                 end_ids=self._end_ids,
                 closes=self._closes,

@@ -19,7 +19,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from piplay.config import EngineSettings, Policy
 from piplay.engine import adapters
 from piplay.engine.attention import NAME
-from piplay.engine.cache import PAGE
+from piplay.engine.cache import PAGE, pages
 from piplay.engine.checkpointing import enable, recomputing
 from piplay.engine.update import HEAD_ROWS, loss_bytes
 from piplay.errors import InputError
@@ -121,12 +121,15 @@ def estimate(
     row = config.hidden_size * 6 + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     most = max(settings.micro_batch_tokens, tokens)
     gathered = 1 if settings.device == "cpu" else 1 + config.num_attention_heads // config.num_key_value_heads
-    layer = writing * settings.slots * -(-tokens // PAGE) * PAGE * place
+    # The pool may be a quarter larger than what is in it, but never than what it may be.
+    pool, cached = settings.slots * pages(tokens) * 5 // 4, settings.slots * tokens
+    if settings.cache_tokens is not None:
+        pool, cached = min(pool, pages(settings.cache_tokens)), min(cached, settings.cache_tokens)
     playing = {
-        # The pool may be a quarter larger than what is in it; while it grows, one layer is there twice.
-        "keys and values": (config.num_hidden_layers + 1) * layer * 5 // 4,
+        # While the pool grows, one layer is there twice.
+        "keys and values": (config.num_hidden_layers + 1) * writing * pool * PAGE * place,
         # What new tokens attend to is gathered, at worst for every slot; away from the CPU its heads are repeated too.
-        "prefill": most * (row * width + tokens * (1 + width)) + settings.slots * tokens * place * gathered,
+        "prefill": most * (row * width + tokens * (1 + width)) + cached * place * gathered,
         "draws": settings.slots * config.vocab_size * _DRAW_BYTES,
     }
     whole = _saved(model) * most // _PROBE

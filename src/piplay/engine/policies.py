@@ -116,7 +116,9 @@ class Policies:
         for group in optimizer.param_groups:
             group["lr"] = spec.lr if lr is None else lr
         # A gradient that is not finite would be lost in the weights for good: stop instead.
-        norm = torch.nn.utils.clip_grad_norm_(moving.masters.values(), spec.max_grad_norm, error_if_nonfinite=True)
+        norm = torch.nn.utils.clip_grad_norm_(moving.masters.values(), spec.max_grad_norm)
+        if not norm.isfinite():
+            raise FloatingPointError(f"the gradient of policy {name} is not finite")
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         moving.round()

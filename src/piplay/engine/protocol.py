@@ -57,17 +57,20 @@ class Usage:
     room: int = 0
     """Tokens that the steps could have written: each one for the most sessions that had a slot at once until then."""
     prefilled: int = 0
-    """Tokens of prompts and tool results that were computed."""
+    """Tokens of prompts and tool results that were computed, and of all that had to be read again."""
     shared: int = 0
     """Tokens of prompts and tool results that were not, because another session had the same before it."""
+    evicted: int = 0
+    """Tokens of sessions under way that were cached and made room for others': they are computed again."""
 
     def since(self, before: Usage) -> dict[str, float]:
-        """``occupancy`` (``drawn`` over ``room``), ``prefilled`` and ``shared`` from ``before`` to here."""
+        """``occupancy`` (``drawn`` over ``room``), ``prefilled``, ``shared`` and ``evicted`` since ``before``."""
         room = self.room - before.room
         return {
             "occupancy": (self.drawn - before.drawn) / room if room else 0.0,
             "prefilled": self.prefilled - before.prefilled,
             "shared": self.shared - before.shared,
+            "evicted": self.evicted - before.evicted,
         }
 
 

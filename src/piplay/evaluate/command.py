@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from piplay.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
-from piplay.config import Config, EngineSettings, Evaluation, Policy
+from piplay.config import Config, Evaluation, Policy
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, read_benchmark
 from piplay.evaluate.evaluator import alone
@@ -60,8 +60,8 @@ def evaluate(
     chat: str,
     prompt: str,
     seed: int,
-    threads: int,
-    device: str,
+    threads: int | None,
+    device: str | None,
     dtype: str | None,
     turns: int | None,
     turn_tokens: int | None,
@@ -71,13 +71,14 @@ def evaluate(
     """Play, print, write; the arguments are the command's options. Raises ``InputError`` before anything is played."""
     settings = dict(locals())
     _check(settings)
+    world, corpus = _place(model, bench, world, corpus)
+    settings |= {"world": world, "corpus": corpus}
     most = limit or sys.maxsize
     config = Config(
         name="eval",
         seed=seed,
         phases=(),
         policies={POLICY: Policy()},
-        engine=EngineSettings(threads=threads, device=device),
         world=world,
         corpus=corpus,
         evaluation=Evaluation(policy=POLICY, teacher="", per_hop=most),
@@ -121,13 +122,15 @@ def _contestant(name: str, config: Config, searcher: Searcher, given: Mapping[st
     usual = run.config if run else config
     chat = load_chat(folder, usual.chat if run and given["chat"] == "auto" else given["chat"])
     limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})
-    top_k, dtype = given["top_k"] or usual.search.top_k, given["dtype"] or usual.engine.dtype
-    one = playing(usual, folder)
-    engine = one.engine.model_copy(update={"threads": given["threads"], "device": given["device"], "dtype": dtype})
+    top_k, one = given["top_k"] or usual.search.top_k, playing(usual, folder)
+    changed = {key: given[key] for key in ("threads", "device", "dtype") if given[key] is not None}
+    if one.engine.cache_tokens is not None:
+        changed["cache_tokens"] = max(one.engine.cache_tokens, limits.tokens)
+    engine = one.engine.model_copy(update=changed)
     player = load_engine(one.model_copy(update={"seed": given["seed"], "engine": engine}), chat)
     prompts = {"student": given["prompt"]} if given["prompt"] else usual.prompts
     stage = Stage(player, chat, searcher, limits, top_k, prompts)
-    return Contestant(name, stage, limits.model_dump() | {"top_k": top_k, "dtype": dtype})
+    return Contestant(name, stage, limits.model_dump() | {"top_k": top_k, "dtype": engine.dtype})
 
 
 def greedy_table(title: str, numbers: Mapping[str, Any]) -> Table:
@@ -190,12 +193,21 @@ def _check(settings: Mapping[str, Any]) -> None:
             raise InputError(f"--{name.replace('_', '-')} is {settings[name]}: give a number of at least {number}.")
     if not 0 < settings["temperature"] < float("inf"):
         raise InputError(f"--temperature is {settings['temperature']}: give a number above 0.")
-    if settings["world"] is not None and settings["corpus"] is not None:
+
+
+def _place(model: str, bench: str, world: Path | None, corpus: Path | None) -> tuple[Path | None, Path | None]:
+    """What is searched, world or corpus: what is given, else what the model's run searched, else the default world."""
+    if world is not None and corpus is not None:
         raise InputError("--world and --corpus are both given: search one of them.")
-    if settings["bench"] == WORLD and settings["corpus"] is not None:
-        raise InputError("--corpus needs questions of its own: give --bench FILE with it.")
-    if settings["bench"] != WORLD and settings["world"] is None and settings["corpus"] is None:
+    run = run_at(model) if world is None and corpus is None else None
+    if run is not None:
+        world, corpus = run.config.world, run.config.corpus
+    if bench == WORLD and corpus is not None:
+        who = "--corpus" if run is None else f"the run {model}, on a corpus,"
+        raise InputError(f"{who} needs questions with known answers: give --bench FILE with it.")
+    if bench != WORLD and run is None and world is None and corpus is None:
         raise InputError("--bench FILE needs something to search: give --corpus PATH or --world DIR with it.")
+    return world, corpus
 
 
 def _make(out: Path) -> None:

@@ -91,21 +91,19 @@ def _examined(episode: Episode) -> bool:
 
 
 def _students(episode: Episode) -> list[Seat]:
-    return [seat for seat in episode.seats if seat.trajectory.role == "student"]
+    """The student samples that say something about the question: those whose tool did not fail."""
+    students = [seat for seat in episode.seats if seat.trajectory.role == "student"]
+    return [seat for seat in students if seat.trajectory.stop is not StopReason.TOOL_FAILED]
 
 
 def is_torn(episode: Episode) -> bool | None:
     """Whether students answered both rightly and wrongly; None where none tried."""
-    return 0 < episode.facts["k"] < _tries(episode) if _students(episode) else None
+    tries = len(_students(episode))
+    return 0 < episode.facts["k"] < tries if tries else None
 
 
 def _solved(episode: Episode) -> bool:
-    return episode.facts["k"] == _tries(episode)
-
-
-def _tries(episode: Episode) -> int:
-    """Student samples that say something about the question: those whose tool did not fail."""
-    return sum(seat.trajectory.stop is not StopReason.TOOL_FAILED for seat in _students(episode))
+    return episode.facts["k"] == len(_students(episode)) > 0
 
 
 def _mean(values: Iterable[float]) -> float:

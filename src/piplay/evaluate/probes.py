@@ -8,6 +8,7 @@ rewards agreement with the base, not truth. So they bear ``LABEL`` wherever they
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,11 @@ MIN_PASSAGES = 20
 """Below, a tenth would be one passage or none, and self-play needs them all."""
 ROUNDS = 5
 """How often as many questions are tried as are wanted."""
+
+
+def measured(row: Mapping[str, Any]) -> str:
+    """What an evaluation measured: exact match on held-out questions, or else on which."""
+    return f"exact match on probes ({row['questions']})" if "questions" in row else "held-out exact match"
 
 
 def reserve(passages: Sequence[Passage], seed: int) -> tuple[Sequence[Passage], Sequence[Passage]]:

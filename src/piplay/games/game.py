@@ -12,6 +12,11 @@ from piplay.types import Episode, Task
 class Game(Protocol):
     """A class whose constructor takes the phase's options by name, and the game's memory."""
 
+    @property
+    def roles(self) -> Sequence[str]:
+        """The roles that write in an episode: each needs a seat."""
+        ...
+
     async def play(self, task: Task, context: Context) -> Episode:
         """The straight-line story of one episode."""
         ...

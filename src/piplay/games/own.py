@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Annotated
 
@@ -31,9 +32,15 @@ def load_reward(name: str) -> Reward:
     function: Reward = resolve(name, "reward", "piplay")
 
     def reward(answer: str, golds: Sequence[str]) -> float:
-        earned = float(function(answer, golds)) if answer else 0.0
-        if not 0 <= earned <= 1:
-            raise InputError(f"the reward {name} gives {earned} for the answer {answer!r}: it has to be from 0 to 1")
-        return earned
+        earned = function(answer, golds) if answer else 0.0
+        try:
+            number = float(earned)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not 0 <= number <= 1:
+            raise InputError(
+                f"the reward {name} gives {earned!r} for the answer {answer!r}: it has to be a number from 0 to 1"
+            )
+        return number
 
     return reward

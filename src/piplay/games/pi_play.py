@@ -17,6 +17,7 @@ from typing import Literal, get_args
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
 from piplay.chat.chat import show
+from piplay.errors import InputError
 from piplay.games.own import EXACT_MATCH, Named, Reward, load_gates, load_reward
 from piplay.games.own import Gate as OwnGate
 from piplay.match import contains, exact_match, normalise
@@ -81,6 +82,13 @@ class Examine:
 
     def __post_init__(self) -> None:
         self._own_gates, self._earns = load_gates(self.gates), load_reward(self.reward)
+        tried = [gate for gate in ("contested", "easy") if gate in self.gates]
+        if tried and not self.probes:
+            raise InputError(f"the gate {tried[0]} needs students' tries: set options.probes, or leave it out")
+
+    @property
+    def roles(self) -> tuple[str, ...]:
+        return ("examiner", *(["student"] if self.probes else []), *(["checker"] if "checked" in self.gates else []))
 
     async def play(self, task: Task, context: Context) -> Episode:
         seed = _seed_passage(task)
@@ -140,7 +148,7 @@ class Examine:
         for episode in episodes:
             if episode.written is not None:
                 question = normalise(episode.written.question)
-                easy = self.probes > 0 and episode.facts["k"] == episode.facts["n"]
+                easy = episode.facts["k"] == episode.facts["n"] > 0
                 gate = "duplicate" if "duplicate" in self.gates and question in seen else ""
                 if not gate and "easy" in self.gates and easy:
                     gate = "easy" if len(known) >= self.easy_share * (len(asked) + 1) else ""
@@ -165,6 +173,7 @@ class Study:
     reward: Named = EXACT_MATCH
     """What an answer earns; right is one that earns 1."""
     _earns: Reward = field(init=False, repr=False)
+    roles = ("student",)
 
     def __post_init__(self) -> None:
         self._earns = load_reward(self.reward)
@@ -192,13 +201,14 @@ class Recite:
 
     One greedy rollout shows whether it can still use a path. As a phase in which the seat ``teacher`` learns, with the
     student in the place of its teacher, this is the ideal objective that the moving average stands in for:
-    max E[1(o = o*)] − λ KL(π^T(·|q, c) ‖ stopgrad π^S(·|q)) over the teacher's own rollouts.
+    max E[1(o = o*)] − β KL(π^T(·|q, c) ‖ stopgrad π^S(·|q)) over the teacher's own rollouts.
     """
 
     memory: Memory
     rollouts: PositiveInt = 1
     reward: Named = EXACT_MATCH
     _earns: Reward = field(init=False, repr=False)
+    roles = ("teacher",)
 
     def __post_init__(self) -> None:
         self._earns = load_reward(self.reward)

@@ -4,54 +4,52 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from piplay.chat.chat import Chat
-from piplay.config import Limits, Policy
-from piplay.engine.local import LocalEngine
+from piplay.config import Config
+from piplay.engine.protocol import Engine
+from piplay.errors import InputError
 from piplay.evaluate.evaluator import alone, with_path
 from piplay.evaluate.measure import em_by_hops
-from piplay.games.pi_play import READ_GATES, Examine
-from piplay.loop import Ground
+from piplay.loop import Ground, make_game
 from piplay.rollout.stage import Stage
 from piplay.streams import stream
 from piplay.types import Episode, Task
 
+POLICY = "student"
+
 
 def capability_card(
-    model: Path, chat: Chat, ground: Ground, *, seeds_per_hop: int = 200, seed: int = 0, threads: int = 2
+    config: Config, ground: Ground, engine: Engine, chat: Chat, seeds_per_hop: int = 200
 ) -> dict[str, Any]:
     """EM of the student alone (greedy and at T = 1) and with the true path, and the truth of the examiner's questions.
 
-    Shares are by hop count; the examiner's are of the questions that pass every gate. ``gates`` counts refusals.
-    """
-    engine = LocalEngine(
-        model,
-        {"base": Policy()},
-        seed=seed,
-        slots=128,
-        threads=threads,
-        micro_batch_tokens=8192,
-        end_ids=chat.end_ids,
-        closes=chat.closes,
-    )
+    All by the engine's one policy, ``student``. Shares are by hop count; the examiner's are of the questions that pass
+    every gate of the recipe's first phase that writes. ``gates`` counts refusals.
 
-    stage = Stage(engine, chat, ground.searcher, Limits(), top_k=1)
+    Raises:
+        InputError: the recipe has no phase that writes, or there are no held-out questions.
+    """
+    phase = next((phase for phase in config.phases if phase.writes), None)
+    if phase is None or not ground.heldout:
+        lacks = f"the recipe {config.name} has no phase that writes" if phase is None else "a corpus has no truth"
+        raise InputError(f"{lacks}, so that there is nothing to measure an examiner by: take another")
+    stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
     heldout = ground.heldout
-    rng = stream(seed, ("card", "seeds"))
+    rng = stream(config.seed, ("card", "seeds"))
     seeds = [
         Task(f"{hops}/{i}", hops, source=ground.seeds[int(rng.integers(len(ground.seeds)))])
         for hops in range(1, 5)
         for i in range(seeds_per_hop)
     ]
-    examiner = Examine({}, probes=0, gates=(*READ_GATES, "checked"))
-    written = stage.play(examiner.play, ("card", "examiner"), seeds, {"examiner": "base", "checker": "base"}, 1.0)
-    sampled = alone(stage, "base", [*heldout, *heldout], ("card", "sampled"), temperature=1.0)
+    examiner = make_game(phase, {})
+    written = stage.play(examiner.play, ("card", "examiner"), seeds, dict.fromkeys(phase.seats, POLICY), 1.0)
+    sampled = alone(stage, POLICY, [*heldout, *heldout], ("card", "sampled"), temperature=1.0)
     return {
-        "student_greedy": em_by_hops(alone(stage, "base", heldout, ("card", "alone")))[0],
+        "student_greedy": em_by_hops(alone(stage, POLICY, heldout, ("card", "alone")))[0],
         "student_sampled": em_by_hops(sampled)[0],
-        "student_with_path": em_by_hops(with_path(stage, "base", heldout, ("card", "path")))[0],
+        "student_with_path": em_by_hops(with_path(stage, POLICY, heldout, ("card", "path")))[0],
         "questions": dict(sorted(Counter(str(task.hops) for task in heldout).items())),
         "examiner": _examiner(written, ground),
     }

@@ -213,14 +213,13 @@ def pretrain(
         for optimiser, saved in zip(optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
         done = state["done"]
-    rates = [optimiser.param_groups[0]["lr"] for optimiser in optimisers]
     source = curriculum(chat, seed, done, steps, tokens)
     started, seen = time.monotonic(), 0
     with (out / "pretrain.jsonl").open("a") as log:
         for step in range(done, steps):
             lessons = next(source)
             factor = min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (steps - step) / (0.35 * steps)))
-            for optimiser, rate in zip(optimisers, rates, strict=True):
+            for optimiser, rate in zip(optimisers, (MUON_LR, ADAM_LR), strict=True):
                 for group in optimiser.param_groups:
                     group["lr"] = rate * factor
             loss, count = loss_of(model, lessons)
@@ -233,6 +232,7 @@ def pretrain(
             speed = round(seen / (time.monotonic() - started))
             if step % 10 == 0:
                 row = {"step": step, "loss": round(loss.item(), 4), "written": count, "tokens_per_second": speed}
+                row["lr"] = optimisers[1].param_groups[0]["lr"]
                 log.write(json.dumps(row) + "\n")
                 log.flush()
             if (step + 1) % 100 == 0 or step + 1 == steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from piplay.evaluate.statistics import wilson
 from piplay.report.markup import Html, number, share
 from piplay.report.svg import (
     HEIGHT,
@@ -28,14 +29,6 @@ MOST_BARS = 120
 ROW = 18.0
 
 
-def interval(rate: float, count: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a rate over so many questions."""
-    z2 = 1.96**2
-    middle = (rate + z2 / (2 * count)) / (1 + z2 / count)
-    half = math.sqrt(z2 * (rate * (1 - rate) / count + z2 / (4 * count**2))) / (1 + z2 / count)
-    return max(middle - half, 0.0), min(middle + half, 1.0)
-
-
 def before_after(title: str, unit: str, caption: str, groups: Sequence[tuple[str, int, float, float | None]]) -> Html:
     """Two bars a group, with 95 % intervals; a group is its name, its questions, and the rate before and after."""
     frame = Frame(-0.5, len(groups) - 0.5, 0.0, 1.0, 10.0)
@@ -46,7 +39,7 @@ def before_after(title: str, unit: str, caption: str, groups: Sequence[tuple[str
             if rate is None:
                 continue
             left = frame.x(i) + (j - 1) * (wide + 2) + 1
-            low, high = interval(rate, count)
+            low, high = wilson(round(rate * count), count)
             text = f"{name}, {when}: {share(rate)} of {count} questions (95 % interval {share(low)} to {share(high)})"
             shapes.append(box(left, frame.y(rate), wide, frame.y(0) - frame.y(rate), when, text))
             middle = left + wide / 2

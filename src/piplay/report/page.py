@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
+from piplay.evaluate.probes import measured
 from piplay.report import sections
 from piplay.report.examples import examples
 from piplay.report.markup import Html, join, number, share, tag
@@ -61,14 +62,16 @@ def _folded(name: str, charts: list[Html]) -> Html:
 
 def outcome(record: Record) -> str:
     """What came of the run so far, in one sentence or two."""
-    measured = [row for row in record.evals if "em" in row]
-    if len(measured) > 1:
-        first, last = measured[0], measured[-1]
+    evals = [row for row in record.evals if "em" in row]
+    if len(evals) > 1:
+        first, last = evals[0], evals[-1]
         before, after, count = share(first["em"]), share(last["em"]), sum(first["n_by_hops"].values())
         moved = f"{'rose' if after > before else 'fell'} from {before} to {after}"
-        text = f"Held-out exact match {moved if after != before else f'stayed at {after}'} over {count} questions."
-    elif measured:
-        text = f"Before training, held-out exact match is {share(measured[0]['em'])}."
+        what = measured(first)
+        moved = moved if after != before else f"stayed at {after}"
+        text = f"{what[0].upper()}{what[1:]} {moved} over {count} questions."
+    elif evals:
+        text = f"Before training, {measured(evals[0])} is {share(evals[0]['em'])}."
     else:
         text = "No held-out questions were played: there is no before and after, only accuracy on written tasks."
     if record.finished:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from piplay.evaluate.probes import measured
 from piplay.games.pi_play import GATES
 from piplay.report.bars import before_after, funnel, heat_map, stacked_over_steps, times
 from piplay.report.curves import Curve, over_iterations, over_steps
@@ -13,24 +14,26 @@ from piplay.report.read import Record, hops_name
 
 
 def outcome(record: Record) -> list[Html]:
-    """Held-out exact match before and after, by hop and by iteration."""
+    """Exact match before and after, by hop and by iteration."""
     evals = [row for row in record.evals if "em_by_hops" in row]
     if not evals:
         return []
     first, last = evals[0], evals[-1]
+    what = measured(first)
+    title = f"{what[0].upper()}{what[1:]}"
     groups = [
         (hops_name(h), n, first["em_by_hops"][h], None if last is first else last["em_by_hops"][h])
         for h, n in first["n_by_hops"].items()
     ]
     before = before_after(
-        "Held-out exact match",
+        title,
         "share of questions, greedy; pale: before, full: after",
         "Healthy: the full bars stand above the pale ones by more than the whiskers (95 % intervals), most of all "
         "where the base failed.",
         groups,
     )
     by_iteration = over_iterations(
-        "Held-out exact match by iteration",
+        f"{title} by iteration",
         "share of questions, greedy",
         "Healthy: every iteration adds something, first at few hops and then at more, and none takes away.",
         _of_evals(evals, "em_by_hops"),
@@ -198,10 +201,16 @@ def grid(record: Record) -> list[Html]:
             "Healthy: numbers rise to the right, as the student gets better, and fall downwards, as the examiner gets "
             "harder.",
             ["base" if m == 0 else f"student {m}" for m in record.grid["students"]],
-            {f"examiner {found['name'][1:].partition('-')[0]}": found["rates"] for found in record.grid["sets"]},
+            {_set_name(found["name"], record): found["rates"] for found in record.grid["sets"]},
             "the student before training and after each iteration",
         )
     ]
+
+
+def _set_name(name: str, record: Record) -> str:
+    """Of a task set such as ``m2-write``; with its phase where several write."""
+    iteration, _, phase = name[1:].partition("-")
+    return f"examiner {iteration}" + (f", {phase}" if sum(p.writes > 0 for p in record.config.phases) > 1 else "")
 
 
 def teacher(record: Record) -> list[Html]:
@@ -234,8 +243,8 @@ def teacher(record: Record) -> list[Html]:
     if evals:
         charts.append(
             over_iterations(
-                "The teacher with the true path",
-                "exact match on held-out questions, greedy",
+                "The teacher with the path" if "questions" in evals[0] else "The teacher with the true path",
+                f"{measured(evals[0])}, greedy",
                 "Healthy: flat and high at every hop count, and above the student alone.",
                 _of_evals(evals, "teacher_em_by_hops"),
             )

@@ -145,6 +145,10 @@ class Run:
         shutil.rmtree(new, ignore_errors=True)
         new.mkdir()
         save(new)
+        if (self.folder / "metrics.jsonl").exists():
+            _sync(self.folder / "metrics.jsonl")
+        for name in ("rollouts", "tasks"):
+            _sync(self.folder / name)
         _replace(new / "state.json", json.dumps(asdict(state)) + "\n")
         for path in new.iterdir():
             _sync(path)
@@ -269,8 +273,12 @@ class Run:
         _replace(self.folder / name, text)
 
     def _cut(self, done: int) -> None:
+        kept = [row for row in self.rows() if row["n"] <= done]
+        if len(kept) < done:
+            raise InputError(
+                f"{self.folder / 'metrics.jsonl'} is damaged: it has {len(kept)} of {done} steps; restore it, or begin anew"
+            )
         if (self.folder / "metrics.jsonl").exists():
-            kept = (row for row in self.rows() if row["n"] <= done)
             self.write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
         for path in (self.folder / "rollouts").iterdir():
             if not path.stem.isdigit() or int(path.stem) > done:
@@ -306,6 +314,7 @@ def _task(tree: Mapping[str, Any]) -> Task:
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
     new = path.with_suffix(".new")
     pq.write_table(pa.Table.from_pylist(rows), new, compression="zstd")
+    _sync(new)
     os.replace(new, path)
 
 
