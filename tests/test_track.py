@@ -241,6 +241,11 @@ def test_a_runs_own_questions_stand_under_a_name_of_their_own(tmp_path: Path) ->
         def tell(self, values: Any, n: int, evaluation: bool) -> None:
             told.append((values, n, evaluation))
 
+        @staticmethod
+        def ready() -> None: ...
+
+        def close(self, failed: bool) -> None: ...
+
     tracker = Noted(Run(tmp_path, load_config("smoke", {})))
     tracker.began([], [{"iteration": 0, "em": 0.25, "questions": LABEL}])
     tracker.evaluated({"iteration": 1, "em": 0.5, "questions": LABEL})

@@ -325,7 +325,10 @@ def make_game(phase: Phase, memory: Memory) -> Game:
         raise InputError(f"{where}: {error}") from error
     except TypeError as error:
         raise InputError(f"{where}: the game {phase.game} does not take its options ({error})") from error
-    for role in made.roles:
+    roles = getattr(made, "roles", None)
+    if roles is None:
+        raise InputError(f"{where}: the game {phase.game} does not say which roles write in it: give it `roles`")
+    for role in roles:
         if role not in phase.seats:
             raise InputError(f"{where}: the game {phase.game} needs a policy for the role {role!r}: give it a seat")
     return made

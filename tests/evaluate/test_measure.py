@@ -82,7 +82,9 @@ def test_a_tool_that_fails_says_nothing_of_a_task() -> None:
     assert (row["k/2"], row["k/1"], row["informative/1"]) == (1, 1, 0.5)
     assert not {"k/0", "accuracy/2", "informative/2"} & set(row)
     nothing = task_metrics([study(1, failed=4)], lambda task: "true")
-    assert not {"solved", "accuracy", "wasted", "false_agreement"} & set(nothing), "a server that is down solves nothing"
+    assert not {"solved", "accuracy", "wasted", "false_agreement"} & set(nothing), (
+        "a server that is down solves nothing"
+    )
 
 
 def test_what_is_logged_of_an_examiners_tasks() -> None:

@@ -101,7 +101,7 @@ def test_an_answer_that_is_none_earns_nothing() -> None:
 
 @pytest.mark.parametrize("name", ["test_own:generous", "test_own:lost", "test_own:silent"])
 def test_a_reward_that_is_no_share_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match="has to be from 0 to 1"):
+    with pytest.raises(InputError, match="has to be a number from 0 to 1"):
         load_reward(name)("Oum", ["Oum"])
 
 

@@ -10,6 +10,7 @@ from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches,
 
 from piplay.chat.chat import Chat
 from piplay.engine.protocol import Generate
+from piplay.errors import InputError
 from piplay.games.pi_play import (
     CHECKER,
     EXAMINER,

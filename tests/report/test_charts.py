@@ -1,5 +1,6 @@
 """Where things are drawn, read back from the drawing."""
 
+import math
 from itertools import pairwise
 
 import pytest

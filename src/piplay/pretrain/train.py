@@ -128,7 +128,7 @@ def batches(chat: Chat, seed: int, stage: Stage, tokens: int) -> Iterator[list[L
         pool.sort(key=lambda lesson: len(lesson.ids_T))
         planned: list[list[Lesson]] = [[]]
         for lesson in pool:
-            if (len(planned[-1]) + 1) * len(lesson.ids_T) > tokens:
+            if planned[-1] and (len(planned[-1]) + 1) * len(lesson.ids_T) > tokens:
                 planned.append([])
             planned[-1].append(lesson)
         for i in rng.permutation(len(planned)):

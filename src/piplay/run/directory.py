@@ -276,7 +276,8 @@ class Run:
         kept = [row for row in self.rows() if row["n"] <= done]
         if len(kept) < done:
             raise InputError(
-                f"{self.folder / 'metrics.jsonl'} is damaged: it has {len(kept)} of {done} steps; restore it, or begin anew"
+                f"{self.folder / 'metrics.jsonl'} is damaged: it has {len(kept)} of {done} steps; restore it, or "
+                "begin anew"
             )
         if (self.folder / "metrics.jsonl").exists():
             self.write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
