@@ -42,6 +42,8 @@ SHAPES = {  # width, layers, heads, key-value heads, inner width, vocabulary
     "20M": (384, 8, 6, 3, 1152, 8192),
     "100M": (768, 12, 12, 4, 2304, 16384),
 }
+_FOLDER = tempfile.TemporaryDirectory(prefix="piplay-bench-")
+MODELS = Path(_FOLDER.name)
 STUDENT = PolicyRef("student")
 DISTILLED, ALONE = Objective(teacher="teacher"), Objective()
 
@@ -54,7 +56,7 @@ def folder(size: str, vocabulary: int | None = None) -> Path:
         vocab_size=vocabulary or usual, hidden_size=width, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=shared, head_dim=width // heads, intermediate_size=inner, tie_word_embeddings=True,
     )  # fmt: skip
-    path = Path(tempfile.mkdtemp(prefix="piplay-bench-"))
+    path = MODELS / f"{size}-{config.vocab_size}"
     Qwen3ForCausalLM(config).save_pretrained(path)
     return path
 

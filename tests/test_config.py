@@ -70,11 +70,12 @@ def test_two_phases_of_one_name_are_refused() -> None:
         load_config("smoke", {"phases.study.name": "write"})
 
 
-def test_two_roles_do_not_train_one_policy_in_one_phase() -> None:
+def test_roles_that_share_a_policy_learn_alike() -> None:
     settings = {"phases.examine.seats.student": "examiner", "phases.examine.learn.student": {}}
-    with pytest.raises(InputError, match="phase examine: examiner and student both train examiner"):
-        load_config("smoke", settings)
-    load_config("smoke", settings | {"phases.examine.seats.student": "student"})
+    load_config("smoke", settings)
+    with pytest.raises(InputError, match="examiner and student train examiner in one step, with different eps"):
+        load_config("smoke", settings | {"phases.examine.learn.student": {"eps": 0.1}})
+    load_config("smoke", {"phases.examine.learn.student": {"eps": 0.1}})
 
 
 def test_a_cache_without_room_for_a_trajectory_is_refused() -> None:

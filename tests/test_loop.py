@@ -1,7 +1,7 @@
 """Whole runs at toy size: same bits, no leak of the truth, no pull where teacher and student are one."""
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from piplay.chat.native import SEARCH_TOOL, Native
 from piplay.cli import main
 from piplay.config import load_config
 from piplay.engine import update
+from piplay.engine.local import LocalEngine
 from piplay.errors import InputError
 from piplay.loop import Ground, Loop
 from piplay.run.directory import Run
-from piplay.types import Task
+from piplay.types import Sample, Task
 
 
 class Silent:
@@ -162,6 +163,30 @@ def test_a_role_without_a_seat_is_refused_before_anything_is_played(
     assert main(words) == 2
     assert f"needs a policy for the role {role!r}: give it a seat" in capfd.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_roles_that_share_a_policy_take_one_step_together(
+    toy_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On all that they played with the weights they had: a second step would learn from what it no longer is."""
+    taken: list[tuple[str, list[str]]] = []
+    train = LocalEngine.train
+
+    def noted(self: LocalEngine, policy: str, samples: Sequence[Sample], *rest: Any) -> dict[str, float]:
+        taken.append((policy, [sample.role for sample in samples]))
+        return train(self, policy, samples, *rest)
+
+    monkeypatch.setattr(LocalEngine, "train", noted)
+    seats = '{examiner = "student", student = "student"}'
+    settings = {"iterations": "1", "phases.examine.seats": seats, "phases.examine.learn.student": "{}"}
+    run = play(toy_recipe, tmp_path / "run", settings)
+    # Three steps of three seeds, each with an examiner; some wrote what two students then tried.
+    assert [policy for policy, _ in taken] == ["student"] * 6
+    assert [roles.count("examiner") for _, roles in taken] == [3, 3, 3, 0, 0, 0]
+    both = [row for row in rows_of(run, "examine") if "student/reward" in row]
+    assert both
+    assert all(row["examiner/grad_norm"] == row["student/grad_norm"] for row in both)
+    assert all(row["student/logprob_diff_max"] < 1e-4 for row in both), "both were sampled by what is trained"
 
 
 def test_a_teacher_of_what_is_played_from_seeds_is_not_examined(toy_recipe: Path, tmp_path: Path) -> None:

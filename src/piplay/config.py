@@ -233,16 +233,18 @@ class Config(Settings):
                 if names.count(name) > 1:
                     raise ValueError(f"two phases are called {name!r}: they would draw the same; name one otherwise")
         for phase in self.phases:
-            learns: dict[str, str] = {}
-            for role in phase.learn:
+            sharing: dict[str, str] = {}
+            for role, learn in phase.learn.items():
                 policy = phase.seats[role]
                 if self.policies[policy].follows:
                     raise ValueError(f"phase {phase.name}: {role} learns, but its policy follows another")
-                if learns.setdefault(policy, role) != role:
-                    raise ValueError(
-                        f"phase {phase.name}: {learns[policy]} and {role} both train {policy}, the second on what "
-                        "it no longer is: give each a policy, or a phase"
-                    )
+                other = sharing.setdefault(policy, role)
+                for key in ("eps", "top_k", "beta", "teacher", "reference"):
+                    if getattr(learn, key) != getattr(phase.learn[other], key):
+                        raise ValueError(
+                            f"phase {phase.name}: {other} and {role} train {policy} in one step, with different {key}: "
+                            "give them the same, or each a policy of its own"
+                        )
         first = next((phase for phase in self.phases if phase.tasks == "written"), None)
         if first is not None and not any(p.writes for p in self.phases[: self.phases.index(first)]):
             raise ValueError(f"phase {first.name} plays written tasks, but no phase before it writes any")

@@ -34,7 +34,7 @@ from piplay.rollout.stage import Stage
 from piplay.run.directory import Run, State
 from piplay.search.searcher import Searcher
 from piplay.streams import stream
-from piplay.types import Episode, Key, Memory, Passage, Task
+from piplay.types import Episode, Key, Memory, Passage, Sample, Task
 
 STEADY = 3
 """Steps over which a phase's share of solved tasks is looked at."""
@@ -141,8 +141,7 @@ class Loop:
             if "solved" in row:
                 self.state.solved = [*self.state.solved, row["solved"]][-STEADY:]
             measured = time.monotonic()
-            for role, learn in phase.learn.items():
-                row |= self._learn(iteration, phase, role, learn, episodes)
+            row |= self._learn(iteration, phase, episodes)
             row |= self._teacher_health(phase, iteration)
             trained = time.monotonic()
             if phase.writes:
@@ -170,19 +169,23 @@ class Loop:
                 f"over the last {STEADY} every sample solved {sum(self.state.solved) / STEADY:.0%} of the tasks"
             )
 
-    def _learn(
-        self, iteration: int, phase: Phase, role: str, learn: Learn, episodes: Sequence[Episode]
-    ) -> dict[str, float]:
-        seats = [seat for episode in episodes for seat in episode.seats if seat.trajectory.role == role]
-        weight = decayed(learn.distill, learn.decay, iteration)
-        teacher = phase.seats[learn.teacher] if learn.teacher else None
-        distill = weight if teacher else None
-        samples = samples_of(seats, pg=learn.pg, distill=distill, kl=learn.beta > 0, delta=learn.delta)
-        if not samples:
-            return {}
-        objective = Objective(learn.eps, learn.top_k, learn.beta, teacher, learn.reference)
-        metrics = self.engine.train(phase.seats[role], samples, objective)
-        return {f"{role}/lambda": weight} | {f"{role}/{name}": value for name, value in metrics.items()}
+    def _learn(self, iteration: int, phase: Phase, episodes: Sequence[Episode]) -> dict[str, float]:
+        """One step of each policy that learns; where roles share one, of what all of them played."""
+        row: dict[str, float] = {}
+        samples: dict[str, list[Sample]] = {}
+        for role, learn in phase.learn.items():
+            seats = [seat for episode in episodes for seat in episode.seats if seat.trajectory.role == role]
+            weight = decayed(learn.distill, learn.decay, iteration)
+            distill = weight if learn.teacher else None
+            found = samples_of(seats, pg=learn.pg, distill=distill, kl=learn.beta > 0, delta=learn.delta)
+            if found:
+                samples.setdefault(phase.seats[role], []).extend(found)
+                row[f"{role}/lambda"] = weight
+        for policy, batch in samples.items():
+            roles = [role for role in phase.learn if phase.seats[role] == policy]
+            metrics = self.engine.train(policy, batch, _objective(phase, phase.learn[roles[0]]))
+            row |= {f"{role}/{name}": value for role in roles for name, value in metrics.items()}
+        return row
 
     def _tasks(self, phase: Phase, key: Key) -> list[Task]:
         """The tasks of one step, drawn from streams of their own."""
@@ -302,6 +305,11 @@ class Loop:
     def _commit(self) -> None:
         self.state.seconds = time.monotonic() - self._began
         self.run.commit(self.state, self.engine.save)
+
+
+def _objective(phase: Phase, learn: Learn) -> Objective:
+    teacher = phase.seats[learn.teacher] if learn.teacher else None
+    return Objective(learn.eps, learn.top_k, learn.beta, teacher, learn.reference)
 
 
 def seed_tasks(seed: int, odds: Sequence[float], seeds: Sequence[Passage], key: Key, count: int) -> list[Task]:
