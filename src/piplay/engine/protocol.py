@@ -61,7 +61,7 @@ class Usage:
     shared: int = 0
     """Tokens of prompts and tool results that were not, because another session had the same before it."""
     evicted: int = 0
-    """Tokens of sessions under way that were cached and made room for others': they are computed again."""
+    """Tokens of sessions under way that made room for others': they are computed again, or copied where others are."""
 
     def since(self, before: Usage) -> dict[str, float]:
         """``occupancy`` (``drawn`` over ``room``), ``prefilled``, ``shared`` and ``evicted`` since ``before``."""
