@@ -268,7 +268,7 @@ def test_an_evaluation_that_cannot_be_made(refused, corpus: Path, tmp_path: Path
 
 def test_overrides_are_taken_out_of_the_words() -> None:
     words = ["train", "smoke", "--a.b-c", "1", "--run-dir", "x", "--d=[1, 2]", "--help"]
-    assert _overrides(words, Train) == (["train", "smoke", "--run-dir", "x", "--help"], {"a.b_c": "1", "d": "[1, 2]"})
+    assert _overrides(words, Train) == (["train", "smoke", "--run-dir", "x", "--help"], {"a.b-c": "1", "d": "[1, 2]"})
     assert _overrides(["train", "--run_dir=x"], Train) == (["train", "--run_dir", "x"], {})
     with pytest.raises(InputError, match="--a has no value"):
         _overrides(["train", "--a"], Train)
@@ -285,6 +285,14 @@ class OutOfMemoryError(RuntimeError):
         (["ask", "base"], KeyboardInterrupt(), 130, "interrupted"),
         (["train"], FloatingPointError("the gradient is lost"), 1, "the gradient is lost: start anew with a lower"),
         (["train"], OutOfMemoryError("CUDA out of memory.\nTrace"), 1, "CUDA out of memory.: start anew with less"),
+        (["eval"], OutOfMemoryError("CUDA out of memory.\nTrace"), 1, "CUDA out of memory."),
+        (
+            ["train"],
+            RuntimeError("[enforce] CPUAllocator: can't allocate memory: 9 bytes"),
+            1,
+            "[enforce] CPUAllocator",
+        ),
+        (["card"], MemoryError("Unable to allocate 9 GiB"), 1, "Unable to allocate 9 GiB"),
     ],
 )
 def test_what_stops_a_program_is_one_sentence(
@@ -303,6 +311,7 @@ def test_what_stops_a_program_is_one_sentence(
     [line] = capfd.readouterr().err.splitlines()
     assert line.startswith(f"piplay: {said}")
     assert ("resume" in line) == ("resume" in said)
+    assert ("start anew" in line) == (words == ["train"] and code == 1)
 
 
 def test_a_mistake_of_the_programs_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "" not in sys.path:
         sys.path.append("")
     words = list(sys.argv[1:] if arguments is None else arguments)
-    again = "; `piplay resume` goes on from the last checkpoint" if words[:1] in (["train"], ["resume"]) else ""
+    trains = words[:1] in (["train"], ["resume"])
     try:
         run(words)
     except InputError as error:
@@ -26,19 +26,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"piplay: {error}: start anew with a lower learning rate (lr of its policy)", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        again = "; `piplay resume` goes on from the last checkpoint" if trains else ""
         print(f"piplay: interrupted{again}", file=sys.stderr)
         return 130
-    except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not imported for its name alone
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
             raise
-        reason = str(error).splitlines()[0]
-        print(
-            f"piplay: {reason}: start anew with less engine.cache_tokens or engine.micro_batch_tokens; `piplay doctor` "
-            "reckons with both",
-            file=sys.stderr,
-        )
+        less = ": start anew with less engine.cache_tokens or engine.micro_batch_tokens, see `piplay doctor`"
+        print(f"piplay: {str(error).strip().splitlines()[0]}{less if trains else ''}", file=sys.stderr)
         return 1
     return 0
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Python's, or torch's of a GPU or of a CPU; torch is not imported for a name alone."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
 
 
 if __name__ == "__main__":

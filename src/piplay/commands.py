@@ -154,8 +154,9 @@ class Card:
 
     model: Positional[str] = "base"
     """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
-    recipe: str = "pi-play"
-    """Whose prompts, limits and gates it is measured with: the name of a recipe of the package, or a .toml file."""
+    recipe: str | None = None
+    """Whose prompts, limits and gates it is measured with: the name of a recipe of the package, or a .toml file; by
+    default a run's own, else pi-play."""
 
 
 @dataclass(frozen=True)
@@ -280,7 +281,8 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
     while queue:
         word = queue.pop(0)
         key, equals, value = word.partition("=")
-        name = key.removeprefix("--").replace("-", "_")
+        setting = key.removeprefix("--")
+        name = setting.replace("-", "_")
         if not word.startswith("--") or name == "help" or own.get(name) == "bool":
             kept.append(word)
             continue
@@ -291,7 +293,7 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
         if name in own:
             kept += [key, value]
         else:
-            found[name] = value
+            found[setting] = value
     return kept, found
 
 
@@ -368,11 +370,13 @@ def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
 def _card(command: Card, overrides: dict[str, str]) -> None:
     import json
 
-    from piplay.assemble import load_chat, load_engine, load_ground, model_folder, playing
+    from piplay.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
     from piplay.config import load_config
     from piplay.pretrain.card import capability_card
 
-    config = playing(load_config(command.recipe, overrides), model_folder(command.model))
+    run = run_at(command.model)
+    recipe = command.recipe or (run.config if run else "pi-play")
+    config = playing(load_config(recipe, overrides), model_folder(command.model))
     chat = load_chat(model_folder(command.model), config.chat)
     ground, engine = load_ground(config), load_engine(config, chat)
     print(json.dumps(capability_card(config, ground, engine, chat), indent=1))

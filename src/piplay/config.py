@@ -10,6 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from importlib import resources
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -228,23 +229,21 @@ class Config(Settings):
                 raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
         for what, names in (("phase", [phase.name for phase in self.phases]), ("policy", list(self.policies))):
             for name in names:
-                if not re.fullmatch(r"\w+", name):
-                    raise ValueError(f"the {what} {name!r} has a name for files: take letters, digits and underscores")
+                if not re.fullmatch(r"[\w-]+", name):
+                    raise ValueError(f"the {what} {name!r} names files: take letters, digits, hyphens and underscores")
                 if names.count(name) > 1:
                     raise ValueError(f"two phases are called {name!r}: they would draw the same; name one otherwise")
         for phase in self.phases:
-            sharing: dict[str, str] = {}
-            for role, learn in phase.learn.items():
-                policy = phase.seats[role]
-                if self.policies[policy].follows:
+            for role in phase.learn:
+                if self.policies[phase.seats[role]].follows:
                     raise ValueError(f"phase {phase.name}: {role} learns, but its policy follows another")
-                other = sharing.setdefault(policy, role)
-                for key in ("eps", "top_k", "beta", "teacher", "reference"):
-                    if getattr(learn, key) != getattr(phase.learn[other], key):
-                        raise ValueError(
-                            f"phase {phase.name}: {other} and {role} train {policy} in one step, with different {key}: "
-                            "give them the same, or each a policy of its own"
-                        )
+            for one, other in combinations(phase.learn, 2):
+                key = _conflict(phase, phase.learn[one], phase.learn[other])
+                if phase.seats[one] == phase.seats[other] and key:
+                    raise ValueError(
+                        f"phase {phase.name}: {one} and {other} train {phase.seats[one]} in one step, with different "
+                        f"{key}: give them the same, or each a policy of its own"
+                    )
         first = next((phase for phase in self.phases if phase.tasks == "written"), None)
         if first is not None and not any(p.writes for p in self.phases[: self.phases.index(first)]):
             raise ValueError(f"phase {first.name} plays written tasks, but no phase before it writes any")
@@ -256,6 +255,16 @@ class Config(Settings):
         if not self.hop_odds or min(self.hop_odds) < 0 or sum(self.hop_odds) == 0:
             raise ValueError("hop_odds need one number ≥ 0 a hop count, not all of them 0")
         return self
+
+
+def _conflict(phase: Phase, one: Learn, other: Learn) -> str | None:
+    """What two roles that are trained in one step have to agree on, and do not."""
+    if one.teacher and other.teacher and phase.seats[one.teacher] != phase.seats[other.teacher]:
+        return "teacher"
+    keys = ["eps"]
+    keys += ["top_k"] if one.teacher and other.teacher else []
+    keys += ["beta", "reference"] if one.beta and other.beta else []
+    return next((key for key in keys if getattr(one, key) != getattr(other, key)), None)
 
 
 def recipes() -> list[str]:
@@ -339,13 +348,15 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
     """Put one override into the tree; text is read as TOML where it can be, a path never."""
     node: Any = tree
     *parents, last = key.split(".")
-    for part in parents:
+    for written in parents:
         if isinstance(node, list):
             names = [phase.get("name", "") for phase in node]
+            part = written if written in names else written.replace("-", "_")
             if part not in names:
                 raise InputError(f"there is no phase {part!r} in {key!r}{nearest(part, names)}")
             node = node[names.index(part)]
         else:
+            part = written if written in node else written.replace("-", "_")
             policies = tree.get("policies", {})
             if node is policies and part not in policies:
                 raise InputError(f"there is no policy {part!r} in {key!r}{nearest(part, policies)}")
@@ -354,6 +365,7 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
             raise InputError(f"there is no setting {key!r}: {part!r} is a value")
     if isinstance(node, list):
         raise InputError(f"{key!r} names a phase, not a setting of it")
+    last = last if last in node else last.replace("-", "_")
     if isinstance(value, str) and key not in ("model", "world", "corpus"):
         # What is no TOML is text that stands without quotes.
         with suppress(tomllib.TOMLDecodeError):

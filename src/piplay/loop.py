@@ -183,8 +183,9 @@ class Loop:
                 row[f"{role}/lambda"] = weight
         for policy, batch in samples.items():
             roles = [role for role in phase.learn if phase.seats[role] == policy]
-            metrics = self.engine.train(policy, batch, _objective(phase, phase.learn[roles[0]]))
-            row |= {f"{role}/{name}": value for role in roles for name, value in metrics.items()}
+            metrics = self.engine.train(policy, batch, _objective(phase, [phase.learn[role] for role in roles]))
+            played = {sample.role for sample in batch}
+            row |= {f"{role}/{name}": value for role in roles if role in played for name, value in metrics.items()}
         return row
 
     def _tasks(self, phase: Phase, key: Key) -> list[Task]:
@@ -307,9 +308,13 @@ class Loop:
         self.run.commit(self.state, self.engine.save)
 
 
-def _objective(phase: Phase, learn: Learn) -> Objective:
-    teacher = phase.seats[learn.teacher] if learn.teacher else None
-    return Objective(learn.eps, learn.top_k, learn.beta, teacher, learn.reference)
+def _objective(phase: Phase, learns: Sequence[Learn]) -> Objective:
+    """That of roles that learn in one step; what only some of them use is theirs."""
+    first = learns[0]
+    taught = next((learn for learn in learns if learn.teacher), first)
+    held = next((learn for learn in learns if learn.beta), first)
+    teacher = phase.seats[taught.teacher] if taught.teacher else None
+    return Objective(first.eps, taught.top_k, held.beta, teacher, held.reference)
 
 
 def seed_tasks(seed: int, odds: Sequence[float], seeds: Sequence[Passage], key: Key, count: int) -> list[Task]:
@@ -334,8 +339,8 @@ def make_game(phase: Phase, memory: Memory) -> Game:
     except TypeError as error:
         raise InputError(f"{where}: the game {phase.game} does not take its options ({error})") from error
     roles = getattr(made, "roles", None)
-    if roles is None:
-        raise InputError(f"{where}: the game {phase.game} does not say which roles write in it: give it `roles`")
+    if not isinstance(roles, tuple | list) or not all(isinstance(role, str) for role in roles):
+        raise InputError(f"{where}: the game {phase.game} needs `roles`, a tuple of the names of those who write in it")
     for role in roles:
         if role not in phase.seats:
             raise InputError(f"{where}: the game {phase.game} needs a policy for the role {role!r}: give it a seat")

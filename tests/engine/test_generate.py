@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, GraniteConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, CohereConfig, GraniteConfig, PreTrainedModel
 
 from piplay.config import Policy
 from piplay.engine.cache import _Decode, _scores
@@ -494,12 +494,17 @@ def test_a_model_that_changes_its_logits_behind_the_head_is_refused(tmp_path: Pa
         "vocab_size": 64, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4,
         "num_key_value_heads": 2,
     }  # fmt: skip
-    for scale in (1.0, 8.0):
-        config = GraniteConfig(**shape, logits_scaling=scale)
-        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / str(scale))
-    make_engine(tmp_path / "1.0")
-    with pytest.raises(InputError, match="changes its logits behind the head"):
-        make_engine(tmp_path / "8.0")
+    made = {
+        "granite as it is": GraniteConfig(**shape, logits_scaling=1.0),
+        "granite": GraniteConfig(**shape, logits_scaling=8.0),
+        "cohere": CohereConfig(**shape, logit_scale=0.0625),
+    }
+    for name, config in made.items():
+        AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path / name)
+    make_engine(tmp_path / "granite as it is")
+    for name in ("granite", "cohere"):
+        with pytest.raises(InputError, match="changes its logits behind the head"):
+            make_engine(tmp_path / name)
 
 
 def test_scores_of_bf16_keys_are_exact() -> None:

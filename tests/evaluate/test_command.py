@@ -1,6 +1,7 @@
 """``piplay eval`` as a person calls it."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,10 +119,40 @@ def test_a_run_is_measured_as_it_played(toy_recipe: Path, small_world: Path, tmp
     assert found["settings"]["world"] == str(small_world)
     limits = Run.open(run).config.limits.model_dump()
     first, second = (model["played"] for model in found["models"])
-    assert first == limits | {"turns": 2, "turn_tokens": 7, "top_k": 2, "dtype": "bfloat16"}
-    assert second == Limits().model_dump() | {"turns": 2, "top_k": 1, "dtype": "float32"}
+    assert first == limits | {
+        "turns": 2, "turn_tokens": 7, "top_k": 2, "dtype": "bfloat16", "device": "cpu", "threads": 1,
+    }  # fmt: skip
+    assert second == Limits().model_dump() | {
+        "turns": 2, "top_k": 1, "dtype": "float32", "device": "cpu", "threads": 2,
+    }  # fmt: skip
     assert {row["stop"] for row in rows[:8]} == {"turn_tokens"}
     assert "answered" in {row["stop"] for row in rows[8:]}
+
+
+def test_a_run_is_measured_with_its_own_searcher(
+    recipe_on: Callable[[str, Path], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And on passages that are cut as its own were."""
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "a.txt").write_text("word " * 120, encoding="utf-8")
+    (tmp_path / "q.jsonl").write_text(
+        '{"id": "q", "question": "What?", "golden_answers": ["word"]}\n', encoding="utf-8"
+    )
+    (tmp_path / "mysearch.py").write_text(
+        "from pathlib import Path\n"
+        "class Mine:\n"
+        "    def __init__(self, passages):\n"
+        "        Path('seen').write_text(str([len(passage.text.split()) for passage in passages]))\n"
+        "    def search(self, queries, k):\n"
+        "        return [[] for _ in queries]\n",
+        encoding="utf-8",
+    )
+    monkeypatch.chdir(tmp_path)
+    settings = {"search.searcher": "mysearch:Mine", "search.passage_words": 100}
+    run = Run.create(tmp_path / "run", load_config(recipe_on("corpus", tmp_path / "notes"), settings))
+    shutil.copytree(run.config.model, run.final("student"))
+    assert main(["eval", "run", "--bench", "q.jsonl"]) == 0
+    assert (tmp_path / "seen").read_text() == "[100, 20]"
 
 
 def test_a_run_on_a_corpus_needs_questions(

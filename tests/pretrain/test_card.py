@@ -45,7 +45,7 @@ def test_a_card_is_measured_with_its_recipe(small_world: Path, capfd: pytest.Cap
     [
         (["nowhere"], "there is no model folder nowhere"),
         (["--recipe", "pi-ply"], "there is no recipe 'pi-ply'"),
-        (["--corpus", "towns"], "a corpus has no truth"),
+        (["--corpus", "towns"], "there are no held-out questions: a card needs a world"),
     ],
 )
 def test_what_a_card_cannot_measure(

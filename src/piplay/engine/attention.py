@@ -129,8 +129,8 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
         raise InputError(f"{path} cannot be used: {error}") from error
     if not plain:
         raise InputError(
-            f"{path} changes its logits behind the head ({config.model_type} scales or caps them), which is not "
-            "supported: use Qwen2, Qwen3, Llama or a model alike"
+            f"{path} changes its logits behind the head (as models that scale or cap them do), which is not supported: "
+            "use Qwen2, Qwen3, Llama or a model alike"
         )
     return model
 
@@ -138,7 +138,9 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
 @torch.inference_mode()
 def _plain_head(model: Any) -> bool:
     """Whether the logits are what the head makes of the last hidden states: the engine takes the two apart."""
-    ids = torch.zeros(1, 2, dtype=torch.long, device=model.device)
+    # A padding token's embedding is 0, which no factor changes.
+    tokens = [token for token in range(9) if token != model.config.pad_token_id]
+    ids = torch.tensor([tokens], device=model.device)
     whole = model(input_ids=ids, use_cache=False).logits
     parts = model.get_output_embeddings()(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
     return bool(torch.allclose(whole, parts, rtol=1e-2, atol=1e-4))

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from rich.console import Console
 from rich.table import Table
 
 from piplay.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
-from piplay.config import Config, Evaluation, Policy
+from piplay.config import Config, Evaluation, Policy, Search
 from piplay.errors import InputError
 from piplay.evaluate.benchmarks import first_of_each_hop, read_benchmark
 from piplay.evaluate.evaluator import alone
@@ -35,10 +36,11 @@ class Contestant:
     """As it was given on the command line."""
     stage: Stage
     settings: dict[str, Any]
-    """Under which limits it plays, in which dtype, and how much a search returns."""
+    """Under which limits it plays, how much a search returns, in which dtype, where, and on how many threads."""
 
     def play(self, tasks: Sequence[Task], samples: int, temperature: float) -> list[Record]:
         """Every question greedily, and ``samples`` times at the temperature."""
+        torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
         greedy = alone(self.stage, POLICY, tasks, ("eval", "greedy"))
         if not samples:
             return records(greedy, ())
@@ -73,12 +75,13 @@ def evaluate(
     _check(settings)
     world, corpus = _place(model, bench, world, corpus)
     settings |= {"world": world, "corpus": corpus}
-    most = limit or sys.maxsize
+    most, run = limit or sys.maxsize, run_at(model)
     config = Config(
         name="eval",
         seed=seed,
         phases=(),
         policies={POLICY: Policy()},
+        search=run.config.search.model_copy(update={"top_k": Search().top_k}) if run else Search(),
         world=world,
         corpus=corpus,
         evaluation=Evaluation(policy=POLICY, teacher="", per_hop=most),
@@ -130,7 +133,8 @@ def _contestant(name: str, config: Config, searcher: Searcher, given: Mapping[st
     player = load_engine(one.model_copy(update={"seed": given["seed"], "engine": engine}), chat)
     prompts = {"student": given["prompt"]} if given["prompt"] else usual.prompts
     stage = Stage(player, chat, searcher, limits, top_k, prompts)
-    return Contestant(name, stage, limits.model_dump() | {"top_k": top_k, "dtype": engine.dtype})
+    where = engine.model_dump(include={"dtype", "device", "threads"})
+    return Contestant(name, stage, limits.model_dump() | {"top_k": top_k} | where)
 
 
 def greedy_table(title: str, numbers: Mapping[str, Any]) -> Table:

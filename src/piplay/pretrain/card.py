@@ -33,8 +33,12 @@ def capability_card(
     """
     phase = next((phase for phase in config.phases if phase.writes), None)
     if phase is None or not ground.heldout:
-        lacks = f"the recipe {config.name} has no phase that writes" if phase is None else "a corpus has no truth"
-        raise InputError(f"{lacks}, so that there is nothing to measure an examiner by: take another")
+        lacks = (
+            f"the recipe {config.name} has no phase that writes" if phase is None else "there are no held-out questions"
+        )
+        raise InputError(
+            f"{lacks}: a card needs a world, questions of it (evaluation.per_hop), and an examiner's phase"
+        )
     stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
     heldout = ground.heldout
     rng = stream(config.seed, ("card", "seeds"))

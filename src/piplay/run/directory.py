@@ -169,9 +169,12 @@ class Run:
         for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
             # A line that was being written when the process died is not JSON, and is the last.
             try:
-                rows.append(json.loads(line))
+                row = json.loads(line)
             except ValueError:
                 break
+            if not isinstance(row, dict):
+                break
+            rows.append(row)
         return rows
 
     @property
@@ -274,9 +277,9 @@ class Run:
 
     def _cut(self, done: int) -> None:
         kept = [row for row in self.rows() if row["n"] <= done]
-        if len(kept) < done:
+        if [row["n"] for row in kept] != list(range(1, done + 1)):
             raise InputError(
-                f"{self.folder / 'metrics.jsonl'} is damaged: it has {len(kept)} of {done} steps; restore it, or "
+                f"{self.folder / 'metrics.jsonl'} is damaged: it lacks some of the {done} steps; restore it, or "
                 "begin anew"
             )
         if (self.folder / "metrics.jsonl").exists():
