@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from piplay.config import Config, Phase
-from piplay.evaluate.probes import measured
+from piplay.evaluate.probes import measured, titled
 
 
 class Teller:
@@ -93,8 +93,7 @@ def before_after(evals: Sequence[Mapping[str, Any]]) -> Table | None:
     if not evals or "em_by_hops" not in evals[0]:
         return None
     first, last = evals[0], evals[-1]
-    what = measured(first)
-    table = Table(title=f"{what[0].upper()}{what[1:]}, greedy")
+    table = Table(title=f"{titled(first)}, greedy")
     for column in ("hops", "questions", "before", "after"):
         table.add_column(column, justify="right")
     for hops, count in first["n_by_hops"].items():

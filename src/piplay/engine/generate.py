@@ -10,7 +10,6 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Callable, Set
 from dataclasses import dataclass, replace
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -46,9 +45,6 @@ class _Asked:
     @property
     def known(self) -> int:
         return len(self.request.ids_T) + len(self.ids)
-
-
-_OLDEST = attrgetter("order")
 
 
 def draw(logits_R_V: Tensor, uniform_R: Tensor, temperature_R: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,7 +144,10 @@ class Sampler:
         if self._pages is not None and pages(longest) > self._pages:
             raise ValueError(f"request {request.key} may take {longest} tokens, and {self._pages * PAGE} can be cached")
         order = self._first.setdefault(request.session, number), number
-        insort(self._queue, _Asked(order, request, np.zeros(0, np.int64), np.zeros(0, np.float32)), key=_OLDEST)
+        self._wait(_Asked(order, request, np.zeros(0, np.int64), np.zeros(0, np.float32)))
+
+    def _wait(self, asked: _Asked) -> None:
+        insort(self._queue, asked, key=lambda asked: asked.order)
         self._stuck = False
 
     def close(self, session: Key) -> None:
@@ -223,7 +222,7 @@ class Sampler:
         self._active_S[slot] = False
         written = self._written(slot, asked.request)
         ids, logprobs = self._ids_S_C[written].copy(), self._logprob_S_C[written].copy()
-        insort(self._queue, replace(asked, ids=ids, logprobs=logprobs), key=_OLDEST)
+        self._wait(replace(asked, ids=ids, logprobs=logprobs))
         self._evict(asked.request.session)
 
     def _place(self, session: Key, wanted: Set[Key]) -> int | None:

@@ -31,6 +31,12 @@ def measured(row: Mapping[str, Any]) -> str:
     return f"exact match on probes ({row['questions']})" if "questions" in row else "held-out exact match"
 
 
+def titled(row: Mapping[str, Any]) -> str:
+    """The same at the head of a line."""
+    what = measured(row)
+    return what[0].upper() + what[1:]
+
+
 def reserve(passages: Sequence[Passage], seed: int) -> tuple[Sequence[Passage], Sequence[Passage]]:
     """The passages that self-play may start from and those for probes, a random tenth; both in their order."""
     count = round(SHARE * len(passages)) if len(passages) >= MIN_PASSAGES else 0

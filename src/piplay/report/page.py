@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from piplay.evaluate.probes import measured
+from piplay.evaluate.probes import measured, titled
 from piplay.report import sections
 from piplay.report.examples import examples
 from piplay.report.markup import Html, join, number, share, tag
@@ -67,9 +67,8 @@ def outcome(record: Record) -> str:
         first, last = evals[0], evals[-1]
         before, after, count = share(first["em"]), share(last["em"]), sum(first["n_by_hops"].values())
         moved = f"{'rose' if after > before else 'fell'} from {before} to {after}"
-        what = measured(first)
         moved = moved if after != before else f"stayed at {after}"
-        text = f"{what[0].upper()}{what[1:]} {moved} over {count} questions."
+        text = f"{titled(first)} {moved} over {count} questions."
     elif evals:
         text = f"Before training, {measured(evals[0])} is {share(evals[0]['em'])}."
     else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from piplay.evaluate.probes import measured
+from piplay.evaluate.probes import measured, titled
 from piplay.games.pi_play import GATES
 from piplay.report.bars import before_after, funnel, heat_map, stacked_over_steps, times
 from piplay.report.curves import Curve, over_iterations, over_steps
@@ -19,8 +19,7 @@ def outcome(record: Record) -> list[Html]:
     if not evals:
         return []
     first, last = evals[0], evals[-1]
-    what = measured(first)
-    title = f"{what[0].upper()}{what[1:]}"
+    title = titled(first)
     groups = [
         (hops_name(h), n, first["em_by_hops"][h], None if last is first else last["em_by_hops"][h])
         for h, n in first["n_by_hops"].items()
