@@ -23,12 +23,12 @@ import torch
 import tyro
 from transformers import AutoModelForCausalLM, Qwen3Config
 
-from piplay.assemble import load_chat, load_engine, tiny_base
+from piplay.cli.doctor import memory
 from piplay.config import Config, load_config
-from piplay.doctor import memory
-from piplay.engine.local import LocalEngine
-from piplay.engine.policies import TOKENIZER_FILES
+from piplay.engine.local.engine import LocalEngine
+from piplay.engine.local.policies import TOKENIZER_FILES
 from piplay.engine.protocol import Generate, Objective
+from piplay.training.assemble import load_chat, load_engine, tiny_base
 from piplay.types import Owner, PolicyRef, Sample
 
 SHAPES: dict[str, dict[str, int]] = {

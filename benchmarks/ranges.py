@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from piplay.track import numbers
+from piplay.training.listeners.trackers import numbers
 
 
 def main(runs: list[Path]) -> None:

@@ -28,17 +28,17 @@ import torch
 from record import record
 from transformers import AutoModelForCausalLM, Qwen3Config
 
-from piplay.assemble import load_chat, tiny_base
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.config import EngineSettings, Limits, Policy
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Engine, Generate, Generated
-from piplay.evaluate.benchmarks import first_of_each_hop, task_of
-from piplay.evaluate.evaluator import alone
+from piplay.envs.search.benchmarks import first_of_each_hop, task_of
+from piplay.envs.search.bm25 import BM25Searcher
+from piplay.envs.world.store import default_world
+from piplay.methods.pi_play.play import alone
 from piplay.rollout.stage import Stage
-from piplay.search.bm25 import BM25Searcher
+from piplay.training.assemble import load_chat, tiny_base
 from piplay.types import Ints, Key, Owner, PolicyRef
-from piplay.world.store import default_world
 
 QUESTIONS, ROLLOUTS, SLOTS = 20, 5, 128
 PROMPT, WRITTEN, TOOL = 64, 24, 64

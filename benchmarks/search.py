@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from record import record
 
-from piplay.search import BM25Searcher, read_corpus
-from piplay.search.bm25 import title_token, tokenize
+from piplay.envs.search import BM25Searcher, read_corpus
+from piplay.envs.search.bm25 import title_token, tokenize
+from piplay.envs.world.commands import make
 from piplay.streams import stream
-from piplay.world.commands import make
 
 K, BATCH, QUERIES, SAMPLE = 3, 64, 2048, 48
 NOTES = f"""

@@ -27,11 +27,11 @@ from record import record
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging
 
+from piplay.algo.packing import packs
 from piplay.config import Policy
-from piplay.engine import update
-from piplay.engine.local import LocalEngine
+from piplay.engine.local import update
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate, Objective
-from piplay.learn.packing import packs
 from piplay.types import Ints, Owner, PolicyRef, Sample
 
 logging.disable_progress_bar()

@@ -10,11 +10,11 @@ from hypothesis import settings
 from toys.games import RECIPE
 from toys.models import toy_model, toy_tokenizer
 
-from piplay.assemble import load_chat, tiny_base
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.chat.tags import Tags
-from piplay.world.generate import encyclopedia
-from piplay.world.store import write_world
+from piplay.envs.world.generate import encyclopedia
+from piplay.envs.world.store import write_world
+from piplay.training.assemble import load_chat, tiny_base
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 # How long an example takes says how busy the machine is.

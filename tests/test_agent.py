@@ -12,19 +12,19 @@ from toys.scripted import DictSearcher, ScriptedEngine, says, searches
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from piplay.agent import Agent, Reply, load_agent
-from piplay.assemble import tiny_base
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.chat.native import SEARCH_TOOL
-from piplay.cli import main
+from piplay.cli.main import main
 from piplay.config import Limits
 from piplay.engine.protocol import Generate
+from piplay.envs.search.match import normalise
+from piplay.envs.world.store import World, default_world
 from piplay.errors import InputError
-from piplay.games.pi_play import STUDENT, Study
-from piplay.match import normalise
+from piplay.methods.pi_play.game import STUDENT, Study
 from piplay.rollout.stage import Stage
-from piplay.run.directory import Run
+from piplay.training.assemble import tiny_base
+from piplay.training.run_directory import Run
 from piplay.types import Call, Passage, StopReason, Task, Turn
-from piplay.world.store import World, default_world
 
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin, and the Tamsin is long.")
 TAMSIN = Passage("p2", "Tamsin", "The Tamsin rises at <Oum> & ends at sea.")

@@ -47,9 +47,9 @@ def test_games_losses_and_the_loop_know_no_engine_but_the_protocol() -> None:
 
 
 def test_the_loop_knows_no_game_by_name() -> None:
-    assert {m for m in imported("loop.py") if m.startswith("piplay.games")} == {
-        "piplay.games.game",
-        "piplay.games.game.Game",
+    assert {m for m in imported("loop.py") if m.startswith("piplay.methods")} == {
+        "piplay.methods.base",
+        "piplay.methods.base.Game",
     }
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from piplay.config import Config, load_config, recipes
 from piplay.errors import InputError
-from piplay.loop import make_game
+from piplay.training.loop import make_game
 
 
 @pytest.mark.parametrize("name", recipes())

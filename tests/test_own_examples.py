@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 import piplay
-from piplay.cli import main
-from piplay.match import normalise
-from piplay.run.directory import Run
+from piplay.cli.main import main
+from piplay.envs.search.match import normalise
+from piplay.training.run_directory import Run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {"engine.threads": "1", "evaluation.per_hop": "0"}

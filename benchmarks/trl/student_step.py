@@ -28,19 +28,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from record import record
 
-from piplay.assemble import load_chat, tiny_base
-from piplay.chat.chat import show
+from piplay.algo.samples import samples_of
+from piplay.chat.base import show
 from piplay.config import EngineSettings, Limits, Policy
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Objective
-from piplay.evaluate.benchmarks import first_of_each_hop, task_of
-from piplay.games.pi_play import STUDENT, Study
-from piplay.learn.samples import samples_of
-from piplay.match import exact_match
+from piplay.envs.search.benchmarks import first_of_each_hop, task_of
+from piplay.envs.search.bm25 import BM25Searcher
+from piplay.envs.search.match import exact_match
+from piplay.envs.world.store import default_world
+from piplay.methods.pi_play.game import STUDENT, Study
 from piplay.rollout.stage import Stage
-from piplay.search.bm25 import BM25Searcher
+from piplay.training.assemble import load_chat, tiny_base
 from piplay.types import Task
-from piplay.world.store import default_world
 
 QUESTIONS, ROLLOUTS, SEARCHES, TOKENS, LR = 20, 5, 4, 512, 2e-4
 ANSWERS = {

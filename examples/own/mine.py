@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from piplay.match import normalise
+from piplay.envs.search.match import normalise
 from piplay.types import Task, Trajectory
 
 

@@ -12,8 +12,16 @@ from dataclasses import dataclass, replace
 
 from pydantic import PositiveInt
 
-from piplay.games.pi_play import EXAMINER, STUDENT, examiner_view, passes, student_view, teacher_view, written_task
-from piplay.match import exact_match
+from piplay.envs.search.match import exact_match
+from piplay.methods.pi_play.game import (
+    EXAMINER,
+    STUDENT,
+    examiner_view,
+    passes,
+    student_view,
+    teacher_view,
+    written_task,
+)
 from piplay.rollout.context import Context
 from piplay.types import Episode, Memory, Seat, Task
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from piplay.agent import Agent, Reply, load_agent
     from piplay.errors import InputError
-    from piplay.run.directory import Run
-    from piplay.training import resume, train
+    from piplay.training.run_directory import Run
+    from piplay.training.start import resume, train
 
 __all__ = ["Agent", "InputError", "Reply", "Run", "load_agent", "resume", "train"]
 
@@ -23,10 +23,10 @@ _PLACES = {
     "Agent": "piplay.agent",
     "InputError": "piplay.errors",
     "Reply": "piplay.agent",
-    "Run": "piplay.run.directory",
+    "Run": "piplay.training.run_directory",
     "load_agent": "piplay.agent",
-    "resume": "piplay.training",
-    "train": "piplay.training",
+    "resume": "piplay.training.start",
+    "train": "piplay.training.start",
 }
 
 

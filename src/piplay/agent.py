@@ -13,16 +13,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from piplay.assemble import load_chat, load_engine, load_searcher, model_folder, playing, run_at
-from piplay.chat.chat import show
+from piplay.chat.base import show
 from piplay.config import load_config
+from piplay.envs.search.match import contains
+from piplay.envs.search.searcher import SearchError
 from piplay.errors import InputError
-from piplay.games.pi_play import Study
-from piplay.match import contains
+from piplay.methods.pi_play.game import Study
 from piplay.rollout.context import Context, WantSearch, WantTurn
 from piplay.rollout.drive import watch
 from piplay.rollout.stage import Stage
-from piplay.search.searcher import SearchError
+from piplay.training.assemble import load_chat, load_engine, load_searcher, model_folder, playing, run_at
 from piplay.types import Call, Passage, PolicyRef, StopReason, Task, Trajectory, Turn
 
 

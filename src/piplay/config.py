@@ -29,8 +29,8 @@ class Search(Settings):
     """The search tool."""
 
     searcher: str = "bm25:BM25Searcher"
-    """``module:Class`` below ``piplay.search``, or of one's own; constructed with the passages, a sequence (of a large
-    corpus one that reads them from disk)."""
+    """``module:Class`` below ``piplay.envs.search``, or of one's own; constructed with the passages, a sequence (of a
+    large corpus one that reads them from disk)."""
     top_k: int = Field(1, ge=1)
     """Passages that one search returns."""
     passage_words: int = Field(50, ge=1)
@@ -120,7 +120,7 @@ class Phase(Settings):
 
     name: str
     game: str
-    """``module:Class`` below ``piplay.games``, or of one's own."""
+    """``module:Class`` below ``piplay.methods``, or of one's own."""
     seats: dict[str, str]
     """Role to policy."""
     tasks: Literal["seeds", "written"]

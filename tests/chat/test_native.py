@@ -14,12 +14,12 @@ from toys.models import toy_tokenizer
 from toys.templates import FORGETFUL, LLAMA3, QWEN2, QWEN3, QWEN3_THINKING
 from transformers import PreTrainedTokenizerFast
 
-from piplay.assemble import load_chat, tiny_base
-from piplay.chat.chat import Chat, show
+from piplay.chat.base import Chat, show
 from piplay.chat.native import SEARCH_TOOL, Native
 from piplay.errors import InputError
-from piplay.games.pi_play import STUDENT, examiner_view, student_view, teacher_view
-from piplay.pretrain.tokenizer import TEMPLATE
+from piplay.methods.pi_play.game import STUDENT, examiner_view, student_view, teacher_view
+from piplay.tiny_base.tokenizer import TEMPLATE
+from piplay.training.assemble import load_chat, tiny_base
 from piplay.types import Passage, Step
 
 CHATS = {

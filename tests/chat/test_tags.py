@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken
 from toys.models import toy_tokenizer
 
-from piplay.assemble import load_chat, tiny_base
-from piplay.chat.chat import show
+from piplay.chat.base import show
 from piplay.chat.tags import Tags
 from piplay.errors import InputError
-from piplay.games.pi_play import examiner_view, student_view, teacher_view
+from piplay.methods.pi_play.game import examiner_view, student_view, teacher_view
+from piplay.training.assemble import load_chat, tiny_base
 from piplay.types import Passage, Step
 
 CHATS = {kind: Tags(toy_tokenizer(kind)) for kind in ("base", "qwen3", "qwen2", "llama")}

@@ -21,9 +21,9 @@ from pathlib import Path
 import torch
 import transformers  # noqa: F401
 
-import piplay.assemble
-import piplay.loop  # noqa: F401
-from piplay.cli import main
+import piplay.training.assemble
+import piplay.training.loop  # noqa: F401
+from piplay.cli.main import main
 
 
 def blocks(guide: Path) -> Iterator[tuple[str, str]]:

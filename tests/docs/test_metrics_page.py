@@ -9,9 +9,9 @@ from typing import get_args
 import pytest
 from toys.games import RECIPE
 
-from piplay.cli import main
-from piplay.games.pi_play import Gate
-from piplay.track import numbers
+from piplay.cli.main import main
+from piplay.methods.pi_play.game import Gate
+from piplay.training.listeners.trackers import numbers
 from piplay.types import StopReason
 
 PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"

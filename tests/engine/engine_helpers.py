@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from piplay.config import Policy
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Objective
 from piplay.types import Owner, PolicyRef, Sample
 

@@ -12,8 +12,8 @@ from engine_helpers import TEACHER_VIEW, make_sample
 from torch import Tensor
 
 from piplay.config import Policy
-from piplay.engine.checkpointing import recomputing
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.checkpointing import recomputing
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
 from piplay.errors import InputError
 from piplay.types import PolicyRef

@@ -11,7 +11,7 @@ from engine_helpers import TEACHER_VIEW, make_sample
 from transformers import AutoModelForCausalLM
 
 from piplay.config import Lora, Policy
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate, Generated
 from piplay.types import PolicyRef
 

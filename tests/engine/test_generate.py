@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForCausalLM, CohereConfig, GraniteConfig, PreTrainedModel
 
 from piplay.config import Policy
-from piplay.engine.cache import _Decode, _scores
-from piplay.engine.generate import draw
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.cache import _Decode, _scores
+from piplay.engine.local.engine import LocalEngine
+from piplay.engine.local.generate import draw
 from piplay.engine.protocol import Generate, Generated, Objective, Usage
 from piplay.errors import InputError
 from piplay.streams import stream

@@ -16,9 +16,9 @@ from torch.func import functional_call
 from transformers import PreTrainedModel
 
 from piplay.config import Lora, Policy
-from piplay.engine.adapters import base_of
-from piplay.engine.attention import load_model
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.adapters import base_of
+from piplay.engine.local.attention import load_model
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate, Objective
 from piplay.errors import InputError
 from piplay.types import PolicyRef, Sample

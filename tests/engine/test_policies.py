@@ -8,8 +8,8 @@ from engine_helpers import TEACHER_VIEW, make_engine, make_sample
 from transformers import PreTrainedModel
 
 from piplay.config import EngineSettings, Lora, Policy
-from piplay.engine.local import LocalEngine
-from piplay.engine.memory import estimate
+from piplay.engine.local.engine import LocalEngine
+from piplay.engine.local.memory import estimate
 from piplay.errors import InputError
 from piplay.types import PolicyRef
 

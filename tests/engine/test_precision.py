@@ -11,9 +11,9 @@ from engine_helpers import TEACHER_VIEW, make_sample
 from torch import Tensor
 
 from piplay.config import Policy
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.engine import LocalEngine
+from piplay.engine.local.update import Trainer
 from piplay.engine.protocol import Generate, Objective
-from piplay.engine.update import Trainer
 from piplay.types import PolicyRef
 
 Folder = Callable[[str], Path]

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import PreTrainedModel
 
-from piplay.engine import update
-from piplay.engine.attention import load_model
+from piplay.engine.local import update
+from piplay.engine.local.attention import load_model
+from piplay.engine.local.update import Trainer
 from piplay.engine.protocol import Objective
-from piplay.engine.update import Trainer
 from piplay.types import PolicyRef, Sample
 
 Folder = Callable[[str], Path]

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import torch
 
-from piplay.assemble import load_chat, load_engine, tiny_base
-from piplay.cli import main
+from piplay.cli.doctor import available, memory
+from piplay.cli.main import main
 from piplay.config import Config, load_config
-from piplay.doctor import available, memory
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate, Objective
+from piplay.training.assemble import load_chat, load_engine, tiny_base
 from piplay.types import Owner, PolicyRef, Sample
 
 ROOT = Path(__file__).parents[2]

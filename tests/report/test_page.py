@@ -10,13 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 from parsed import Node, drawn, figure, parse, said, titles
 
-from piplay.cli import main
+from piplay.cli.main import main
 from piplay.config import load_config
 from piplay.errors import InputError
-from piplay.evaluate.probes import LABEL
+from piplay.methods.pi_play.self_eval import LABEL
 from piplay.report.page import page
 from piplay.report.read import read
-from piplay.run.directory import Run, State
+from piplay.training.run_directory import Run, State
 
 
 @pytest.fixture(scope="module")

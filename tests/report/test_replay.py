@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from toys.scripted import DictSearcher, ScriptedEngine, says, searches
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from piplay.assemble import load_chat
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.chat.native import SEARCH_TOOL
 from piplay.config import Config, load_config
-from piplay.engine.attention import load_model
+from piplay.engine.local.attention import load_model
 from piplay.engine.protocol import Generate
-from piplay.loop import Ground
 from piplay.report import replay
 from piplay.report.replay import FEWEST, MOST, choose, pieces, play_examples, play_grid, score, teacher_of
-from piplay.run.directory import Run
+from piplay.training.assemble import load_chat
+from piplay.training.loop import Ground
+from piplay.training.run_directory import Run
 from piplay.types import Owner, Passage, PolicyRef, Seat, Step, StopReason, Task, Trajectory
 
 CPU = torch.device("cpu")

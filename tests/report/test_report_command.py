@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from piplay.cli import main
+from piplay.cli.main import main
 from piplay.report import command
 
 PLAYED = ("grid.json", "examples.json", "report.html")

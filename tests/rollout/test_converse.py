@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from toys.scripted import LIMITS, SEATS, DictSearcher, ScriptedEngine, context, says, searches
 
-from piplay.chat.chat import Chat, show
+from piplay.algo.samples import samples_of
+from piplay.chat.base import Chat, show
 from piplay.config import Limits
 from piplay.engine.protocol import Generate
-from piplay.learn.samples import samples_of
 from piplay.rollout.drive import drive
 from piplay.types import Call, Owner, Passage, Seat, StopReason, Trajectory
 

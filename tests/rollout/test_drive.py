@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches
 
-from piplay.assemble import load_chat
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.config import Limits, Policy
-from piplay.engine.local import LocalEngine
+from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
-from piplay.games.pi_play import Examine, Study
+from piplay.envs.search.searcher import SearchError
+from piplay.methods.pi_play.game import Examine, Study
 from piplay.rollout.context import Context, WantSearch, WantTurn
 from piplay.rollout.drive import drive, watch
-from piplay.search.searcher import SearchError
+from piplay.training.assemble import load_chat
 from piplay.types import Episode, Passage, StopReason, Task, Trajectory
 
 PASSAGES = [Passage(f"p{i}", f"Town {i}", f"Town {i} lies on the river R{i}.") for i in range(9)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from piplay.games.pi_play import Examine, Study
+from piplay.methods.pi_play.game import Examine, Study
 from piplay.types import Episode
 
 

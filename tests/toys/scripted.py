@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
+from piplay.envs.search.searcher import SearchError
 from piplay.rollout.context import Context
-from piplay.search.searcher import SearchError
 from piplay.types import Call, Key, Owner, Passage, PolicyRef, StopReason, Trajectory, Turn
 
 LIMITS = Limits(turns=4, turn_tokens=200, tokens=4000)

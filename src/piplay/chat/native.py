@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.errors import InputError
 from piplay.types import Ints, Turn
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.types import Ints, Turn
 
 INSTRUCTION = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from piplay.evaluate.statistics import wilson
+from piplay.eval.statistics import wilson
 from piplay.report.markup import Html, number, share
 from piplay.report.svg import (
     HEIGHT,

@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from piplay.errors import InputError
-from piplay.loop import Ground
 from piplay.report.page import page
 from piplay.report.read import read
-from piplay.run.directory import Run
+from piplay.training.loop import Ground
+from piplay.training.run_directory import Run
 
 
 def report(run: Run, ground: Callable[[], Ground], say: Callable[[str], None]) -> Path:
@@ -21,8 +21,8 @@ def report(run: Run, ground: Callable[[], Ground], say: Callable[[str], None]) -
     """
     missing = _missing(run)
     if missing:
-        from piplay.assemble import load_chat
         from piplay.report.replay import play_examples, play_grid
+        from piplay.training.assemble import load_chat
 
         makers = {"grid.json": play_grid, "examples.json": play_examples}
         say(f"playing {' and '.join(missing)} for the report")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 
-from piplay.evaluate.probes import measured, titled
+from piplay.methods.pi_play.self_eval import measured, titled
 from piplay.report import sections
 from piplay.report.examples import examples
 from piplay.report.markup import Html, join, number, share, tag

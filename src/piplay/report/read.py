@@ -14,7 +14,7 @@ from piplay.config import Config
 from piplay.errors import InputError
 from piplay.report.curves import Curve
 from piplay.report.svg import Block
-from piplay.run.directory import Run
+from piplay.training.run_directory import Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from piplay.assemble import load_engine, playing
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.config import Config
-from piplay.engine.attention import load_model
-from piplay.evaluate.evaluator import alone
-from piplay.loop import Ground
+from piplay.engine.local.attention import load_model
+from piplay.methods.pi_play.play import alone
 from piplay.rollout.stage import Stage
-from piplay.run.directory import Run
+from piplay.training.assemble import load_engine, playing
+from piplay.training.loop import Ground
+from piplay.training.run_directory import Run
 from piplay.types import Ints, Owner, Seat, Task
 
 CANDIDATES = 6

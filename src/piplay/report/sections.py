@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from piplay.evaluate.probes import measured, titled
-from piplay.games.pi_play import GATES
+from piplay.methods.pi_play.game import GATES
+from piplay.methods.pi_play.self_eval import measured, titled
 from piplay.report.bars import before_after, funnel, heat_map, stacked_over_steps, times
 from piplay.report.curves import Curve, over_iterations, over_steps
 from piplay.report.markup import Html, share, tag

@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from piplay.chat.chat import Chat, show
+from piplay.chat.base import Chat, show
 from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
+from piplay.envs.search.searcher import SearchError
 from piplay.errors import InputError
-from piplay.search.searcher import SearchError
 from piplay.types import Call, Ints, Key, Owner, Passage, PolicyRef, StopReason, Trajectory, Turn
 
 Result = TypeVar("Result")

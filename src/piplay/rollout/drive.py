@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from piplay.engine.protocol import Engine
+from piplay.envs.search.searcher import Searcher, SearchError
 from piplay.rollout.context import Want, WantAll, WantEnd, WantSearch, WantTurn
-from piplay.search.searcher import Searcher, SearchError
 from piplay.types import Key
 
 Result = TypeVar("Result")

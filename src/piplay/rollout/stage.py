@@ -6,12 +6,12 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from piplay.chat.chat import Chat
+from piplay.chat.base import Chat
 from piplay.config import Limits
 from piplay.engine.protocol import Engine
+from piplay.envs.search.searcher import Searcher
 from piplay.rollout.context import Context, Want
 from piplay.rollout.drive import drive
-from piplay.search.searcher import Searcher
 from piplay.types import Episode, Key, PolicyRef, Task
 
 Story = Callable[[Task, Context], Coroutine[Want, Any, Episode]]

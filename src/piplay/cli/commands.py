@@ -1,0 +1,382 @@
+"""What each command takes and does. Imports of what computes wait until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
+
+from piplay.errors import InputError
+
+if TYPE_CHECKING:
+    from piplay.config import Config
+
+
+@dataclass(frozen=True)
+class Train:
+    """Play a recipe from its start. Every setting can be changed, e.g. --policies.student.lr 1e-4."""
+
+    recipe: Positional[str] = "pi-play"
+    """The name of a recipe of the package, or a .toml file."""
+    run_dir: Path | None = None
+    """Where the run is written; by default the next free folder below runs/."""
+    dry_run: bool = False
+    """Only say what the run needs, as doctor does, and write nothing."""
+
+
+@dataclass(frozen=True)
+class Doctor:
+    """Say what a run would need: memory, tokens, minutes. Settings can be given as in train, e.g. --model my-model."""
+
+    recipe: str = "pi-play"
+    """The name of a recipe of the package, or a .toml file."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with an interrupted run from its last checkpoint, to the same bits."""
+
+    run_dir: Positional[Path]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write RUN/report.html: one page about a run, finished or not."""
+
+    run_dir: Positional[Path]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Ask a model: it searches, and answers with its sources. Settings can be given, e.g. --corpus notes/."""
+
+    model: Positional[str]
+    """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
+    question: Positional[str | None] = None
+    """Without one, questions are read line by line, and each is answered before the next."""
+    temperature: float = 0.0
+    """0 takes the likeliest words."""
+    seed: int = 0
+    """Of what is drawn at a temperature above 0."""
+    json: bool = False
+    """Print one JSON object for each answer, and nothing else."""
+
+
+@dataclass(frozen=True)
+class Play:
+    """Show whole episodes of a recipe, token by token, and learn nothing. Settings can be changed as in train."""
+
+    recipe: Positional[str | None] = None
+    """The name of a recipe of the package, or a .toml file; by default pi-play, or with --run-dir the run's own."""
+    role: str = "examiner"
+    """Whose episodes: examiner, student, teacher, or another role of the recipe."""
+    n: Annotated[int, arg(aliases=("-n",))] = 3
+    """How many."""
+    hops: int | None = None
+    """Only tasks of so many hops."""
+    run_dir: Path | None = None
+    """A run whose policies play, as they stand, on what it searches; by default every policy is the base."""
+
+
+@dataclass(frozen=True)
+class MakeWorld:
+    """Generate a fictional encyclopedia."""
+
+    out: Positional[Path]
+    seed: int = 0
+    size: int = 700
+    """Entities, and passages: 100 to 1,000,000."""
+    per_hop: int = 100
+    """Questions of each hop count, in each of the two sets."""
+
+
+@dataclass(frozen=True)
+class ImportWorld:
+    """Make a world of your own tables: a row an entity, a column a relation, a value that names a row a link."""
+
+    tables: Positional[tuple[Path, ...]]
+    """CSV, JSONL or SQLite files; FILE.sqlite:TABLE takes one table."""
+    out: Path
+    key: str | None = None
+    """The column that names a row; by default the first."""
+    kind: str | None = None
+    """What a row is; by default the file's or the table's name."""
+    columns: tuple[str, ...] | None = None
+    """The columns to keep; by default all."""
+    seed: int = 0
+    per_hop: int = 100
+
+
+@dataclass(frozen=True)
+class AskWorld:
+    """The true answer to a question, and the passages that hold it."""
+
+    question: Positional[str]
+    world: Path | None = None
+    """A world folder; by default the default world."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Worlds: records put into passages, with questions whose truth is known."""
+
+    do: (
+        Annotated[MakeWorld, subcommand("make")]
+        | Annotated[ImportWorld, subcommand("import")]
+        | Annotated[AskWorld, subcommand("ask")]
+    )
+
+
+@dataclass(frozen=True)
+class Pretrain:
+    """Make the tiny base; run again after an interruption to go on."""
+
+    out: Positional[Path]
+    steps: int = 8000
+    tokens: int = 6000
+    """Ids in a step."""
+    seed: int = 0
+    threads: int = 2
+    shape: Literal["qwen3", "qwen2", "llama"] = "qwen3"
+    """The family of the model's architecture."""
+    chat: Literal["native", "tags"] = "native"
+    """What its lessons are written in: its own template and tool calls, or tags in plain text."""
+
+
+@dataclass(frozen=True)
+class Card:
+    """Measure what a base can do before it plays with itself, in each role. Settings can be given, e.g. --world DIR."""
+
+    model: Positional[str] = "base"
+    """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
+    recipe: str | None = None
+    """Whose prompts, limits and gates it is measured with: the name of a recipe of the package, or a .toml file; by
+    default a run's own, else pi-play."""
+
+
+@dataclass(frozen=True)
+class Eval:
+    """Measure a model on questions with known answers: exact match, F1 and more, by hop count, with 95 % intervals."""
+
+    model: Positional[str] = "base"
+    """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
+    bench: str = "world"
+    """FlashRAG's .jsonl, Search-R1's .parquet, or `world`: the held-out questions of the world."""
+    world: Path | None = None
+    """The world that is searched; by default a run's own, else the default world."""
+    corpus: Path | None = None
+    """Text that is searched instead of a world; by default what a run searched."""
+    against: str | None = None
+    """A second model, named as the first: both answer the same questions, and the first minus the second is tested."""
+    samples: int = 0
+    """K: also draw so many answers a question, for avg@K and pass@k."""
+    temperature: float = 1.0
+    """Of these samples; the answers that are scored otherwise are greedy."""
+    limit: int | None = None
+    """Only the first so many questions of each hop count."""
+    top_k: int | None = None
+    """Passages that one search returns; by default as a run had it, else 1."""
+    chat: Literal["auto", "native", "tags"] = "auto"
+    """How the models talk: their own template, or tags in plain text; by default a run's own way."""
+    prompt: str = ""
+    """The system prompt; by default a run's own, else the game's, which is made for tiny models."""
+    seed: int = 0
+    """Of the samples, and of the resampling behind intervals and p."""
+    threads: int | None = None
+    """This and the next two: by default as a run had them, else 2, cpu and float32."""
+    device: str | None = None
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """What the models are held and computed in."""
+    turns: int | None = None
+    """Turns of one answer. This and the next two: by default as a run had them, else those of `pi-play`."""
+    turn_tokens: int | None = None
+    """Tokens of one turn."""
+    tokens: int | None = None
+    """Tokens of one answer with its prompt and all that was found."""
+    out: Path | None = None
+    """A new folder for records.jsonl (every answer) and eval.json (every number)."""
+
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Resume, subcommand("resume")]
+    | Annotated[Report, subcommand("report")]
+    | Annotated[Ask, subcommand("ask")]
+    | Annotated[Play, subcommand("play")]
+    | Annotated[World, subcommand("world")]
+    | Annotated[Pretrain, subcommand("pretrain")]
+    | Annotated[Card, subcommand("card")]
+    | Annotated[Eval, subcommand("eval")]
+)
+
+
+SETTABLE: dict[str, type] = {"train": Train, "doctor": Doctor, "ask": Ask, "play": Play, "card": Card}
+"""The commands that take settings besides their own options."""
+
+
+def run(arguments: Sequence[str]) -> None:
+    """Read the arguments and do what they say. Raises ``InputError`` and, for ``--help``, ``SystemExit``."""
+    words = list(arguments)
+    overrides: dict[str, str] = {}
+    if words and words[0] in SETTABLE:
+        words, overrides = _overrides(words, SETTABLE[words[0]])
+    command = tyro.cli(Command, prog="piplay", args=words, config=(OmitSubcommandPrefixes, OmitArgPrefixes))
+    match command:
+        case Train(recipe, _, True) | Doctor(recipe):
+            from piplay.cli.doctor import doctor
+            from piplay.config import load_config
+
+            doctor(load_config(recipe, overrides), command.run_dir if isinstance(command, Train) else None)
+        case Train(recipe, run_dir, _):
+            from piplay.training.start import train
+
+            train(recipe, run_dir, **overrides)
+        case Resume(run_dir):
+            from piplay.training.start import resume
+
+            resume(run_dir)
+        case Ask():
+            _ask(command, overrides)
+        case Play():
+            _play(command, overrides)
+        case Report():
+            _report(command)
+        case World():
+            _world(command.do)
+        case Pretrain():
+            from piplay.tiny_base.train import pretrain
+
+            pretrain(
+                command.out,
+                steps=command.steps,
+                tokens=command.tokens,
+                seed=command.seed,
+                threads=command.threads,
+                shape=command.shape,
+                chat_kind=command.chat,
+            )
+        case Card():
+            _card(command, overrides)
+        case Eval():
+            from piplay.eval.command import evaluate
+
+            evaluate(**vars(command))
+
+
+def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str, str]]:
+    """Take the settings out of a command's words: ``--a.b 1 --c=2`` is ``{"a.b": "1", "c": "2"}``.
+
+    What the command itself takes stays.
+    """
+    own = {option.name: option.type for option in fields(command)}
+    kept: list[str] = []
+    found: dict[str, str] = {}
+    queue = list(words)
+    while queue:
+        word = queue.pop(0)
+        key, equals, value = word.partition("=")
+        setting = key.removeprefix("--")
+        name = setting.replace("-", "_")
+        if not word.startswith("--") or name == "help" or own.get(name) == "bool":
+            kept.append(word)
+            continue
+        if not equals:
+            if not queue or queue[0].startswith("--"):
+                raise InputError(f"{key} has no value")
+            value = queue.pop(0)
+        if name in own:
+            kept += [key, value]
+        else:
+            found[setting] = value
+    return kept, found
+
+
+def _ask(command: Ask, overrides: dict[str, str]) -> None:
+    import json
+
+    from piplay.agent import load_agent
+    from piplay.cli.show import plain_console, show_steps
+
+    if command.question is not None and not command.question.strip():
+        raise InputError("the question is empty: ask something")
+    agent = load_agent(command.model, **overrides)
+    for question in _lines() if command.question is None else [command.question]:
+        if command.json:
+            reply = agent.ask(question, command.temperature, command.seed)
+            print(json.dumps(reply.to_dict(), ensure_ascii=False), flush=True)
+        else:
+            show_steps(agent.steps(question, command.temperature, command.seed), plain_console())
+
+
+def _lines() -> Iterator[str]:
+    """The lines of standard input that hold anything; on a terminal each is asked for."""
+    try:
+        while True:
+            line = input("question " if sys.stdin.isatty() else "").strip()
+            if line:
+                yield line
+    except EOFError:
+        return
+
+
+def _play(command: Play, overrides: dict[str, str]) -> None:
+    from piplay.cli.preview import preview
+    from piplay.cli.show import plain_console, show_preview
+    from piplay.config import load_config
+    from piplay.training.run_directory import Run
+
+    recipe: str | Config = command.recipe or "pi-play"
+    settings: dict[str, object] = {}
+    weights = None
+    if command.run_dir is not None:
+        run = Run.open(command.run_dir)
+        recipe, weights = command.recipe or run.config, run.checkpoint()
+        if weights is None:
+            raise InputError(f"the run {run.folder} has no checkpoint yet: its policies are the base")
+        settings = run.config.model_dump(mode="json", include={"model", "policies", "search", "world", "corpus"})
+        if overrides.keys() & {"world", "corpus"}:
+            settings |= {"world": None, "corpus": None}
+    config = load_config(recipe, settings | overrides)
+    show_preview(preview(config, command.role, command.n, command.hops, weights), plain_console())
+
+
+def _report(command: Report) -> None:
+    from piplay.report.command import report
+    from piplay.training.assemble import load_ground
+    from piplay.training.run_directory import Run
+
+    run = Run.open(command.run_dir)
+    print(report(run, lambda: load_ground(run.config), print))
+
+
+def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
+    from piplay.envs.world import commands
+
+    match command:
+        case MakeWorld(out, seed, size, per_hop):
+            commands.make(out, seed, size, per_hop)
+        case ImportWorld(tables, out, key, kind, columns, seed, per_hop):
+            commands.import_(tables, out, key, kind, columns, seed, per_hop)
+        case AskWorld(question, world):
+            commands.ask(question, world)
+
+
+def _card(command: Card, overrides: dict[str, str]) -> None:
+    import json
+
+    from piplay.config import load_config
+    from piplay.tiny_base.card import capability_card
+    from piplay.training.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
+
+    run = run_at(command.model)
+    recipe = command.recipe or (run.config if run else "pi-play")
+    config = playing(load_config(recipe, overrides), model_folder(command.model))
+    chat = load_chat(model_folder(command.model), config.chat)
+    ground, engine = load_ground(config), load_engine(config, chat)
+    print(json.dumps(capability_card(config, ground, engine, chat), indent=1))

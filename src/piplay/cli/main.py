@@ -1,0 +1,51 @@
+"""The command line: ``piplay train``, ``doctor``, ``resume``, ``ask``, ``play``, ``world`` and others."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from piplay.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Bad input is one sentence on standard error and exit code 2."""
+    from piplay.cli.commands import run
+
+    # A recipe may name things of the current folder. It stands last, so that no file there hides a library.
+    if "" not in sys.path:
+        sys.path.append("")
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    trains = words[:1] in (["train"], ["resume"])
+    try:
+        run(words)
+    except InputError as error:
+        print(f"piplay: {error}", file=sys.stderr)
+        return 2
+    except FloatingPointError as error:
+        print(f"piplay: {error}: start anew with a lower learning rate (lr of its policy)", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        again = "; `piplay resume` goes on from the last checkpoint" if trains else ""
+        print(f"piplay: interrupted{again}", file=sys.stderr)
+        return 130
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        less = ": start anew with less engine.cache_tokens or engine.micro_batch_tokens, see `piplay doctor`"
+        print(f"piplay: {str(error).strip().splitlines()[0]}{less if trains else ''}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _out_of_memory(error: Exception) -> bool:
+    """Python's, or torch's of a GPU or of a CPU; torch is not imported for a name alone."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

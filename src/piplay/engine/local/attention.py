@@ -1,0 +1,146 @@
+"""The engine's own attention under Hugging Face's model definitions, registered with transformers as ``piplay``.
+
+transformers builds no mask for an attention it does not know, so the mask is this module's business: without a view
+attention is causal over right-padded sequences (padding lies in every real token's future); with a view, the keyword
+``view`` of the model's forward, the view attends. A view of the key–value cache travels twice: also as
+``past_key_values``, whose ``update`` stores a layer's new keys and values and returns those to attend to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.nn.functional import scaled_dot_product_attention
+from transformers import AttentionInterface, AutoModelForCausalLM
+
+from piplay.errors import InputError
+
+NAME = "piplay"
+
+# cuDNN's attention, first in torch's order on the newest GPUs, plans anew for each shape that it has not met, and here
+# nearly every call has a shape of its own.
+torch.backends.cuda.enable_cudnn_sdp(False)
+
+
+class View(Protocol):
+    """Who attends to what in one forward."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+        """Attention of ``query`` (B, heads, T, head_dim) over keys and values (B, kv_heads, S, head_dim)."""
+
+
+def masked(query: Tensor, key: Tensor, value: Tensor, visible: Tensor | None, scale: float | None) -> Tensor:
+    """Attention of (B, heads, T, head_dim) to what is ``visible``, (…, T, S); None: to the past, where T = S.
+
+    Fewer key–value heads are shared. On a GPU no fused kernel shares them behind a mask or in fp32, and the one that is
+    left holds every score in fp32: there they are repeated.
+    """
+    times = query.shape[1] // key.shape[1]
+    if times > 1 and not query.is_cpu and (visible is not None or query.dtype == torch.float32):
+        key, value = key.repeat_interleave(times, 1), value.repeat_interleave(times, 1)
+    return scaled_dot_product_attention(
+        query, key, value, attn_mask=visible, is_causal=visible is None, scale=scale, enable_gqa=True
+    )
+
+
+def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+    """Causal attention within a right-padded batch, (B, heads, T, head_dim)."""
+    return masked(query, key, value, None, scale)
+
+
+class Packed:
+    """Sequences end to end in one row, each attending to itself alone; a segment with a parent attends to that as well.
+
+    Attention runs segment by segment, so that no mask over the row exists; all the rest of a layer runs on the row.
+    """
+
+    def __init__(self, lengths: Sequence[int], parents: Sequence[int | None], device: torch.device) -> None:
+        """``lengths`` and ``parents`` of the segments: see ``piplay.algo.packing.Layout``."""
+        self._lengths, self._parents = list(lengths), list(parents)
+        pairs = [
+            (length, lengths[parent]) for length, parent in zip(lengths, parents, strict=True) if parent is not None
+        ]
+        height, begun = max((length for length, _ in pairs), default=0), max((before for _, before in pairs), default=0)
+        # The mask of a segment behind a longer or shorter parent is a part of the largest one.
+        self._begun = begun
+        self._visible = torch.ones(height, begun + height, dtype=torch.bool, device=device).tril(begun)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+        """Attention within the row, (1, heads, N, head_dim)."""
+        queries, keys, values = (torch.split(whole, self._lengths, dim=2) for whole in (query, key, value))
+        parts = []
+        for own, parent in enumerate(self._parents):
+            if parent is None:
+                part = causal(queries[own], keys[own], values[own], scale)
+            else:
+                behind = torch.cat([keys[parent], keys[own]], 2), torch.cat([values[parent], values[own]], 2)
+                visible = self._visible[: self._lengths[own], self._begun - self._lengths[parent] :]
+                visible = visible[:, : behind[0].shape[2]]
+                part = masked(queries[own], *behind, visible, scale)
+            parts.append(part.transpose(1, 2))
+        return torch.cat(parts, 1).transpose(1, 2)
+
+
+def _attention(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    view: View | None = None,
+    **kwargs: Any,
+) -> tuple[Tensor, None]:
+    if kwargs.get("softcap") is not None or kwargs.get("s_aux") is not None:
+        raise NotImplementedError("soft-capped attention and attention sinks are not supported")
+    attend = causal if view is None else view.attend
+    return attend(query, key, value, scaling).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register(NAME, _attention)
+
+
+def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
+    """The causal language model in a Hugging Face folder, held in ``dtype``, attending through this module.
+
+    Raises:
+        InputError: the folder holds no such model, or one whose layers do not all attend to the whole past.
+    """
+    try:
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=NAME, local_files_only=True)
+    except (OSError, ValueError, SafetensorError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error
+    config = model.config
+    if config.get_text_config() is not config:
+        raise InputError(f"{path} is a model of more than text ({config.model_type}): save its language model alone")
+    layer_types = getattr(config, "layer_types", None) or ["full_attention"]
+    if getattr(config, "sliding_window", None) is not None or set(layer_types) != {"full_attention"}:
+        raise InputError(f"{path} has sliding-window or linear attention layers; use a model with full attention only.")
+    model = model.to(device).eval()
+    try:
+        plain = _plain_head(model)
+    except NotImplementedError as error:
+        raise InputError(f"{path} cannot be used: {error}") from error
+    if not plain:
+        raise InputError(
+            f"{path} changes its logits behind the head (as models that scale or cap them do), which is not supported: "
+            "use Qwen2, Qwen3, Llama or a model alike"
+        )
+    return model
+
+
+@torch.inference_mode()
+def _plain_head(model: Any) -> bool:
+    """Whether the logits are what the head makes of the last hidden states: the engine takes the two apart."""
+    # A padding token's embedding is 0, which no factor changes.
+    tokens = [token for token in range(9) if token != model.config.pad_token_id]
+    ids = torch.tensor([tokens], device=model.device)
+    whole = model(input_ids=ids, use_cache=False).logits
+    parts = model.get_output_embeddings()(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
+    return bool(torch.allclose(whole, parts, rtol=1e-2, atol=1e-4))

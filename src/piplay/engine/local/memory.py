@@ -1,0 +1,183 @@
+"""What an engine will hold, before it is made: bytes by what they are for.
+
+Weights are counted, and what a backward needs is recorded, on a model of the same shape that has no data (torch's
+``meta`` device). The rest follows from the settings. What is held in what: ``policies.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from piplay.config import EngineSettings, Policy
+from piplay.engine.local import adapters
+from piplay.engine.local.attention import NAME
+from piplay.engine.local.cache import PAGE, pages
+from piplay.engine.local.checkpointing import enable, recomputing
+from piplay.engine.local.update import HEAD_ROWS, loss_bytes
+from piplay.errors import InputError
+
+_PROBE = 256
+"""Tokens of the recorded forward."""
+_HEAD_BYTES = 12
+"""A row and entry of the vocabulary, where a student learns from a teacher: both logits in fp32, and one on its way."""
+_LOSS_COPIES = 10
+"""Tensors of ``loss_bytes`` that live while losses are computed."""
+_DRAW_BYTES = 26
+"""The same where tokens are drawn: logits, log-probabilities, their exponentials and running sums in fp64."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """Bytes on the engine's device at the fullest moment of playing, of learning, or of being made."""
+
+    held: Mapping[str, int]
+    """What is there all the time."""
+    playing: Mapping[str, int]
+    """What comes to it while turns are written."""
+    learning: Mapping[str, int]
+    """What comes to it in a step of an optimiser."""
+    made: int
+    """What is there when the policies are made, before any optimiser."""
+    checkpoint: int
+    """On disk: masters and moments."""
+    export: int
+    """On disk: one policy's weights, or its adapters."""
+
+    @property
+    def peak(self) -> int:
+        """The most at any moment."""
+        moving = max(sum(self.playing.values()), sum(self.learning.values()))
+        return max(sum(self.held.values()) + moving, self.made)
+
+
+class _Recorded:
+    """Attention as far as memory goes: it keeps queries, keys, values and what comes out."""
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+        result: Tensor = _Attended.apply(query, key, value)  # type: ignore[no-untyped-call]
+        return result
+
+
+class _Attended(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        result = torch.empty_like(query)
+        ctx.save_for_backward(query, key, value, result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, ...]:
+        raise NotImplementedError
+
+
+def estimate(
+    model_path: Path,
+    policies: Mapping[str, Policy],
+    settings: EngineSettings,
+    *,
+    tokens: int,
+    writing: int,
+    learning: frozenset[str],
+) -> Estimate:
+    """The memory of a ``LocalEngine`` of these policies and settings.
+
+    Args:
+        model_path: as for the engine; only its ``config.json`` is read.
+        policies: by name.
+        settings: the engine's.
+        tokens: the longest trajectory.
+        writing: policies that write at the same time.
+        learning: the policies that are trained.
+
+    Raises:
+        InputError: no model, or adapters or checkpointing that it cannot have.
+    """
+    dtype = getattr(torch, settings.dtype)
+    width, moving = dtype.itemsize, {name: p for name, p in policies.items() if p.follows is None or p.tau > 0}
+    model = _shape(model_path, dtype)
+    config, total = model.config, sum(p.numel() for p in model.parameters())
+    head = config.vocab_size * config.hidden_size
+    moved = total
+    if settings.lora.rank:
+        model.requires_grad_(False)
+        moved = sum(p.numel() for p in adapters.inject(model, settings.lora, seed=0).values())
+    adapted = moved if settings.lora.rank else 0
+    copies = 1 if adapted else len(moving) + (len(moving) < len(policies))
+    held = {
+        "weights": total * width * copies,
+        "adapters": adapted * width * len(moving),
+        "masters": 0 if width == 4 else 4 * moved * len(moving),
+        "optimiser": 8 * moved * len(learning),
+    }
+    place = 2 * config.num_key_value_heads * _head_dim(config) * width
+    row = config.hidden_size * 6 + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
+    most = max(settings.micro_batch_tokens, tokens)
+    gathered = 1 if settings.device == "cpu" else 1 + config.num_attention_heads // config.num_key_value_heads
+    # The pool may be a quarter larger than what is in it, but never than what it may be.
+    pool, cached = settings.slots * pages(tokens) * 5 // 4, settings.slots * tokens
+    if settings.cache_tokens is not None:
+        pool, cached = min(pool, pages(settings.cache_tokens)), min(cached, settings.cache_tokens)
+    playing = {
+        # While the pool grows, one layer is there twice.
+        "keys and values": (config.num_hidden_layers + 1) * writing * pool * PAGE * place,
+        # What new tokens attend to is gathered, at worst for every slot; away from the CPU its heads are repeated too.
+        "prefill": most * (row * width + tokens * (1 + width)) + cached * place * gathered,
+        "draws": settings.slots * config.vocab_size * _DRAW_BYTES,
+    }
+    whole = _saved(model) * most // _PROBE
+    activations = whole
+    if settings.checkpointing:
+        enable(model)
+        activations = _saved(model) * most // _PROBE + whole // config.num_hidden_layers
+    learns = {
+        "gradients": 4 * moved + (0 if adapted else head * (width + 4)),
+        "activations": activations,
+        "a layer's temporaries": most * row * max(width, 4),
+        "head": max(HEAD_ROWS, config.hidden_size) * config.vocab_size * _HEAD_BYTES
+        + _LOSS_COPIES * loss_bytes(torch.device(settings.device))
+        + 3 * most * config.hidden_size * 4,
+    }
+    made = total * width * (copies + (0 if adapted else settings.device == "cpu"))
+    checkpoint = 4 * moved * len(moving) + held["optimiser"]
+    return Estimate(held, playing, learns if learning else {}, made, checkpoint, (adapted or total) * width)
+
+
+def _shape(path: Path, dtype: torch.dtype) -> Any:
+    """The model of a folder without its data."""
+    try:
+        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        with torch.device("meta"):
+            return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=NAME).eval()
+    except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error
+
+
+def _saved(model: Any) -> int:
+    """Bytes that the backward of one forward over ``_PROBE`` tokens needs, weights not among them."""
+    seen = {parameter.untyped_storage()._cdata for parameter in model.parameters()}
+    kept: list[Tensor] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        if tensor.untyped_storage()._cdata not in seen:
+            seen.add(tensor.untyped_storage()._cdata)
+            kept.append(tensor)
+        return tensor
+
+    ids = torch.zeros(1, _PROBE, dtype=torch.long, device="meta")
+    with recomputing(model), saved_tensors_hooks(keep, lambda tensor: tensor):
+        last = model.base_model(input_ids=ids, use_cache=False, view=_Recorded()).last_hidden_state
+    del last
+    return sum(tensor.untyped_storage().nbytes() for tensor in kept)
+
+
+def _head_dim(config: Any) -> int:
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)

@@ -1,0 +1,239 @@
+"""The weights behind the policies' names: masters, optimisers, followers, checkpoints, exports.
+
+What is held in what:
+
+- A *model*, which every forward runs through, is held in the engine's dtype.
+- Weights that move (those of a trained policy and of its moving averages) have a *master* in fp32. With fp32 that is
+  the model's own weight. With bf16 it stands beside the model, which gets it rounded after each move.
+- Gradients gather in fp32, AdamW's moments are fp32, and so is the moving average.
+- A policy that never moves, one that follows another with τ = 0, is the base itself.
+- With LoRA only adapters move. Each policy is a tree of modules of its own around the base's weights, which all trees
+  share: there is no switching between adapters, and no forward under another's.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+from torch.nn import Parameter
+
+from piplay.config import Lora, Policy
+from piplay.engine.local import adapters
+from piplay.engine.local.attention import load_model
+from piplay.engine.local.checkpointing import enable
+from piplay.errors import InputError
+from piplay.types import PolicyRef
+
+TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.jinja")
+
+
+class _Moving:
+    """What of a policy moves, by name."""
+
+    def __init__(self, weights: dict[str, Parameter], trained: bool) -> None:
+        self.weights, self.trained = weights, trained
+        for weight in weights.values():
+            weight.requires_grad_(trained)
+
+    @cached_property
+    def masters(self) -> dict[str, Parameter]:
+        """In fp32: the weights themselves where they are. Made when first needed: who only writes has none."""
+        if all(weight.dtype == torch.float32 for weight in self.weights.values()):
+            return self.weights
+        masters = {key: Parameter(weight.detach().float(), self.trained) for key, weight in self.weights.items()}
+        if self.trained:
+            for key, weight in self.weights.items():
+                weight.register_post_accumulate_grad_hook(_gather(masters[key]))  # type: ignore[no-untyped-call]
+        return masters
+
+    @torch.no_grad()
+    def round(self) -> None:
+        """Give the model its masters."""
+        if self.masters is not self.weights:
+            for key, weight in self.weights.items():
+                weight.copy_(self.masters[key])
+
+
+class Policies:
+    """Models by name, on one device, and what moves them."""
+
+    def __init__(
+        self,
+        model_path: Path,
+        specs: Mapping[str, Policy],
+        device: torch.device,
+        dtype: torch.dtype,
+        lora: Lora,
+        checkpointing: bool,
+        seed: int,
+    ) -> None:
+        for name, spec in specs.items():
+            if spec.follows is not None and (spec.follows not in specs or specs[spec.follows].follows is not None):
+                raise InputError(f"Policy {name} follows {spec.follows}, which is not a trained policy of this run.")
+        self._path, self._specs = model_path, dict(specs)
+        base = load_model(model_path, torch.device("cpu"), dtype).requires_grad_(False)
+        frozen = [name for name, spec in specs.items() if spec.follows is not None and spec.tau == 0]
+        if frozen or lora.rank:
+            base.to(device)
+        self._lora = bool(lora.rank)
+        shared = {id(tensor): tensor for tensor in base.state_dict(keep_vars=True).values()} if lora.rank else {}
+        self._live: dict[str, Any] = dict.fromkeys(frozen, base)
+        self._moving: dict[str, _Moving] = {}
+        self._optimizers: dict[str, torch.optim.AdamW] = {}
+        for name, spec in specs.items():
+            if name in frozen:
+                continue
+            model = self._live[name] = copy.deepcopy(base, dict(shared)).to(device)
+            weights = adapters.inject(model, lora, seed) if lora.rank else dict(model.named_parameters())
+            self._moving[name] = _Moving(weights, trained=spec.follows is None)
+            if checkpointing and spec.follows is None:
+                enable(model)
+
+    def model(self, ref: PolicyRef) -> Any:
+        """The Hugging Face model behind a name."""
+        return self._live[ref.name]
+
+    def trained(self, name: str) -> Any:
+        """The model of a policy that is trained, its gradients cleared."""
+        if self._specs[name].follows is not None:
+            raise ValueError(f"policy {name} is not trained: it follows {self._specs[name].follows}")
+        self._optimizer(name).zero_grad(set_to_none=True)
+        return self._live[name]
+
+    def step(self, name: str, lr: float | None) -> float:
+        """One AdamW step on the gradients that have gathered; their norm before clipping."""
+        optimizer, spec, moving = self._optimizer(name), self._specs[name], self._moving[name]
+        for group in optimizer.param_groups:
+            group["lr"] = spec.lr if lr is None else lr
+        # A gradient that is not finite would be lost in the weights for good: stop instead.
+        norm = torch.nn.utils.clip_grad_norm_(moving.masters.values(), spec.max_grad_norm)
+        if not norm.isfinite():
+            raise FloatingPointError(f"the gradient of policy {name} is not finite")
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        moving.round()
+        return float(norm)
+
+    def followers(self, name: str) -> list[str]:
+        """The policies that are moving averages of ``name``; not those that stay the base."""
+        return [other for other, spec in self._specs.items() if spec.follows == name and other in self._moving]
+
+    @torch.no_grad()
+    def follow(self, name: str) -> None:
+        """ψ ← (1 − τ) ψ + τ θ for each policy ψ that follows ``name`` (docs/method.md, formula 6).
+
+        With LoRA ψ and θ are the factors A and B of the adapters.
+        """
+        for follower in self.followers(name):
+            moving = self._moving[follower]
+            for psi, theta in zip(moving.masters.values(), self._moving[name].masters.values(), strict=True):
+                # ψ + τ (θ − ψ): where the two are equal they stay equal to the bit.
+                psi.lerp_(theta, self._specs[follower].tau)
+            moving.round()
+
+    def save(self, folder: Path) -> None:
+        """Write one safetensors file a policy that moves, then ``engine.json``, which lists them."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, moving in self._moving.items():
+            # Tied weights have one name, which is what safetensors wants and what keeps them tied.
+            tensors = {f"weight.{key}": master.detach().contiguous() for key, master in moving.masters.items()}
+            if name in self._optimizers:
+                tensors |= _moments(self._optimizers[name])
+            save_file(tensors, folder / f"{name}.safetensors")
+        listing = {"policies": sorted(self._moving)}
+        (folder / "engine.json").write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
+
+    def load(self, folder: Path) -> None:
+        """Read back what ``save`` wrote.
+
+        Raises:
+            InputError: a file is missing or cut short, or the checkpoint has other policies or another model.
+        """
+        try:
+            policies = json.loads((folder / "engine.json").read_text(encoding="utf-8"))["policies"]
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"{folder} is not a complete engine checkpoint: engine.json {error!r}.") from error
+        if policies != sorted(self._moving):
+            raise InputError(f"{folder} holds policies {policies}, but this run has {sorted(self._moving)}.")
+        for name, moving in self._moving.items():
+            tensors = _read(folder / f"{name}.safetensors")
+            _restore(moving.masters, tensors, folder / f"{name}.safetensors")
+            moving.round()
+            if moving.trained:
+                _restore_moments(self._optimizer(name), tensors)
+
+    def export(self, name: str, folder: Path) -> None:
+        """Write the live weights as a Hugging Face folder, with the tokenizer files the run started from.
+
+        It is in the engine's dtype; of a policy with adapters it holds these alone, and names its base.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        if self._lora and name in self._moving:
+            adapters.export(self._live[name], self._path, folder)
+        else:
+            self._live[name].save_pretrained(folder)
+        for pattern in TOKENIZER_FILES:
+            for path in sorted(self._path.glob(pattern)):
+                shutil.copyfile(path, folder / path.name)
+
+    def _optimizer(self, name: str) -> torch.optim.AdamW:
+        if name not in self._optimizers:
+            spec, masters = self._specs[name], self._moving[name].masters.values()
+            self._optimizers[name] = torch.optim.AdamW(masters, spec.lr, weight_decay=spec.weight_decay, fused=True)
+        return self._optimizers[name]
+
+
+def _gather(master: Parameter) -> Callable[[Tensor], None]:
+    """A hook that takes a weight's gradient to its master: sums of many small ones are lost in bf16."""
+
+    def hook(weight: Tensor) -> None:
+        assert weight.grad is not None
+        if master.grad is None:
+            master.grad = weight.grad.float()
+        else:
+            master.grad += weight.grad
+        weight.grad = None
+
+    return hook
+
+
+def _moments(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
+    state = optimizer.state_dict()["state"]
+    return {f"adamw.{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        tensors: dict[str, Tensor] = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"Checkpoint file {path} is missing or cut short ({error}); resume from another.") from error
+    return tensors
+
+
+@torch.no_grad()
+def _restore(masters: Mapping[str, Parameter], tensors: Mapping[str, Tensor], path: Path) -> None:
+    stored = {key: value.shape for key, value in tensors.items() if key.startswith("weight.")}
+    if stored != {f"weight.{key}": master.shape for key, master in masters.items()}:
+        raise InputError(f"Checkpoint file {path} holds the weights of another model than this run's.")
+    for key, master in masters.items():
+        master.copy_(tensors[f"weight.{key}"])
+
+
+def _restore_moments(optimizer: torch.optim.AdamW, tensors: Mapping[str, Tensor]) -> None:
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, value in tensors.items():
+        kind, _, rest = key.partition(".")
+        if kind == "adamw":
+            index, _, entry = rest.partition(".")
+            state.setdefault(int(index), {})[entry] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

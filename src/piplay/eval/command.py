@@ -1,0 +1,223 @@
+"""What ``piplay eval`` does: plays a benchmark with one model or two, prints the numbers, and writes them down."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from piplay.config import Config, Evaluation, Policy, Search
+from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
+from piplay.envs.search.searcher import Searcher
+from piplay.errors import InputError
+from piplay.eval.scores import Record, differences, ks, records, summary
+from piplay.methods.pi_play.play import alone
+from piplay.rollout.stage import Stage
+from piplay.training.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
+from piplay.types import StopReason, Task
+
+WORLD = "world"
+"""The benchmark that is a world's own held-out questions."""
+POLICY = "student"
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A model and the stage it plays on."""
+
+    name: str
+    """As it was given on the command line."""
+    stage: Stage
+    settings: dict[str, Any]
+    """Under which limits it plays, how much a search returns, in which dtype, where, and on how many threads."""
+
+    def play(self, tasks: Sequence[Task], samples: int, temperature: float) -> list[Record]:
+        """Every question greedily, and ``samples`` times at the temperature."""
+        torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
+        greedy = alone(self.stage, POLICY, tasks, ("eval", "greedy"))
+        if not samples:
+            return records(greedy, ())
+        drawn = alone(self.stage, POLICY, tasks, ("eval", "samples"), samples=samples, temperature=temperature)
+        return records(greedy, drawn)
+
+
+def evaluate(
+    model: str,
+    *,
+    bench: str,
+    world: Path | None,
+    corpus: Path | None,
+    against: str | None,
+    samples: int,
+    temperature: float,
+    limit: int | None,
+    top_k: int | None,
+    chat: str,
+    prompt: str,
+    seed: int,
+    threads: int | None,
+    device: str | None,
+    dtype: str | None,
+    turns: int | None,
+    turn_tokens: int | None,
+    tokens: int | None,
+    out: Path | None,
+) -> None:
+    """Play, print, write; the arguments are the command's options. Raises ``InputError`` before anything is played."""
+    settings = dict(locals())
+    _check(settings)
+    world, corpus = _place(model, bench, world, corpus)
+    settings |= {"world": world, "corpus": corpus}
+    most, run = limit or sys.maxsize, run_at(model)
+    config = Config(
+        name="eval",
+        seed=seed,
+        phases=(),
+        policies={POLICY: Policy()},
+        search=run.config.search.model_copy(update={"top_k": Search().top_k}) if run else Search(),
+        world=world,
+        corpus=corpus,
+        evaluation=Evaluation(policy=POLICY, teacher="", per_hop=most),
+    )
+    ground = load_ground(config)
+    tasks = ground.heldout if bench == WORLD else first_of_each_hop(read_benchmark(Path(bench)), most)
+    if not tasks:
+        raise InputError("the world has no held-out questions: make it anew, or give --bench FILE.")
+    names = [model] if against is None else [model, against]
+    contestants = [_contestant(name, config, ground.searcher, settings) for name in names]
+    if out is not None:
+        _make(out)
+
+    console = Console(soft_wrap=True)
+    results: dict[str, Any] = {"settings": settings, "models": []}
+    played: list[list[Record]] = []
+    for contestant in contestants:
+        with console.status(f"{contestant.name} plays {len(tasks)} questions"):
+            played.append(contestant.play(tasks, samples, temperature))
+        numbers = summary(played[-1], seed)
+        results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
+        console.print(greedy_table(f"{contestant.name} on {bench}, greedy", numbers))
+        if samples:
+            title = f"{contestant.name} on {bench}, {samples} samples at temperature {temperature:g}"
+            console.print(samples_table(title, numbers, samples))
+    if against is not None:
+        results["differences"] = differences(played[0], played[1], seed)
+        for name in ["em", f"avg@{samples}"] if samples else ["em"]:
+            console.print(difference_table(name, results))
+    if out is not None:
+        rows = [record.row(c.name) for c, found in zip(contestants, played, strict=True) for record in found]
+        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+        (out / "records.jsonl").write_text(lines, encoding="utf-8")
+        (out / "eval.json").write_text(json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8")
+        console.print(f"every answer is in {out / 'records.jsonl'}, every number in {out / 'eval.json'}")
+
+
+def _contestant(name: str, config: Config, searcher: Searcher, given: Mapping[str, Any]) -> Contestant:
+    """A model as it played in its run, if it comes from one, but for what is given otherwise."""
+    folder, run = model_folder(name), run_at(name)
+    usual = run.config if run else config
+    chat = load_chat(folder, usual.chat if run and given["chat"] == "auto" else given["chat"])
+    limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})
+    top_k, one = given["top_k"] or usual.search.top_k, playing(usual, folder)
+    changed = {key: given[key] for key in ("threads", "device", "dtype") if given[key] is not None}
+    if one.engine.cache_tokens is not None:
+        changed["cache_tokens"] = max(one.engine.cache_tokens, limits.tokens)
+    engine = one.engine.model_copy(update=changed)
+    player = load_engine(one.model_copy(update={"seed": given["seed"], "engine": engine}), chat)
+    prompts = {"student": given["prompt"]} if given["prompt"] else usual.prompts
+    stage = Stage(player, chat, searcher, limits, top_k, prompts)
+    where = engine.model_dump(include={"dtype", "device", "threads"})
+    return Contestant(name, stage, limits.model_dump() | {"top_k": top_k} | where)
+
+
+def greedy_table(title: str, numbers: Mapping[str, Any]) -> Table:
+    """One greedy answer a question: how good, how many searches, and why it ended where it is no answer."""
+    table = _table(title, "hops", "n", "EM", "95 %", "F1", "cover-EM", "searches", "no answer")
+    for group, row in numbers.items():
+        scores = _score(row["em"]), _interval(row["em"]), _score(row["f1"]), _score(row["cover_em"])
+        stops = ", ".join(f"{why} {n}" for why, n in row["stops"].items() if why != StopReason.ANSWERED)
+        table.add_row(group, str(row["n"]), *scores, f"{row['searches']:.2f}", stops or "–")
+    return table
+
+
+def samples_table(title: str, numbers: Mapping[str, Any], samples: int) -> Table:
+    """Several samples a question. pass@1 is the same number as avg@K."""
+    beyond = [f"pass@{k}" for k in ks(samples) if k > 1]
+    table = _table(title, "hops", "n", f"avg@{samples} = pass@1", "95 %", *beyond)
+    for group, row in numbers.items():
+        average = row[f"avg@{samples}"]
+        scores = [_score(row[name]) for name in beyond]
+        table.add_row(group, str(row["n"]), _score(average), _interval(average), *scores)
+    return table
+
+
+def difference_table(name: str, results: Mapping[str, Any]) -> Table:
+    """The first model against the second, in one score."""
+    first, second = results["models"]
+    title = f"{'EM' if name == 'em' else name}: {first['model']} − {second['model']}"
+    table = _table(title, "hops", "n", "first", "second", "difference", "95 %", "p")
+    for group, row in first["by_hops"].items():
+        found, other = results["differences"][group][name], second["by_hops"][group]
+        numbers = f"{found['mean']:+.2f}", _interval(found, "+.2f"), f"{found['p']:.4f}"
+        table.add_row(group, str(row["n"]), _score(row[name]), _score(other[name]), *numbers)
+    return table
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title)
+    for column in columns:
+        table.add_column(column, justify="right")
+    return table
+
+
+def _score(score: Mapping[str, Any]) -> str:
+    return f"{score['mean']:.2f}"
+
+
+def _interval(score: Mapping[str, Any], form: str = ".2f") -> str:
+    low, high = score["interval"]
+    # Where all questions scored alike, resampling them says nothing.
+    return f"{low:{form}} to {high:{form}}" if low < high else "–"
+
+
+def _check(settings: Mapping[str, Any]) -> None:
+    """Raises ``InputError`` for what can be seen to be wrong without reading a file."""
+    least = {
+        "limit": 1, "samples": 0, "top_k": 1, "seed": 0, "threads": 1, "turns": 1, "turn_tokens": 1, "tokens": 2,
+    }  # fmt: skip
+    for name, number in least.items():
+        if settings[name] is not None and settings[name] < number:
+            raise InputError(f"--{name.replace('_', '-')} is {settings[name]}: give a number of at least {number}.")
+    if not 0 < settings["temperature"] < float("inf"):
+        raise InputError(f"--temperature is {settings['temperature']}: give a number above 0.")
+
+
+def _place(model: str, bench: str, world: Path | None, corpus: Path | None) -> tuple[Path | None, Path | None]:
+    """What is searched, world or corpus: what is given, else what the model's run searched, else the default world."""
+    if world is not None and corpus is not None:
+        raise InputError("--world and --corpus are both given: search one of them.")
+    run = run_at(model) if world is None and corpus is None else None
+    if run is not None:
+        world, corpus = run.config.world, run.config.corpus
+    if bench == WORLD and corpus is not None:
+        who = "--corpus" if run is None else f"the run {model}, on a corpus,"
+        raise InputError(f"{who} needs questions with known answers: give --bench FILE with it.")
+    if bench != WORLD and run is None and world is None and corpus is None:
+        raise InputError("--bench FILE needs something to search: give --corpus PATH or --world DIR with it.")
+    return world, corpus
+
+
+def _make(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise InputError(f"{out} exists already and is not empty: name a new folder.")
+    except OSError as error:
+        raise InputError(f"{out} cannot be made ({error.strerror}): name a folder that can.") from error

@@ -1,0 +1,42 @@
+"""How an answer is scored, and how several samples of one question are summed up.
+
+All scores normalise as SQuAD does and take the best gold; a gold that normalises to nothing matches nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from piplay.envs.search.match import contains, exact_match, normalise
+
+
+def em(answer: str, golds: Sequence[str]) -> float:
+    """Exact match, 0 or 1."""
+    return float(exact_match(answer, golds))
+
+
+def f1(answer: str, golds: Sequence[str]) -> float:
+    """Harmonic mean of precision and recall over words, each counted as often as it occurs (SQuAD)."""
+    return max((_f1(normalise(answer).split(), normalise(gold).split()) for gold in golds), default=0.0)
+
+
+def _f1(said: Sequence[str], gold: Sequence[str]) -> float:
+    common = (Counter(said) & Counter(gold)).total()
+    return 2 * common / (len(said) + len(gold)) if common else 0.0
+
+
+def cover_em(answer: str, golds: Sequence[str]) -> float:
+    """Whether the answer contains a gold as whole words, 0 or 1."""
+    return float(any(contains(answer, gold) for gold in golds))
+
+
+def pass_at_k(samples: int, correct: int, k: int) -> float:
+    """Chance that k of the samples, drawn without replacement, hold a correct one: 1 − C(n − c, k) / C(n, k).
+
+    The unbiased estimator of Chen et al., arXiv 2107.03374. For k = 1 it is avg@n, the share that is correct.
+    """
+    if not 0 <= correct <= samples or not 1 <= k <= samples:
+        raise ValueError(f"pass@{k} of {correct} correct in {samples} samples is not defined")
+    return 1 - math.comb(samples - correct, k) / math.comb(samples, k)

@@ -1,0 +1,121 @@
+"""What one model made of each question, and what that amounts to by hop count and over all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from piplay.eval.metrics import cover_em, em, f1, pass_at_k
+from piplay.eval.statistics import bootstrap, paired_bootstrap, wilson
+from piplay.types import Episode, Key, Seat, Task
+
+ALL = "all"
+SHARES = ("em", "cover_em")
+"""Scores that are 0 or 1 for each question: proportions, with Wilson's interval."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer and its scores."""
+
+    answer: str
+    em: float
+    f1: float
+    cover_em: float
+    queries: tuple[str, ...]
+    stop: str
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One question as one model answered it."""
+
+    task: Task
+    greedy: Answer
+    samples: tuple[Answer, ...] = ()
+
+    def scores(self) -> dict[str, float]:
+        """Each score of the question by name; with K samples also ``avg@K`` and ``pass@k`` for k = 1, 2, 4, … K."""
+        named = {"em": self.greedy.em, "f1": self.greedy.f1, "cover_em": self.greedy.cover_em}
+        if self.samples:
+            n, correct = len(self.samples), sum(int(sample.em) for sample in self.samples)
+            named[f"avg@{n}"] = correct / n
+            named |= {f"pass@{k}": pass_at_k(n, correct, k) for k in ks(n)}
+        return named
+
+    def row(self, model: str) -> dict[str, Any]:
+        """A line of ``records.jsonl``."""
+        return {
+            "model": model,
+            "id": self.task.id,
+            "hops": self.task.hops or None,
+            "question": self.task.question,
+            "golds": self.task.answers,
+            **asdict(self.greedy),
+            "samples": [asdict(sample) for sample in self.samples],
+        }
+
+
+def ks(samples: int) -> list[int]:
+    """The k of pass@k: the powers of two up to the number of samples, and that number."""
+    return sorted({samples, *(2**i for i in range(samples.bit_length()))})
+
+
+def records(greedy: Sequence[Episode], sampled: Sequence[Episode]) -> list[Record]:
+    """The episodes of ``evaluator.alone`` put together; ``sampled`` may be empty."""
+    samples = [tuple(_answer(seat, e.task) for seat in e.seats) for e in sampled] or [()] * len(greedy)
+    return [Record(e.task, _answer(e.seats[0], e.task), s) for e, s in zip(greedy, samples, strict=True)]
+
+
+def _answer(seat: Seat, task: Task) -> Answer:
+    story, golds = seat.trajectory, task.answers
+    said = story.answer
+    queries = tuple(call.query for call in story.calls)
+    return Answer(said, em(said, golds), f1(said, golds), cover_em(said, golds), queries, str(story.stop))
+
+
+def by_hops(played: Sequence[Record]) -> dict[str, list[Record]]:
+    """Records by hop count, then all of them; those whose hop count is not known are under ``all`` alone."""
+    hops = sorted({record.task.hops for record in played} - {0})
+    return {str(h): [record for record in played if record.task.hops == h] for h in hops} | {ALL: list(played)}
+
+
+def summary(played: Sequence[Record], seed: int) -> dict[str, dict[str, Any]]:
+    """Each group's number of questions, scores with their 95 % intervals, searches a question, and stop reasons."""
+    return {
+        group: {
+            "n": len(members),
+            **{name: _mean(name, values, seed, ("eval", group)) for name, values in _columns(members).items()},
+            "searches": float(np.mean([len(record.greedy.queries) for record in members])),
+            "stops": dict(Counter(record.greedy.stop for record in members).most_common()),
+        }
+        for group, members in by_hops(played).items()
+    }
+
+
+def differences(first: Sequence[Record], second: Sequence[Record], seed: int) -> dict[str, dict[str, Any]]:
+    """By group and score, how much better the first model did than the second on the same questions."""
+    found: dict[str, dict[str, Any]] = {}
+    others = by_hops(second)
+    for group, members in by_hops(first).items():
+        other = _columns(others[group])
+        found[group] = {
+            name: paired_bootstrap(values, other[name], seed, ("eval", group))._asdict()
+            for name, values in _columns(members).items()
+        }
+    return found
+
+
+def _columns(members: Sequence[Record]) -> Mapping[str, list[float]]:
+    rows = [record.scores() for record in members]
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def _mean(name: str, values: Sequence[float], seed: int, key: Key) -> dict[str, Any]:
+    # One key for all scores of a group: the same resampled questions, so that equal scores have equal intervals.
+    interval = wilson(int(sum(values)), len(values)) if name in SHARES else bootstrap(values, seed, key)
+    return {"mean": float(np.mean(values)), "interval": interval}

@@ -1,0 +1,204 @@
+"""What doctor says: memory against what a process needed, limits of the machine, refusals and what they advise."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from toys.models import toy_model
+from toys.templates import FORGETFUL
+
+from piplay.cli import doctor
+from piplay.cli.main import main
+from piplay.config import EngineSettings, Lora, load_config
+from piplay.engine.local.memory import estimate
+
+ROOT = Path(__file__).parents[1]
+GB = 1e9
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--shape deep --micro-batch-tokens 1024 --slots 4",
+        "--shape small --rank 8 --dtype bfloat16 --checkpointing --tokens 512 --slots 64",
+        "--shape small --rank 8 --dtype bfloat16 --checkpointing --tokens 256 --slots 200 --cache-tokens 25600",
+    ],
+    ids=["learning is the most", "playing is the most", "not all slots are full"],
+)
+def test_the_estimate_is_near_what_a_process_needs(words: str) -> None:
+    command = [
+        sys.executable,
+        str(ROOT / "benchmarks" / "one_step.py"),
+        "--sequences",
+        "4",
+        "--write",
+        "4",
+        *words.split(),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert 0.7 < found["estimated"] / found["measured"] < 1.7, found
+
+
+def test_weights_masters_moments_and_adapters_are_counted(toy: Callable[[str], Path]) -> None:
+    """By hand: a Qwen3 of 2 layers, width 32, 4 heads and 2 shared ones of 8, feed-forward 48, tied."""
+    config = load_config("pi-play-hf", {"model": str(toy("qwen3"))})
+    vocabulary = json.loads((toy("qwen3") / "config.json").read_text())["vocab_size"]
+    linear = [(32, 32), (32, 16), (32, 16), (32, 32), (32, 48), (32, 48), (48, 32)]
+    total = vocabulary * 32 + 2 * (sum(a * b for a, b in linear) + 2 * 32 + 2 * 8) + 32
+    adapter = 2 * sum(4 * (a + b) for a, b in linear)
+
+    def held(**settings: object) -> dict[str, int]:
+        engine = EngineSettings.model_validate(settings)
+        found = estimate(toy("qwen3"), config.policies, engine, tokens=64, writing=2, learning=frozenset("ab"))
+        return dict(found.held)
+
+    three, bf16 = {"adapters": 0, "optimiser": 2 * 8 * total}, {"dtype": "bfloat16"}
+    assert held() == {"weights": 3 * 4 * total, "masters": 0} | three
+    assert held(**bf16) == {"weights": 3 * 2 * total, "masters": 3 * 4 * total} | three
+    assert held(**bf16, lora=Lora(rank=4)) == {
+        "weights": 2 * total,
+        "adapters": 3 * 2 * adapter,
+        "masters": 3 * 4 * adapter,
+        "optimiser": 2 * 8 * adapter,
+    }
+
+    def cached(**settings: object) -> int:
+        engine = EngineSettings.model_validate(settings)
+        found = estimate(toy("qwen3"), config.policies, engine, tokens=200, writing=2, learning=frozenset())
+        return found.playing["keys and values"]
+
+    # Two caches, 2 layers and one more, keys and values, 2 heads of 8, 4 bytes: of 8 slots' 7 pages of 32 tokens and a
+    # quarter to spare, or of as many pages as there may be.
+    assert cached(slots=8) == 2 * 3 * 2 * 2 * 8 * 4 * 32 * (8 * 7 * 5 // 4)
+    assert cached(slots=8, cache_tokens=1000) == 2 * 3 * 2 * 2 * 8 * 4 * 32 * 32
+
+
+def test_checkpointing_and_bf16_need_less_to_learn(toy: Callable[[str], Path]) -> None:
+    config = load_config("pi-play-hf", {"model": str(toy("llama"))})
+
+    def activations(**settings: object) -> int:
+        engine = EngineSettings.model_validate(settings)
+        return estimate(
+            toy("llama"), config.policies, engine, tokens=64, writing=1, learning=frozenset({"student"})
+        ).learning["activations"]
+
+    assert activations(checkpointing=True) < activations()
+    assert activations(dtype="bfloat16") < activations()
+    assert activations(micro_batch_tokens=4096) == activations(micro_batch_tokens=8192) / 2
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_the_limit_of_a_control_group(version: int, tmp_path: Path) -> None:
+    groups, tree = tmp_path / "cgroup", tmp_path / "fs"
+    name = "memory.limit_in_bytes" if version == 1 else "memory.max"
+    root = tree / "memory" if version == 1 else tree
+    (root / "outer" / "inner").mkdir(parents=True)
+    groups.write_text("8:cpu:/elsewhere\n4:memory:/outer/inner\n" if version == 1 else "0::/outer/inner\n")
+    assert doctor.cgroup_limit(groups, tree) is None
+    (root / "outer" / "inner" / name).write_text("max\n")
+    (root / "outer" / name).write_text("3000000\n")
+    assert doctor.cgroup_limit(groups, tree) == 3_000_000
+    (root / "outer" / "inner" / name).write_text("2000000\n")
+    assert doctor.cgroup_limit(groups, tree) == 2_000_000
+    assert doctor.cgroup_limit(tmp_path / "no such file", tree) is None
+
+
+def test_the_most_tokens_of_a_run_follow_from_its_limits(toy_recipe: Path) -> None:
+    """toys.games.RECIPE by hand: at most 2 turns of 10 tokens; 3 × 3 of 1 + 2, 3 × 3 of 1, 3 × 2 of 2; twice."""
+    config = load_config(toy_recipe, {})
+    found = doctor.work(config, heldout=4)
+    rollouts = 2 * (3 * 3 * 3 + 3 * 3 * 1 + 3 * 2 * 2)
+    asked = 4 * 3 * 2
+    assert found.written == (rollouts + asked) * 20
+    assert found.trained == 2 * (3 * 3 * 1 + 3 * 2 * 2) * 1400
+
+
+@pytest.mark.parametrize("command", [["doctor", "--recipe"], ["train", "--dry-run"]])
+def test_it_says_what_a_run_needs_and_writes_nothing(
+    command: list[str],
+    toy_recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*command, str(toy_recipe)]) == 0
+    said = capfd.readouterr().out
+    assert "chat: native, append-only" in said
+    assert re.search(r"ground: \d+ passages to start from, 4 held-out questions", said)
+    assert re.search(r"memory: about \d+\.\d GB of the \d+\.\d GB of ", said)
+    assert re.search(r"disk: about \d+\.\d GB of checkpoints and models \(estimate\), \d+ GB are free", said)
+    assert re.search(r"tokens: at most \d+\.\d\d million written", said)
+    assert re.search(r"time: (up to|at most) \d+ minutes \(estimate: \d+ tokens/s", said)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_it_says_when_limits_cut_what_the_model_writes(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--recipe", "smoke"]) == 0
+    assert "cut short" not in capfd.readouterr().out
+    assert main(["doctor", "--recipe", "smoke", "--limits.turn_tokens", "5"]) == 0
+    assert "100% of their trajectories were cut short by a limit" in capfd.readouterr().out
+
+
+def test_a_disk_that_is_too_small_is_refused(
+    toy_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The disk that the run is written to."""
+    monkeypatch.setattr(
+        doctor.shutil, "disk_usage", lambda place: SimpleNamespace(free=1000 if place == tmp_path else 10**12)
+    )
+    assert main(["doctor", "--recipe", str(toy_recipe)]) == 0
+    there = ["--run-dir", str(tmp_path / "not" / "yet")]
+    assert main(["train", str(toy_recipe), "--dry-run", *there]) == 2
+    said = capfd.readouterr().err
+    assert re.search(rf"writes about \d\.\d GB of checkpoints and models, and 0\.0 GB are free in {tmp_path}:", said)
+
+
+@pytest.mark.parametrize("share", [0.7, 0.1])
+def test_what_does_not_fit_is_refused_with_what_would(
+    share: float, toy_recipe: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The advice is taken, and then it fits."""
+    words = ["doctor", "--recipe", str(toy_recipe), "--engine.slots", "2000"]
+    config = load_config(toy_recipe, {"engine.slots": 2000})
+    less = int(doctor.memory(config).peak * share + doctor.resident())
+    monkeypatch.setattr(doctor, "available", lambda device: ("this machine", less))
+    assert main(words) == 2
+    [sentence] = capfd.readouterr().err.splitlines()
+    advice = re.fullmatch(
+        r"piplay: the run needs about [\d.]+ GB and this machine has [\d.]+ GB: it would fit with (.*)", sentence
+    )
+    assert advice, sentence
+    assert ("--engine.cache_tokens" in advice[1]) == (share == 0.1)
+    kept = words[:3] if "slots" in advice[1] else words
+    assert main([*kept, *advice[1].split()]) == 0
+
+
+def test_what_never_fits_is_refused(
+    toy_recipe: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(doctor, "available", lambda device: ("this machine", 1000))
+    assert main(["train", str(toy_recipe), "--dry-run"]) == 2
+    assert "take a smaller model" in capfd.readouterr().err
+
+
+def test_what_a_run_refuses_is_refused(toy_recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    forgetful = toy_model("qwen3", tmp_path / "forgetful", FORGETFUL)
+    for words, complaint in (
+        (["--corpus", str(tmp_path / "nowhere")], "does not exist"),
+        (["--model", str(tmp_path / "nowhere")], "no model folder"),
+        (["--model", str(forgetful)], "append-only"),
+        (["--engine.device", "nothing"], "nothing"),
+    ):
+        recipe = "smoke" if "--corpus" in words else str(toy_recipe)
+        assert main(["doctor", "--recipe", recipe, *words]) == 2, words
+        assert complaint in capfd.readouterr().err
+    assert main(["doctor", "--recipe", str(toy_recipe), "--model", str(forgetful), "--chat", "native"]) == 0
+    assert "not append-only" in capfd.readouterr().out

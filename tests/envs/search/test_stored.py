@@ -1,0 +1,166 @@
+"""Large corpora: passages on disk, and what is kept of them in the cache."""
+
+import json
+import multiprocessing
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from piplay.envs.search import BM25Searcher, read_corpus
+from piplay.envs.search.cache import cache_folder, kept
+from piplay.envs.search.corpus import StoredPassages
+from piplay.envs.search.stored import Chosen
+from piplay.envs.world.generate import encyclopedia
+from piplay.envs.world.render import passages
+from piplay.errors import InputError
+from piplay.types import Passage
+
+PASSAGES = passages(encyclopedia(0, 5000), 0)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "piplay"
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("piplay.envs.search.corpus.LARGE", 0)
+
+
+def write(path: Path, found: list[Passage]) -> Path:
+    lines = [json.dumps({"id": p.id, "contents": f"{p.title}\n{p.text}"}, ensure_ascii=False) for p in found]
+    path.write_bytes("\r\n\n".join(["\ufeff", *lines]).encode())
+    return path
+
+
+def entries(cache: Path) -> dict[str, int]:
+    return {folder.name: folder.stat().st_ino for folder in cache.iterdir()}
+
+
+@pytest.mark.usefixtures("large")
+def test_passages_on_disk_are_those_in_memory(tmp_path: Path) -> None:
+    few = [*PASSAGES[:50], Passage("ÅŁ", "Москва 東京", "café – один")]
+    stored = read_corpus(write(tmp_path / "corpus.jsonl", few))
+    assert isinstance(stored, StoredPassages)
+    assert list(stored) == few
+    assert (len(stored), stored[-1], stored[3], stored[45:2:-7]) == (51, few[-1], few[3], few[45:2:-7])
+    for outside in (51, -52):
+        with pytest.raises(IndexError):
+            stored[outside]
+
+
+@pytest.mark.usefixtures("large")
+def test_a_search_on_disk_finds_what_one_in_memory_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The searcher in memory is made to score every passage, so that nothing is chosen beforehand."""
+    stored = BM25Searcher(read_corpus(write(tmp_path / "corpus.jsonl", PASSAGES)))
+    queries = [p.title for p in PASSAGES[::20]] + [
+        " ".join(p.text.split()[i % 9 :: 4]) for i, p in enumerate(PASSAGES[::9])
+    ]
+    queries += ["the river", "is", "mentor birth year", "no-such word", "", "Belbas Belbas the the"]
+    for k in (1, 3, 40):
+        found = stored.search(queries, k)
+        with monkeypatch.context() as patched:
+            patched.setattr("piplay.envs.search.index.DENSE", 10**9)
+            assert found == BM25Searcher(PASSAGES).search(queries, k)
+
+
+@pytest.mark.usefixtures("large")
+def test_the_index_is_made_once_for_one_content(tmp_path: Path, cache: Path) -> None:
+    file = write(tmp_path / "corpus.jsonl", PASSAGES[:40])
+    BM25Searcher(read_corpus(file))
+    before = entries(cache)
+    assert len(before) == 2
+    file.rename(tmp_path / "moved.jsonl")
+    BM25Searcher(read_corpus(tmp_path / "moved.jsonl"))
+    assert entries(cache) == before
+    changed = read_corpus(write(file, [*PASSAGES[:39], Passage("x", "Quay", "A quay of stone.")]))
+    assert BM25Searcher(changed).search(["quay"], 1) == [[changed[39]]]
+    assert len(entries(cache)) == 4
+    assert [path.name for path in tmp_path.iterdir() if path.suffix != ".jsonl"] == ["cache"]
+
+
+def test_a_small_corpus_writes_nothing(tmp_path: Path, cache: Path) -> None:
+    BM25Searcher(read_corpus(write(tmp_path / "corpus.jsonl", PASSAGES[:40]))).search(["river"], 1)
+    assert not cache.exists()
+
+
+@pytest.mark.usefixtures("large")
+def test_what_is_wrong_with_a_large_file_is_said_and_nothing_is_kept(tmp_path: Path, cache: Path) -> None:
+    file = write(tmp_path / "corpus.jsonl", [*PASSAGES[:40], PASSAGES[7]])
+    with pytest.raises(InputError, match=r"lines 17 and 83 both have the id"):
+        read_corpus(file)
+    assert entries(cache) == {}
+
+
+@pytest.mark.usefixtures("large")
+def test_a_file_that_is_cut_short_in_use_is_named(tmp_path: Path) -> None:
+    file = write(tmp_path / "corpus.jsonl", PASSAGES[:40])
+    stored = read_corpus(file)
+    os.truncate(file, file.stat().st_size // 2)
+    assert stored[0] == PASSAGES[0]
+    with pytest.raises(InputError, match=r"corpus\.jsonl was cut short"):
+        stored[39]
+
+
+def test_what_a_killed_process_left_is_cleared(cache: Path) -> None:
+    (cache / "a.half").mkdir(parents=True)
+    (cache / "a.half" / "junk").write_text("half")
+    folder = kept("a", lambda half: (half / "whole").touch())
+    assert [file.name for file in folder.iterdir()] == ["whole"]
+    assert entries(cache).keys() == {"a"}
+
+
+def test_what_fails_leaves_nothing_and_can_be_tried_again(cache: Path) -> None:
+    def fail(half: Path) -> None:
+        (half / "some").write_text("x")
+        raise RuntimeError("no")
+
+    with pytest.raises(RuntimeError):
+        kept("a", fail)
+    assert entries(cache) == {}
+    assert kept("a", lambda half: None).is_dir()
+
+
+def test_a_cache_that_cannot_be_written_is_said(cache: Path) -> None:
+    cache.parent.mkdir()
+    cache.write_text("a file in its place")
+    with pytest.raises(InputError, match=r"cannot be written .* set XDG_CACHE_HOME"):
+        kept("a", lambda half: None)
+
+
+def _slowly(log: Path) -> None:
+    def make(half: Path) -> None:
+        with log.open("a") as file:
+            file.write("made\n")
+        (half / "first").write_text("1")
+        time.sleep(0.3)
+        (half / "second").write_text("2")
+
+    assert {file.name for file in kept("a", make).iterdir()} == {"first", "second"}
+
+
+def test_of_several_processes_one_makes_it(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("fork")
+    workers = [context.Process(target=_slowly, args=(tmp_path / "log",)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert [worker.exitcode for worker in workers] == [0] * 4
+    assert (tmp_path / "log").read_text() == "made\n"
+
+
+def test_the_cache_is_where_the_desktop_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    assert cache_folder() == tmp_path / "cache" / "piplay"
+    for unset in ("", "relative"):  # the specification has relative paths ignored
+        monkeypatch.setenv("XDG_CACHE_HOME", unset)
+        assert cache_folder() == Path.home() / ".cache" / "piplay"
+
+
+def test_a_choice_keeps_its_order() -> None:
+    chosen = Chosen("abcdef", [4, 0, 2])
+    assert (list(chosen), len(chosen), chosen[-1], chosen[1:]) == (["e", "a", "c"], 3, "c", ["a", "c"])

@@ -1,0 +1,457 @@
+"""Who sees what, what passes, and who is paid."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches, told, turn
+
+from piplay.chat.base import Chat
+from piplay.engine.protocol import Generate
+from piplay.errors import InputError
+from piplay.methods.pi_play.game import (
+    CHECKER,
+    EXAMINER,
+    GATES,
+    READ_GATES,
+    STUDENT,
+    USUAL_GATES,
+    Examine,
+    Recite,
+    Study,
+    contested,
+    difficulty_reward,
+    examiner_view,
+    format_score,
+    passes,
+    student_view,
+    teacher_view,
+    written_task,
+)
+from piplay.rollout.drive import drive
+from piplay.types import Call, Episode, Passage, Seat, Step, StopReason, Task, Trajectory
+
+BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")
+TAMSIN = Passage("p2", "Tamsin", "The Tamsin rises in Oum.")
+QUIL = Passage("p3", "Quil", "Quil rises in Oum, too.")
+SEED = Task("m1/examine/0/0", 2, source=BOR)
+PATH = (Step("Bor", "p1", "the Tamsin flows by"), Step("Tamsin", "p2", "it rises in Oum"))
+GOOD = "Question: Where does the river of Bor rise? Answer: Oum"
+
+
+def examine(
+    chat: Chat, script: Callable[[Generate], str], task: Task = SEED, down: tuple[str, ...] = (), **options: object
+) -> tuple[Episode, ScriptedEngine]:
+    engine = ScriptedEngine(chat, script)
+    options = {"memory": {}, "probes": 4} | options
+    [episode] = drive(
+        [Examine(**options).play(task, context(chat))], engine, DictSearcher([BOR, TAMSIN, QUIL], down), 1
+    )
+    return episode, engine
+
+
+def script(final: str, *students: str, query: str = "Tamsin") -> Callable[[Generate], str]:
+    """An examiner that searches once and then says ``final``, and what each student says."""
+
+    def write(request: Generate) -> str:
+        if "student" in request.key:
+            return students[request.key[request.key.index("student") + 1]]
+        return searches(query, "the Tamsin flows by") if request.key[-1] == 0 else says(final, "it rises in Oum")
+
+    return write
+
+
+# Views
+
+
+def test_what_each_role_sees(tiny_chat: Chat) -> None:
+    _, engine = examine(tiny_chat, script(GOOD, *"abcd"))
+    seen = {request.key[4]: request.ids_T.tolist() for request in engine.seen if request.key[-1] == 0}
+    assert seen["examiner"] == tiny_chat.prompt(EXAMINER, "Hops: 2. Passage: Bor: Bor lies on the Tamsin.").tolist()
+    assert seen["student"] == tiny_chat.prompt(STUDENT, "Where does the river of Bor rise?").tolist()
+
+
+def test_the_teacher_sees_the_path_and_without_one_what_the_student_sees() -> None:
+    question = "Where does it rise?"
+    assert teacher_view(question, ()) == student_view(question)
+    assert teacher_view(question, PATH) == (
+        "Where does it rise? Path: Bor > the Tamsin flows by Tamsin > it rises in Oum"
+    )
+
+
+def test_the_examiner_sees_how_many_hops() -> None:
+    assert examiner_view(BOR, 3) == "Hops: 3. Passage: Bor: Bor lies on the Tamsin."
+
+
+# The task an examiner writes
+
+
+def test_a_written_task_carries_its_question_answer_seed_and_path(tiny_chat: Chat) -> None:
+    episode, _ = examine(tiny_chat, script(GOOD, *"abcd"))
+    question = "Where does the river of Bor rise?"
+    assert episode.written == Task("m1/examine/0/0", 2, question, ("Oum",), BOR, PATH)
+    assert episode.task is SEED
+
+
+def test_a_step_whose_search_found_nothing_has_no_passage(tiny_chat: Chat) -> None:
+    episode, _ = examine(tiny_chat, script(GOOD, query="Nowhere"), probes=0, gates=())
+    assert episode.written is not None
+    assert episode.written.path[1] == Step("Nowhere", "", "it rises in Oum")
+
+
+@pytest.mark.parametrize(
+    ("said", "question", "answers"),
+    [
+        ("Question: Who? Answer: Oum", "Who?", ("Oum",)),
+        ("Sure. Question:\nWho?\nAnswer:\nOum ", "Who?", ("Oum",)),
+        ("Question: Who? Answer:  ", "Who?", ()),
+        ("Question: Answer: Oum", "", ("Oum",)),
+        ("Answer: Oum Question: Who?", "", ()),
+        ("Who? Oum", "", ()),
+    ],
+)
+def test_question_and_answer_are_read_from_their_labels(said: str, question: str, answers: tuple[str, ...]) -> None:
+    draft = written_task(SEED, told([turn(said)]))
+    assert (draft.question, draft.answers) == (question, answers)
+
+
+def test_an_episode_that_a_limit_ended_has_written_nothing() -> None:
+    draft = written_task(SEED, told([turn(GOOD)], stop=StopReason.TURN_TOKENS))
+    assert (draft.question, draft.answers) == ("", ())
+
+
+# Gates
+
+STORY = told(
+    [turn(think="lies on: Tamsin.", query="Tamsin"), turn(GOOD, "rises in: Oum.")], [Call("Tamsin", (TAMSIN,))]
+)
+DRAFT = written_task(SEED, STORY)
+
+
+def story(*calls: Call, stop: StopReason = StopReason.ANSWERED) -> Trajectory:
+    return told([turn(query="x") for _ in calls] + [turn(GOOD)], calls, stop)
+
+
+REFUSED = {
+    "format": [
+        (replace(DRAFT, question=""), STORY),
+        (replace(DRAFT, answers=()), STORY),
+        (DRAFT, replace(STORY, stop=StopReason.MALFORMED)),
+        (DRAFT, replace(STORY, stop=StopReason.TURNS)),
+    ],
+    "leak": [
+        (replace(DRAFT, question="Does the river rise in oum?"), STORY),
+        (replace(DRAFT, answers=("The River",)), STORY),
+    ],
+    "grounded": [
+        (replace(DRAFT, answers=("Quil",)), STORY),
+        (DRAFT, story(Call("Tamsin", ()))),
+        (replace(DRAFT, answers=("Ou",)), STORY),
+        (replace(DRAFT, answers=("on the Tamsin Tamsin",)), STORY),  # across the border of two passages
+        (replace(DRAFT, answers=("...",)), STORY),
+    ],
+    "hops": [
+        (DRAFT, story()),
+        (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Tamsin", (TAMSIN,)))),
+        (replace(DRAFT, hops=1), STORY),
+    ],
+    "progress": [
+        (DRAFT, story(Call("Bor", (BOR,)))),
+        (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Tamsin", (TAMSIN, BOR)))),
+        (DRAFT, story(Call("7", ()))),
+    ],
+    "bridge": [
+        (DRAFT, told([turn(query="Quil"), turn(GOOD)], [Call("Quil", (replace(TAMSIN, title="Quil"),))])),
+        (DRAFT, told([turn(query="Quil"), turn(GOOD)], [Call("Quil", ())])),
+        # The second search finds what the first passage named, but not the second.
+        (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Bor", (BOR,)))),
+    ],
+    "evidence": [
+        (replace(DRAFT, path=(replace(DRAFT.path[0], evidence="flows: Tamsin."), DRAFT.path[1])), STORY),
+        (replace(DRAFT, path=(DRAFT.path[0], replace(DRAFT.path[1], evidence="lies on: Oum."))), STORY),
+    ],
+    "duplicate": [(replace(DRAFT, question="Where does a river of Bor, rise"), STORY)],
+}
+ASKED = {"where does river of bor rise"}
+
+
+@pytest.mark.parametrize("gate", READ_GATES)
+def test_a_sound_question_passes_every_gate(gate: str) -> None:
+    assert passes(gate, DRAFT, STORY, BOR, {"what is it"})
+
+
+@pytest.mark.parametrize(("gate", "draft", "told"), [(g, d, s) for g, found in REFUSED.items() for d, s in found])
+def test_each_gate_refuses_what_it_is_for(gate: str, draft: Task, told: Trajectory) -> None:
+    assert not passes(gate, draft, told, BOR, ASKED)
+
+
+def test_the_seed_passage_grounds_an_answer_too() -> None:
+    assert passes("grounded", replace(DRAFT, answers=("tamsin",)), story(), BOR, set())
+
+
+def test_a_word_that_holds_the_answer_is_no_leak() -> None:
+    assert passes("leak", replace(DRAFT, question="Where is Oumville?"), STORY, BOR, set())
+
+
+def test_a_gate_that_does_not_exist_is_an_error() -> None:
+    with pytest.raises(ValueError, match="hopps"):
+        passes("hopps", DRAFT, STORY, BOR, set())
+
+
+BAD = {
+    "format": "Question: Answer: Oum",
+    "leak": "Question: Does it rise in Oum? Answer: Oum",
+    "grounded": "Question: Where does it rise? Answer: Quil",
+    "hops": GOOD,
+    "progress": "Question: Which river is it? Answer: Tamsin",
+    "bridge": GOOD,  # but the search leads to a passage that the seed does not name
+    "evidence": GOOD,  # but the notes on the way are in words of the examiner's own
+    "duplicate": GOOD,
+}
+
+
+@pytest.mark.parametrize("gate", READ_GATES)
+def test_a_gate_pays_nothing_and_calls_no_student_and_its_switch_lets_through(tiny_chat: Chat, gate: str) -> None:
+    task = replace(SEED, hops=3) if gate == "hops" else SEED
+    memory = {"questions": ["where does river of bor rise"]} if gate == "duplicate" else {}
+    query = {"progress": "Bor", "bridge": "Quil"}.get(gate, "Tamsin")
+    writes = script(BAD[gate], "Oum", "x", "x", "x", query=query)
+    gates = {*USUAL_GATES, gate}
+    shut, engine = examine(tiny_chat, writes, task, memory=memory, gates=[g for g in GATES if g in gates])
+    assert (shut.gate, shut.written, shut.facts) == (gate, None, {})
+    assert [seat.reward for seat in shut.seats] == [0.0]
+    assert not any("student" in request.key for request in engine.seen)
+    open_, _ = examine(tiny_chat, writes, task, memory=memory, gates=[g for g in GATES if g in gates - {gate}])
+    assert open_.gate == ""
+    assert open_.written is not None
+    assert len(open_.seats) == 5
+
+
+def test_the_first_gate_that_refuses_is_named(tiny_chat: Chat) -> None:
+    leaking_and_baseless = script("Question: Is it Quil? Answer: Quil")
+    assert examine(tiny_chat, leaking_and_baseless)[0].gate == "leak"
+    assert examine(tiny_chat, leaking_and_baseless, gates=("hops", "grounded"))[0].gate == "grounded"
+
+
+def test_a_failed_tool_writes_nothing(tiny_chat: Chat) -> None:
+    episode, _ = examine(tiny_chat, script(GOOD), down=("Tamsin",))
+    assert (episode.gate, episode.seats[0].trajectory.stop) == ("format", StopReason.TOOL_FAILED)
+
+
+@pytest.mark.parametrize(
+    ("says_of_bor", "says_of_tamsin", "gate"),
+    [("yes", "Yes.", ""), ("no", "yes", "checked"), ("yes", "no", "checked"), ("yes", "yes no", "checked")],
+)
+def test_every_step_of_the_path_is_checked_against_its_passage(
+    tiny_chat: Chat, says_of_bor: str, says_of_tamsin: str, gate: str
+) -> None:
+    writes = script(GOOD, "Oum", "Oum", "x", "x")
+
+    def checks(request: Generate) -> str:
+        if "checker" not in request.key:
+            return writes(request)
+        assert request.temperature == 0
+        return says((says_of_bor, says_of_tamsin)[request.key[request.key.index("checker") + 1]])
+
+    episode, engine = examine(tiny_chat, checks, gates=[*USUAL_GATES, "checked"])
+    assert (episode.gate, episode.written is None) == (gate, bool(gate))
+    assert [seat.trajectory.role for seat in episode.seats][:3] == ["examiner", "checker", "checker"]
+    assert episode.seats[0].reward == (0.0 if gate else 2 / 3 + 0.5)
+    assert any("student" in request.key for request in engine.seen) == (not gate)
+    seen = [r.ids_T.tolist() for r in engine.seen if "checker" in r.key]
+    assert seen == [
+        tiny_chat.prompt(CHECKER, "Passage: Bor: Bor lies on the Tamsin. Note: the Tamsin flows by").tolist(),
+        tiny_chat.prompt(CHECKER, "Passage: Tamsin: The Tamsin rises in Oum. Note: it rises in Oum").tolist(),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (("Quil", "the quil", "Oum", "x"), True),  # two agree, against one
+        (("Quil", "Quil", "Oum", "oum"), False),
+        (("Quil", "x", "y", "z"), False),  # nobody agrees with anybody
+        (("Tamsin", "Tamsin", "Tamsin", "Oum"), False),  # on the way: stopped too early
+        (("", "", "", ""), False),
+        ((), False),
+    ],
+)
+def test_a_question_is_contested_where_more_samples_agree_on_another_answer(
+    tiny_chat: Chat, answers: tuple[str, ...], expected: bool
+) -> None:
+    assert contested(DRAFT, answers) == expected
+    if answers:
+        episode, _ = examine(tiny_chat, script(GOOD, *answers), gates=[*USUAL_GATES, "contested"])
+        assert (episode.gate == "contested", episode.written is None) == (expected, expected)
+        assert episode.seats[0].reward > 0 or expected
+        assert len(episode.seats) == 5
+
+
+def test_easy_questions_are_kept_up_to_their_share() -> None:
+    memory: dict[str, list[str]] = {}
+    kept = []
+    for batch in range(4):
+        game = Examine(memory, gates=[*USUAL_GATES, "easy"], easy_share=0.25)  # what a resumed run would do
+        episodes = [finished(f"Easy {batch} {i}?", solved=4) for i in range(4)]
+        episodes += [finished(f"Hard {batch} {i}?", solved=i) for i in range(4)]
+        settled = game.settle(episodes)
+        assert all(e.gate in ("", "easy") and (e.written is None) == (e.gate == "easy") for e in settled)
+        assert all(e.seats[0].reward == (0.0 if e.gate else 1.0) for e in settled)
+        kept += [e.written.question for e in settled if e.written is not None]
+    easy = sum(question.startswith("Easy") for question in kept)
+    assert len(kept) - easy == 16
+    assert easy / len(kept) == pytest.approx(0.25, abs=1 / len(kept))
+    assert all(not e.gate for e in Examine({}).settle([finished("Easy?", solved=4)]))
+
+
+@pytest.mark.parametrize("gate", ["easy", "contested"])
+def test_gates_on_students_tries_need_some(gate: str) -> None:
+    with pytest.raises(InputError, match=f"the gate {gate} needs students' tries"):
+        Examine({}, probes=0, gates=["format", gate])
+    memory: dict[str, list[str]] = {}
+    [kept] = Examine(memory, gates=["easy"], easy_share=0.0).settle([finished("Who?", solved=0, tries=0)])
+    assert kept.written is not None, "what no one could try is not easy"
+
+
+def finished(question: str, reward: float = 1.0, solved: int = 1, tries: int = 4) -> Episode:
+    task = replace(DRAFT, question=question)
+    seats = (Seat(STORY, ("hops", 2), reward), Seat(STORY, ("s",), 1.0))
+    return Episode((question,), SEED, seats, written=task, facts={"k": float(solved), "n": float(tries)})
+
+
+def test_of_duplicates_in_a_batch_the_first_is_kept() -> None:
+    game = Examine({})
+    first, again, other = game.settle([finished("Who is it?"), finished("who is it"), finished("Where?")])
+    assert (first.gate, first.seats[0].reward, first.written is None) == ("", 1.0, False)
+    assert (again.gate, again.seats[0].reward, again.written) == ("duplicate", 0.0, None)
+    assert again.seats[1].reward == 1.0
+    assert other.written is not None
+    assert game.memory == {"questions": ["who is it", "where"], "easy": []}
+
+
+def test_what_was_asked_in_an_earlier_step_is_a_duplicate() -> None:
+    game = Examine({})
+    game.settle([finished("Who is it?")])
+    assert [episode.gate for episode in game.settle([finished("Who is it?"), finished("Whose?")])] == ["duplicate", ""]
+
+
+def test_without_its_gate_duplicates_stay() -> None:
+    game = Examine({}, gates=[gate for gate in USUAL_GATES if gate != "duplicate"])
+    settled = game.settle([finished("Who is it?"), finished("Who is it?")])
+    assert [episode.written is not None for episode in settled] == [True, True]
+
+
+def test_what_a_gate_refused_is_not_remembered() -> None:
+    game = Examine({})
+    refused = Episode(("e",), SEED, (Seat(STORY, ("hops", 2)),), gate="leak")
+    assert game.settle([refused]) == [refused]
+    assert game.memory == {"questions": [], "easy": []}
+
+
+# Pay
+
+
+@pytest.mark.parametrize("samples", range(1, 9))
+def test_difficulty_falls_from_one_to_nothing_in_even_steps(samples: int) -> None:
+    """Formula 1: of the counts that say something, 1 … n − 1, the k-th pays (n − k) of n − 1 equal parts."""
+    for correct in range(samples + 1):
+        inside = correct in range(1, samples)
+        expected = 1 - Fraction(correct - 1, samples - 1) if inside else Fraction(0)
+        assert difficulty_reward(correct, samples) == pytest.approx(float(expected), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("answer", "hops", "thinks", "expected"),
+    [
+        ("Oum", 2, 2, 1.0),
+        ("Oum", 2, 1, (1 + 0.5 + 1 + 1) / 4),
+        ("Oum", 2, 0, (1 + 0 + 1 + 1) / 4),
+        ("Oum", 4, 2, (1 + 1 + 2 / 4 + 1) / 4),  # the seed passage is hop 1, the search hop 2
+        ("Oum", 1, 2, 1.0),
+        ("Quil", 2, 2, (1 + 1 + 1 + 0) / 4),
+        ("", 2, 2, 0.0),
+        ("Bor", 2, 2, 0.0),  # leaks
+        ("one two three four five", 2, 2, 1.0),
+        ("one two three four five six", 2, 2, (1 + 1 + 1 + 0.5) / 4),
+        (" ".join("abcdefghij"), 2, 2, (1 + 1 + 1 + 0.5) / 4),
+        (" ".join("abcdefghijk"), 2, 2, (1 + 1 + 1 + 0) / 4),
+    ],
+)
+def test_format_score(answer: str, hops: int, thinks: int, expected: float) -> None:
+    seed = Passage("p", "Seed", "one two three four five six a b c d e f g h i j k")
+    first = turn(think="so" if thinks > 0 else "", query="Tamsin")
+    last = turn(f"Question: Where does the river of Bor rise? Answer: {answer}", "so" if thinks > 1 else "")
+    wrote = told([first, last], [Call("Tamsin", (TAMSIN,))])
+    assert format_score(written_task(Task("t", hops, source=seed), wrote), wrote, seed) == expected
+
+
+def test_the_examiner_is_paid_for_difficulty_and_format(tiny_chat: Chat) -> None:
+    episode, _ = examine(tiny_chat, script(GOOD, "Oum", "the oum.", "Quil", ""), format_weight=0.25)
+    assert episode.facts == {"k": 2.0, "n": 4.0, "r_d": 2 / 3, "r_f": 1.0}
+    assert [seat.reward for seat in episode.seats] == [2 / 3 + 0.25, 1.0, 1.0, 0.0, 0.0]
+    assert [seat.group for seat in episode.seats] == [("hops", 2)] + [("m1", "test", 0, 0, "students")] * 4
+
+
+@pytest.mark.parametrize("said", ["Oum", "Quil"])
+def test_a_question_that_all_or_none_solve_pays_for_format_alone(tiny_chat: Chat, said: str) -> None:
+    episode, _ = examine(tiny_chat, script(GOOD, *[said] * 4))
+    assert episode.seats[0].reward == 0.5
+
+
+def test_a_student_whose_tool_failed_does_not_count(tiny_chat: Chat) -> None:
+    students = ["Oum", "Quil", searches("down"), searches("down")]
+    episode, _ = examine(tiny_chat, script(GOOD, *students), down=("down",))
+    assert episode.facts == {"k": 1.0, "n": 2.0, "r_d": 1.0, "r_f": 1.0}
+
+
+def test_the_student_is_paid_for_an_exact_match_with_any_gold(tiny_chat: Chat) -> None:
+    task = Task("t", 2, "Where does it rise?", ("Oum", "Mount Oum"), BOR, PATH)
+    said = ["Oum", "the mount OUM", "Oum Quil", "Question: Oum"]
+    engine = ScriptedEngine(tiny_chat, lambda request: said[request.key[-3]])
+    [episode] = drive([Study({}, rollouts=4).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    assert [seat.reward for seat in episode.seats] == [1.0, 1.0, 0.0, 0.0]
+    assert episode.facts == {"k": 2.0}
+    assert len({seat.group for seat in episode.seats}) == 1
+    for seat in episode.seats:
+        expected = tiny_chat.prompt(STUDENT, teacher_view(task.question, PATH))
+        np.testing.assert_array_equal(seat.teacher_prefix, expected)
+        student = tiny_chat.prompt(STUDENT, task.question)
+        np.testing.assert_array_equal(seat.trajectory.ids_T[: seat.trajectory.prompt_len], student)
+
+
+def test_without_a_path_the_teachers_prompt_is_the_students(tiny_chat: Chat) -> None:
+    engine = ScriptedEngine(tiny_chat, lambda request: "Oum")
+    task = Task("t", 2, "Where does it rise?", ("Oum",))
+    [episode] = drive([Study({}, rollouts=1).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    [seat] = episode.seats
+    np.testing.assert_array_equal(seat.teacher_prefix, seat.trajectory.ids_T[: seat.trajectory.prompt_len])
+
+
+def test_a_student_that_a_limit_stops_is_not_paid(tiny_chat: Chat) -> None:
+    engine = ScriptedEngine(tiny_chat, lambda request: searches("Oum") if request.key[-1] < 3 else "<tool_call>Oum")
+    task = Task("t", 2, "Where does it rise?", ("Oum", ""))
+    [episode] = drive([Study({}, rollouts=1).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    assert (episode.seats[0].reward, episode.seats[0].trajectory.stop) == (0.0, StopReason.MALFORMED)
+
+
+def test_the_teacher_recites_with_the_path_in_hand(tiny_chat: Chat) -> None:
+    engine = ScriptedEngine(tiny_chat, lambda request: "Oum")
+    task = Task("t", 2, "Where does it rise?", ("Oum",), BOR, PATH)
+    [episode] = drive([Recite({}).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    [request] = engine.seen
+    assert request.policy.name == "teacher"
+    assert request.ids_T.tolist() == tiny_chat.prompt(STUDENT, teacher_view(task.question, PATH)).tolist()
+    assert episode.seats[0].reward == 1.0
+
+
+def test_a_teacher_that_learns_carries_the_students_prompt(tiny_chat: Chat) -> None:
+    task = Task("t", 2, "Where does it rise?", ("Oum",), BOR, PATH)
+    engine = ScriptedEngine(tiny_chat, lambda request: ["Oum", "Quil"][request.key[-3]])
+    [episode] = drive([Recite({}, rollouts=2).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    assert [seat.reward for seat in episode.seats] == [1.0, 0.0]
+    for seat in episode.seats:
+        np.testing.assert_array_equal(seat.teacher_prefix, tiny_chat.prompt(STUDENT, task.question))
+        taught = tiny_chat.prompt(STUDENT, teacher_view(task.question, PATH))
+        np.testing.assert_array_equal(seat.trajectory.ids_T[: seat.trajectory.prompt_len], taught)

@@ -1,0 +1,42 @@
+"""What a person reads of a run."""
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from piplay.config import load_config
+from piplay.training.listeners.console import Teller, before_after
+
+
+def evaluation(iteration: int, em: float, **more: str) -> dict[str, Any]:
+    return {"iteration": iteration, "em": em, "em_by_hops": {"2": em}, "n_by_hops": {"2": 4}, **more}
+
+
+@pytest.mark.parametrize(
+    ("more", "measure", "title"),
+    [
+        ({}, "held-out exact match", "Held-out exact match, greedy"),
+        (
+            {"questions": "self-made, unverified"},
+            "exact match on probes (self-made, unverified)",
+            "Exact match on probes (self-made, unverified), greedy",
+        ),
+    ],
+)
+def test_before_and_after_say_on_which_questions(more: dict[str, str], measure: str, title: str) -> None:
+    console = Console(record=True, width=200, file=StringIO())
+    rows = [evaluation(0, 0.25, **more), evaluation(1, 0.5, **more)]
+    Teller(load_config("smoke", {}), console).evaluated(rows[0])
+    table = before_after(rows)
+    assert table is not None
+    assert table.title == title
+    console.print(table)
+    told = console.export_text()
+    assert f"before training: {measure} by hops 2:0.25\n" in told
+    assert "│    2 │         4 │   0.25 │  0.50 │" in told
+
+
+def test_nothing_measured_no_table() -> None:
+    assert before_after([{"iteration": 0}]) is None

@@ -1,0 +1,185 @@
+"""The run on disk: what is written, what is kept, and what is refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from toys.scripted import told, turn
+
+from piplay.config import Config, load_config
+from piplay.errors import InputError
+from piplay.training.run_directory import Run, State
+from piplay.types import Call, Episode, Passage, Seat, Step, Task
+
+BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")
+TASK = Task("t1", 2, "Where?", ("Oum", "Mount Oum"), BOR, (Step("Bor", "p1", "so"), Step("Tamsin", "", "")))
+
+
+@pytest.fixture
+def config() -> Config:
+    return load_config("smoke", {"seed": "4"})
+
+
+@pytest.fixture
+def run(tmp_path: Path, config: Config) -> Run:
+    return Run.create(tmp_path / "deep" / "run", config)
+
+
+def save(folder: Path) -> None:
+    (folder / "weights").write_text(folder.parent.name)
+
+
+def test_a_run_opens_with_the_settings_it_was_made_with(run: Run, config: Config) -> None:
+    assert Run.open(run.folder).config == config
+
+
+def test_a_new_run_has_a_new_state(run: Run) -> None:
+    assert run.resume(lambda folder: pytest.fail("there is nothing to load")) == State()
+
+
+def test_a_committed_state_comes_back(run: Run) -> None:
+    state = State(
+        done=3, phase=1, step=2, memories={"write": {"questions": ["who"]}}, written=[TASK],
+        tasks=[TASK, Task("s", 1)], evals=[{"iteration": 0, "em": 0.5}], seconds=1.5,
+    )  # fmt: skip
+    for n in range(1, 4):
+        run.log({"n": n})
+    run.commit(state, save)
+    loaded: list[Path] = []
+    assert Run.open(run.folder).resume(loaded.append) == state
+    assert loaded == [run.folder / "checkpoints" / "1"]
+
+
+def test_the_last_two_checkpoints_are_kept(run: Run) -> None:
+    state = State()
+    for _ in range(11):
+        run.commit(state, save)
+    assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == ["10", "11"]
+    loaded: list[Path] = []
+    assert run.resume(loaded.append).commits == 11
+    assert loaded == [run.folder / "checkpoints" / "11"]
+
+
+def test_what_was_logged_after_the_last_checkpoint_is_cut_away(run: Run) -> None:
+    episode = Episode(("e",), TASK, (Seat(told([turn("x")]), ("g",)),))
+    state = State()
+    for n in range(1, 5):
+        run.log({"n": n})
+        run.save_episodes(n, [episode])
+        if n == 2:
+            state.done = 2
+            run.commit(state, save)
+    (run.folder / "rollouts" / "000005.new").write_text("half a file")
+    (run.folder / "checkpoints" / "new").mkdir()
+    with (run.folder / "metrics.jsonl").open("a") as file:
+        file.write('{"n": 5, "ph')
+    run.resume(lambda folder: None)
+    assert run.rows() == [{"n": 1}, {"n": 2}]
+    assert sorted(path.name for path in (run.folder / "rollouts").iterdir()) == ["000001.parquet", "000002.parquet"]
+    assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["1"]
+
+
+def test_rows_that_are_lost_are_not_passed_over(run: Run) -> None:
+    for n in range(1, 4):
+        run.log({"n": n})
+    run.commit(State(done=3), save)
+    metrics = run.folder / "metrics.jsonl"
+    for other in ('{"n":', "3", '{"n": 1}'):
+        metrics.write_text('{"n": 1}\n' + other + '\n{"n": 3}\n')
+        with pytest.raises(InputError, match=r"metrics.jsonl is damaged: it lacks some of the 3 steps"):
+            run.resume(lambda folder: None)
+        assert metrics.read_text().count("\n") == 3, "nothing is cut away"
+
+
+def test_a_checkpoint_that_cannot_be_saved_leaves_the_one_before(run: Run) -> None:
+    state = State(done=1)
+    run.log({"n": 1})
+    run.commit(state, save)
+
+    def full(folder: Path) -> None:
+        save(folder)
+        raise OSError("no space left on device")
+
+    state.done = 2
+    with pytest.raises(OSError, match="no space"):
+        run.commit(state, full)
+    assert run.resume(lambda folder: None).done == 1
+
+
+def test_rollouts_are_one_row_a_trajectory(run: Run) -> None:
+    story = told([turn(query="Bor"), turn("Oum", "so")], [Call("Bor", (BOR,))], key=("m1", "examine", 0, "student", 3))
+    asked = Task("seed", 2, source=BOR)
+    run.save_episodes(7, [Episode(("e",), asked, (Seat(story, ("g",), 0.5), Seat(story, ("g",))), TASK, "", {})])
+    first, second = pq.read_table(run.folder / "rollouts" / "000007.parquet").to_pylist()
+    np.testing.assert_array_equal(first.pop("ids"), story.ids_T)
+    np.testing.assert_array_equal(first.pop("owner"), story.owner_T)
+    np.testing.assert_array_equal(first.pop("logprobs"), story.logprobs_T)
+    assert first == {
+        "key": "m1/examine/0/student/3",
+        "role": "examiner",
+        "policy": "examiner",
+        "task": "t1",
+        "hops": 2,
+        "question": "Where?",
+        "answers": ["Oum", "Mount Oum"],
+        "gate": "",
+        "reward": 0.5,
+        "stop": "answered",
+        "answer": "Oum",
+        "queries": ["Bor"],
+        "turns": ["", "Oum"],
+        "prompt_len": 2,
+    }
+    assert second["reward"] == 0.0
+
+
+def test_tasks_keep_the_passage_and_the_path(run: Run) -> None:
+    run.save_tasks("m1-write", [TASK])
+    [row] = pq.read_table(run.folder / "tasks" / "m1-write.parquet").to_pylist()
+    assert row["source"] == {"id": "p1", "title": "Bor", "text": "Bor lies on the Tamsin."}
+    assert row["path"][1] == {"query": "Tamsin", "passage_id": "", "evidence": ""}
+    assert (row["question"], row["answers"], row["hops"]) == ("Where?", ["Oum", "Mount Oum"], 2)
+
+
+def test_task_sets_come_back_in_the_order_of_their_iterations(run: Run) -> None:
+    sets = {f"m{m}-write": [TASK, Task(f"{m}", m)] for m in (10, 2, 1)}
+    for name, tasks in sets.items():
+        run.save_tasks(name, tasks)
+    assert list(run.task_sets().items()) == list(reversed(sets.items()))
+
+
+def test_an_existing_folder_is_refused(tmp_path: Path, config: Config) -> None:
+    with pytest.raises(InputError, match="already exists"):
+        Run.create(tmp_path, config)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path, config: Config) -> None:
+    (tmp_path / "file").write_text("a file, no folder")
+    with pytest.raises(InputError, match="cannot be made"):
+        Run.create(tmp_path / "file" / "run", config)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"done": 1}', '{"wings": 2, "written": [], "tasks": []}'])
+def test_a_damaged_state_is_refused(run: Run, text: str) -> None:
+    run.commit(State(done=1), save)
+    (run.folder / "checkpoints" / "1" / "state.json").write_text(text)
+    with pytest.raises(InputError, match="damaged") as caught:
+        run.resume(lambda folder: None)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"name": "x"}', json.dumps({"wings": 2})])
+def test_damaged_settings_are_refused(run: Run, text: str) -> None:
+    (run.folder / "config.json").write_text(text)
+    with pytest.raises(InputError) as caught:
+        Run.open(run.folder)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_run_without_its_folders_is_refused(run: Run) -> None:
+    (run.folder / "checkpoints").rmdir()
+    with pytest.raises(InputError):
+        Run.open(run.folder).resume(lambda folder: None)
