@@ -3,13 +3,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-gpu bench bench-gpu lint docs clean
+.PHONY: help train smoke test test-fast test-gpu bench bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
-	@echo "make docs    docs/api.md from the docstrings"
+	@echo "make test-fast   the tests that take no seconds each, without lint"
+	@echo "make hooks   lint before every commit"
+	@echo "make docs    docs/api.md from the docstrings; make site: the documentation as a site, in build/site"
+	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
@@ -33,7 +36,10 @@ lint: $(VENV)/ready
 	$(BIN)/mypy
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-fast: $(VENV)/ready
+	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
 
 test-gpu: $(VENV)/ready
 	$(BIN)/python -m pytest tests/gpu
@@ -62,8 +68,29 @@ bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready
 bench-gpu: $(VENV)/ready
 	$(BIN)/python benchmarks/gpu/phases.py
 
+hooks: $(VENV)/ready
+	$(BIN)/pre-commit install
+
 docs: $(VENV)/ready
 	$(BIN)/python tools/api.py
+
+site: $(VENV)/ready
+	$(BIN)/mkdocs build --strict
+
+wheel: $(VENV)/ready
+	rm -rf build/lib dist
+	$(BIN)/python -m build --no-isolation
+
+# `-P` and the other folder keep this checkout out of what is imported.
+wheel-check: wheel
+	set -eu; unset PYTHONPATH; place=$$(mktemp -d); trap 'rm -rf "$$place"' EXIT; \
+	$(PYTHON) -m venv "$$place/venv"; \
+	"$$place/venv/bin/python" -m pip install --quiet --constraint constraints.txt torch==2.13.0 dist/*.whl; \
+	cd "$$place"; \
+	venv/bin/piplay --version; \
+	venv/bin/python -P -c 'import sys, piplay; assert piplay.__file__.startswith(sys.prefix), piplay.__file__'; \
+	venv/bin/piplay train smoke --run-dir run; \
+	test -s run/report.html
 
 clean:
 	rm -rf $(VENV) $(BENCH) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -23,13 +23,15 @@ import torch
 import tyro
 from transformers import AutoModelForCausalLM, Qwen3Config
 
+from piplay.algo.losses.base import Loss
+from piplay.algo.losses.distill import DistillLoss
+from piplay.algo.losses.pg import PgLoss
 from piplay.cli.doctor import memory
 from piplay.config import Config, load_config
-from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.policies import TOKENIZER_FILES
-from piplay.engine.protocol import Generate, Objective
-from piplay.training.assemble import load_chat, load_engine, tiny_base
-from piplay.types import Owner, PolicyRef, Sample
+from piplay.engine.protocol import Engine, Generate
+from piplay.training.assemble import load_engine, tiny_base
+from piplay.types import Owner, PolicyRef, Sample, Stop
 
 SHAPES: dict[str, dict[str, int]] = {
     "small": {"hidden_size": 256, "intermediate_size": 768, "num_hidden_layers": 4, "vocab_size": 8192},
@@ -45,6 +47,10 @@ HEADS = {
     "qwen3-0.6b": (16, 8, 128),
     "qwen3-4b": (32, 8, 128),
 }
+
+
+REWARD: dict[str, Loss] = {"pg": PgLoss()}
+DISTILLED: dict[str, Loss] = REWARD | {"distill": DistillLoss(policy="teacher")}
 
 
 @dataclass(frozen=True)
@@ -110,13 +116,13 @@ def _most_resident() -> int:
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
-def write(engine: LocalEngine, case: Case, turn: int) -> int:
+def write(engine: Engine, case: Case, turn: int) -> int:
     """Examiner and student write, each in all slots and to the end of the cache; how many tokens."""
     rng = np.random.default_rng(turn)
     keys = [(policy, row, turn) for policy in ("examiner", "student") for row in range(case.slots)]
     for key in keys:
         ids = rng.integers(0, 2000, case.tokens - case.write)
-        engine.submit(Generate(key, PolicyRef(key[0]), ids, key, case.write, 1.0))
+        engine.submit(Generate(key, PolicyRef(key[0]), ids, key, case.write, 1.0, Stop(())))
     tokens = 0
     while ready := engine.ready():
         tokens += sum(len(generated.ids) for generated in ready)
@@ -125,24 +131,23 @@ def write(engine: LocalEngine, case: Case, turn: int) -> int:
     return tokens
 
 
-def learn(engine: LocalEngine, case: Case, policy: str, teacher: str | None) -> int:
+def learn(engine: Engine, case: Case, policy: str, losses: dict[str, Loss]) -> int:
     """One update on trajectories of which half is the model's, five behind one prompt; how many tokens."""
     rng = np.random.default_rng(1)
     half = case.tokens // 2
     asked = [rng.integers(0, 2000, (2, half)) for _ in range(-(-case.sequences // 5))]
     owner_T = np.repeat(np.array([Owner.PROMPT, Owner.MODEL], np.int8), [half, half])
     weight_T = np.where(owner_T == Owner.MODEL, 1e-4, 0).astype(np.float32)
-    terms = {"pg": weight_T} | ({"distill": weight_T} if teacher else {})
     zeros_T = np.zeros(2 * half, np.float32)
     samples = [
         Sample(
             ("bench", i), policy, PolicyRef(policy), ("bench",),
             np.concatenate([asked[i // 5][0], rng.integers(0, 2000, half)]), owner_T, zeros_T,
-            0.0, terms, half, asked[i // 5][1] if teacher else None,
+            0.0, dict.fromkeys(losses, weight_T), half, {"privileged": asked[i // 5][1]},
         )
         for i in range(case.sequences)
     ]  # fmt: skip
-    engine.train(policy, samples, Objective(teacher=teacher))
+    engine.train(policy, samples, losses)
     return case.sequences * 2 * half
 
 
@@ -173,14 +178,14 @@ def measure(case: Case) -> dict[str, Any]:
         if on_gpu:
             torch.cuda.empty_cache()
         config = settings(case, folder)
-        estimated, chat = memory(config), load_chat(folder)
+        estimated = memory(config)
         before = resident()
-        engine = load_engine(config, chat)
+        engine = load_engine(config)
         # The first time makes optimisers and warms up; what counts is the second.
         for turn in range(2):
             timed("write", lambda turn=turn: write(engine, case, turn))
-            timed("examine", lambda: learn(engine, case, "examiner", None))
-            timed("study", lambda: learn(engine, case, "student", "teacher"))
+            timed("examine", lambda: learn(engine, case, "examiner", REWARD))
+            timed("study", lambda: learn(engine, case, "student", DISTILLED))
         timed("save", lambda: engine.save(Path(place) / "saved"))
         timed("export", lambda: engine.export("student", Path(place) / "out"))
         measured = max(peaks.values()) if on_gpu else _most_resident() - before

@@ -31,14 +31,15 @@ from transformers import AutoModelForCausalLM, Qwen3Config
 from piplay.chat.base import Chat
 from piplay.config import EngineSettings, Limits, Policy
 from piplay.engine.local.engine import LocalEngine
-from piplay.engine.protocol import Engine, Generate, Generated
+from piplay.engine.protocol import Generate, Generated, Sampler
 from piplay.envs.search.benchmarks import first_of_each_hop, task_of
 from piplay.envs.search.bm25 import BM25Searcher
+from piplay.envs.search.tool import SEARCH, SearchTool
 from piplay.envs.world.store import default_world
-from piplay.methods.pi_play.play import alone
+from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_chat, tiny_base
-from piplay.types import Ints, Key, Owner, PolicyRef
+from piplay.types import Ints, Key, Owner, PolicyRef, Stop
 
 QUESTIONS, ROLLOUTS, SLOTS = 20, 5, 128
 PROMPT, WRITTEN, TOOL = 64, 24, 64
@@ -53,6 +54,8 @@ HEADS = {"1M": (4, 2), "20M": (6, 2), "100M": (12, 4)}
 
 class Barrier:
     """The generating side of an engine over ``generate``: all pending turns are one batch, and all wait for its end."""
+
+    deterministic = True
 
     def __init__(self, model: Path, end_ids: Sequence[int]) -> None:
         self._model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
@@ -84,6 +87,8 @@ class Barrier:
 
 class Foreign:
     """The generating side of an engine in another Python, ``vllm_engine.py``: a line out, lines of results back."""
+
+    deterministic = True
 
     def __init__(self, python: str, model: Path, threads: int) -> None:
         script = Path(__file__).with_name("vllm_engine.py")
@@ -125,36 +130,32 @@ def cut(request: Generate, ids_T: Ints, end_ids: Sequence[int]) -> Generated:
     """What was written, up to the token that ends it."""
     ends = np.flatnonzero(np.isin(ids_T, end_ids))
     ids_T = ids_T[: ends[0] + 1] if len(ends) else ids_T
-    return Generated(request.key, ids_T, np.zeros(len(ids_T), np.float32), bool(len(ends)))
+    return Generated(request.key, ids_T, np.zeros(len(ids_T), np.float32), bool(len(ends)), version=0)
 
 
-def ours(model: Path, end_ids: Sequence[int], threads: int) -> LocalEngine:
-    policy = {"student": Policy()}
-    tokens = EngineSettings().micro_batch_tokens
-    return LocalEngine(
-        model, policy, seed=0, slots=SLOTS, threads=threads, micro_batch_tokens=tokens, end_ids=end_ids
-    )  # fmt: skip
+def ours(model: Path, threads: int) -> LocalEngine:
+    return LocalEngine.start(model, {"student": Policy()}, EngineSettings(slots=SLOTS, threads=threads), seed=0)
 
 
-def study(chat: Chat) -> Callable[[Engine, int], tuple[int, int]]:
+def study(chat: Chat) -> Callable[[Sampler, int], tuple[int, int]]:
     """Plays the questions; how many tokens the model wrote, and in how many rollouts."""
     world = default_world()
     tasks = first_of_each_hop([task_of(question) for question in world.heldout], QUESTIONS // 4)
-    searcher = BM25Searcher(world.passages)
+    tools = {"search": SearchTool(BM25Searcher(world.passages))}
 
-    def play(engine: Engine, number: int) -> tuple[int, int]:
-        stage = Stage(engine, chat, searcher, Limits(turns=5), 1)
-        episodes = alone(stage, "student", tasks, ("round", number), samples=ROLLOUTS, temperature=1.0)
-        stories = [seat.trajectory for episode in episodes for seat in episode.seats]
+    def play(engine: Sampler, number: int) -> tuple[int, int]:
+        stage = Stage(engine, chat, tools, Limits(turns=5))
+        episodes = play_student(stage, "student", tasks, ("round", number), samples=ROLLOUTS, temperature=1.0)
+        stories = [one.trajectory for episode in episodes for one in episode.trajectories]
         return sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories), len(stories)
 
     return play
 
 
-def given(vocabulary: int) -> Callable[[Engine, int], tuple[int, int]]:
+def given(vocabulary: int) -> Callable[[Sampler, int], tuple[int, int]]:
     """Plays sessions of 1 to 4 turns of given lengths; tokens written, and sessions."""
 
-    def play(engine: Engine, number: int) -> tuple[int, int]:
+    def play(engine: Sampler, number: int) -> tuple[int, int]:
         rng = np.random.default_rng(number)
         prompts = [rng.integers(2, vocabulary, PROMPT) for _ in range(QUESTIONS)]
         tools = rng.integers(2, vocabulary, (QUESTIONS, ROLLOUTS, 4, TOOL))
@@ -166,7 +167,9 @@ def given(vocabulary: int) -> Callable[[Engine, int], tuple[int, int]]:
             key = (*session, turn)
             asked[key] = ids_T
             room = int(lengths[question, rollout, turn])
-            engine.submit(Generate(key, PolicyRef("student"), ids_T, session, max_new=room, temperature=1.0))
+            engine.submit(
+                Generate(key, PolicyRef("student"), ids_T, session, max_new=room, temperature=1.0, stop=Stop(()))
+            )
 
         for question, prompt in enumerate(prompts):
             for rollout in range(ROLLOUTS):
@@ -189,7 +192,7 @@ def given(vocabulary: int) -> Callable[[Engine, int], tuple[int, int]]:
 
 
 def alternate(
-    play: Callable[[Engine, int], tuple[int, int]], sides: dict[str, Any], rounds: int
+    play: Callable[[Sampler, int], tuple[int, int]], sides: dict[str, Any], rounds: int
 ) -> list[dict[str, Any]]:
     """Rates of each side: medians over the rounds, after one that is not counted."""
     seen: dict[str, list[tuple[float, float]]] = {name: [] for name in sides}
@@ -234,10 +237,10 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--model", type=Path, default=tiny_base(), help="who plays Study; a trained one searches more")
     options = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(options.threads)
-    chat = load_chat(options.model)
+    chat = load_chat(options.model, tools=(SEARCH,))
     sides: dict[str, Any] = {
-        "piplay": ours(options.model, chat.end_ids, options.threads),
-        "transformers generate": Barrier(options.model, chat.end_ids),
+        "piplay": ours(options.model, options.threads),
+        "transformers generate": Barrier(options.model, chat.stop.ids),
     }
     rows = [{"model": options.model.name} | row for row in alternate(study(chat), sides, options.rounds)]
     if options.vllm:
@@ -246,7 +249,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 model = random_model(name, Path(folder) / name)
                 foreign = Foreign(options.vllm, model, options.threads)
                 play = given(len(chat.tokenizer))
-                pair = {"piplay": ours(model, [], options.threads), "vLLM": foreign}
+                pair = {"piplay": ours(model, options.threads), "vLLM": foreign}
                 rows += [{"model": name} | row for row in alternate(play, pair, options.rounds)]
                 foreign.stop()
     record("rollouts", " ".join(["python", *sys.argv]), rows, f"{options.threads} thread(s), {options.rounds} rounds")

@@ -26,8 +26,8 @@ from typing import Any
 import numpy as np
 from record import record
 
-from piplay.envs.search import BM25Searcher, read_corpus
-from piplay.envs.search.bm25 import title_token, tokenize
+from piplay.envs.search.bm25 import BM25Searcher, title_token, tokenize
+from piplay.envs.search.corpus import read_corpus
 from piplay.envs.world.commands import make
 from piplay.streams import stream
 

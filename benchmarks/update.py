@@ -27,12 +27,15 @@ from record import record
 from transformers import Qwen3Config, Qwen3ForCausalLM
 from transformers.utils import logging
 
+from piplay.algo.losses.base import Loss
+from piplay.algo.losses.distill import DistillLoss
+from piplay.algo.losses.pg import PgLoss
 from piplay.algo.packing import packs
 from piplay.config import Policy
 from piplay.engine.local import update
 from piplay.engine.local.engine import LocalEngine
-from piplay.engine.protocol import Generate, Objective
-from piplay.types import Ints, Owner, PolicyRef, Sample
+from piplay.engine.protocol import Generate
+from piplay.types import Ints, Owner, PolicyRef, Sample, Stop
 
 logging.disable_progress_bar()
 
@@ -45,7 +48,8 @@ SHAPES = {  # width, layers, heads, key-value heads, inner width, vocabulary
 _FOLDER = tempfile.TemporaryDirectory(prefix="piplay-bench-")
 MODELS = Path(_FOLDER.name)
 STUDENT = PolicyRef("student")
-DISTILLED, ALONE = Objective(teacher="teacher"), Objective()
+ALONE: dict[str, Loss] = {"pg": PgLoss()}
+DISTILLED: dict[str, Loss] = ALONE | {"distill": DistillLoss(policy="teacher")}
 
 
 def folder(size: str, vocabulary: int | None = None) -> Path:
@@ -63,7 +67,7 @@ def folder(size: str, vocabulary: int | None = None) -> Path:
 
 def engine_of(path: Path, tokens: int, threads: int) -> LocalEngine:
     specs = {"student": Policy(lr=0.0), "teacher": Policy(follows="student", tau=0.01)}
-    return LocalEngine(path, specs, seed=0, slots=128, threads=threads, micro_batch_tokens=tokens, end_ids=[])
+    return LocalEngine(path, specs, seed=0, slots=128, threads=threads, micro_batch_tokens=tokens)
 
 
 def rollouts_of(
@@ -88,7 +92,7 @@ def rollouts_of(
         written = [words(12) for _ in story]
         if engine is not None:
             for i, ids in enumerate(story):
-                engine.submit(Generate((step, turn, i), STUDENT, ids, (step, i), len(written[i]), 1.0))
+                engine.submit(Generate((step, turn, i), STUDENT, ids, (step, i), len(written[i]), 1.0, Stop(())))
             while ready := engine.ready():
                 for one in ready:
                     written[int(one.key[2])] = one.ids
@@ -105,7 +109,8 @@ def rollouts_of(
         samples.append(
             Sample(
                 (step, i), "student", STUDENT, (step, i // 5), ids, owner.astype(np.int8),
-                np.zeros(len(ids), np.float32), 1.0, {"pg": weight, "distill": np.abs(weight)}, len(prompt), prefix,
+                np.zeros(len(ids), np.float32), 1.0, {"pg": weight, "distill": np.abs(weight)}, len(prompt),
+                {"privileged": prefix},
             )
         )  # fmt: skip
     return samples
@@ -214,11 +219,11 @@ def _memory(size: str, vocabulary: int, rollouts: int, teacher: bool, options: a
     engine = engine_of(path, options.tokens, options.threads)
     samples = rollouts_of(rollouts, vocabulary, context=options.context)
     samples = samples if teacher else alone(samples)
-    objective = DISTILLED if teacher else ALONE
-    engine.train("student", samples[:1], objective)
+    losses = DISTILLED if teacher else ALONE
+    engine.train("student", samples[:1], losses)
     held = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")
-    engine.train("student", samples, objective)
+    engine.train("student", samples, losses)
     return {
         "model": size,
         "vocabulary": vocabulary,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,8 @@ from toys.models import toy_model, toy_tokenizer
 
 from piplay.chat.base import Chat
 from piplay.chat.tags import Tags
+from piplay.cli.main import main
+from piplay.envs.search.tool import SEARCH
 from piplay.envs.world.generate import encyclopedia
 from piplay.envs.world.store import write_world
 from piplay.training.assemble import load_chat, tiny_base
@@ -25,13 +27,13 @@ settings.load_profile("untimed")
 @pytest.fixture(scope="session")
 def tiny_chat() -> Chat:
     """The chat of the embedded tiny base."""
-    return load_chat(tiny_base())
+    return load_chat(tiny_base(), tools=(SEARCH,))
 
 
 @pytest.fixture(scope="session")
 def tags_chat() -> Chat:
     """Tags in plain text over a tokenizer without a chat template."""
-    return Tags(toy_tokenizer("base"))
+    return Tags(toy_tokenizer("base"), (SEARCH,))
 
 
 @pytest.fixture(scope="session")
@@ -61,7 +63,10 @@ def recipe_on(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Pat
 
     def make(ground: str, place: Path) -> Path:
         file = tmp_path_factory.mktemp("recipes") / "toy.toml"
-        file.write_text(f'model = "{toy("qwen3")}"\n{ground} = "{place}"\n{RECIPE}', encoding="utf-8")
+        file.write_text(
+            f'model = "{toy("qwen3")}"\nenvironment = {{ kind = "search", {ground} = "{place}" }}\n{RECIPE}',
+            encoding="utf-8",
+        )
         return file
 
     return make
@@ -80,3 +85,18 @@ def towns(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def toy_recipe(recipe_on: Callable[[str, Path], Path], small_world: Path) -> Path:
     """The same on the small world."""
     return recipe_on("world", small_world)
+
+
+@pytest.fixture(scope="session")
+def toy_run(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Iterator[Path]:
+    """The directory of a complete toy run, report and all. It is everyone's: a test that changes a run copies it."""
+    folder = tmp_path_factory.mktemp("toy-run") / "run"
+    assert main(["train", str(toy_recipe), "--run-dir", str(folder)]) == 0
+    before = content(folder)
+    yield folder
+    assert content(folder) == before, "a test wrote into the run that all share"
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file by its path."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}

@@ -8,28 +8,40 @@ from pathlib import Path
 
 import pytest
 import torch
-from toys.scripted import DictSearcher, ScriptedEngine, says, searches
+from toys.scripted import DictSearcher, ScriptedEngine, says, searching, told, tools, turn, used
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from piplay.agent import Agent, Reply, load_agent
 from piplay.chat.base import Chat
-from piplay.chat.native import SEARCH_TOOL
 from piplay.cli.main import main
 from piplay.config import Limits
 from piplay.engine.protocol import Generate
 from piplay.envs.search.match import normalise
+from piplay.envs.search.question import Passage, Question
+from piplay.envs.search.tool import SEARCH, SearchTool, passages_of, searches
 from piplay.envs.world.store import World, default_world
 from piplay.errors import InputError
-from piplay.methods.pi_play.game import STUDENT, Study
+from piplay.methods.pi_play.game import Study
+from piplay.methods.pi_play.views import STUDENT
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import tiny_base
 from piplay.training.run_directory import Run
-from piplay.types import Call, Passage, StopReason, Task, Turn
+from piplay.types import StopReason, ToolCall, ToolResult, ToolUse, Turn
+
+pytestmark = pytest.mark.slow
 
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin, and the Tamsin is long.")
 TAMSIN = Passage("p2", "Tamsin", "The Tamsin rises at <Oum> & ends at sea.")
 OTHER = Passage("p3", "Quil", "The Quil is shorter.")
 PASSAGES = [BOR, TAMSIN, OTHER]
+SEARCH_TOOL = {
+    "type": "function",
+    "function": {
+        "name": SEARCH.name,
+        "description": SEARCH.description,
+        "parameters": SEARCH.parameters,
+    },
+}
 QUESTION = "Where does the river of Bor rise?"
 
 
@@ -47,7 +59,14 @@ def scripted(chat: Chat, *turns: str, limits: Limits | None = None, down: tuple[
     """An agent that writes these turns whatever it finds."""
     engine = ScriptedEngine(chat, lambda request: turns[int(request.key[-1])])
     limits = limits or Limits(turns=4, turn_tokens=200, tokens=4000)
-    return Agent("scripted", Stage(engine, chat, DictSearcher(PASSAGES, down), limits, 1))
+    return Agent("scripted", Stage(engine, chat, tools(DictSearcher(PASSAGES, down)), limits))
+
+
+def passages(agent: Agent, query: str) -> list[Passage]:
+    """What an agent's search tool finds."""
+    tool = agent.stage.tools["search"]
+    assert isinstance(tool, SearchTool)
+    return tool.searcher.search([query], 3)[0]
 
 
 def plainly(question: str, passages: dict[str, Passage]) -> str:
@@ -80,11 +99,11 @@ def test_the_agent_says_what_the_plain_model_says(base: Agent, world: World) -> 
 
 def test_the_agent_plays_what_the_study_game_plays_greedily(base: Agent, world: World) -> None:
     for question in world.heldout[::150]:
-        task = Task("t", 1, question.question, question.answers)
-        [episode] = base.stage.play(Study({}, rollouts=1).play, ("other",), [task], {"student": "student"}, 0.0)
+        task = Question("t", 1, question.question, question.answers)
+        [episode] = base.stage.play(Study(rollouts=1).play, ("other",), [task], {"student": "student"}, 0.0)
         reply = base.ask(question.question)
-        assert reply.trajectory.turns == episode.seats[0].trajectory.turns
-        assert reply.trajectory.calls == episode.seats[0].trajectory.calls
+        assert reply.trajectory.turns == episode.trajectories[0].trajectory.turns
+        assert reply.trajectory.uses == episode.trajectories[0].trajectory.uses
         assert base.ask(question.question).trajectory.ids_T.tolist() == reply.trajectory.ids_T.tolist()
 
 
@@ -92,7 +111,7 @@ def test_sources_hold_the_answer_and_were_seen(base: Agent, world: World) -> Non
     found = 0
     for question in world.heldout[:6]:
         reply = base.ask(question.question)
-        assert set(reply.sources) <= {passage for call in reply.trajectory.calls for passage in call.passages}
+        assert set(reply.sources) <= {passage for use in searches(reply.trajectory) for passage in passages_of(use)}
         for source in reply.sources:
             assert normalise(reply.answer) in normalise(f"{source.title} {source.text}")
         found += bool(reply.sources)
@@ -100,41 +119,41 @@ def test_sources_hold_the_answer_and_were_seen(base: Agent, world: World) -> Non
 
 
 def test_steps_come_as_they_happen(tiny_chat: Chat) -> None:
-    agent = scripted(tiny_chat, searches("Bor", "river of Bor"), searches("Tamsin"), says("<Oum>", "spring: <Oum>"))
+    agent = scripted(tiny_chat, searching("Bor", "river of Bor"), searching("Tamsin"), says("<Oum>", "spring: <Oum>"))
     engine = agent.stage.engine
     assert isinstance(engine, ScriptedEngine)
     steps = agent.steps(QUESTION)
     seen = []
     for step in steps:
         seen.append((type(step), len(engine.seen)))
-    assert seen == [(Turn, 1), (Call, 1), (Turn, 2), (Call, 2), (Turn, 3), (Reply, 3)]
+    assert seen == [(Turn, 1), (ToolUse, 1), (Turn, 2), (ToolUse, 2), (Turn, 3), (Reply, 3)]
 
 
 def test_a_reply_holds_the_steps_that_were_told(tiny_chat: Chat) -> None:
-    agent = scripted(tiny_chat, searches("Bor", "river of Bor"), searches("Nowhere"), says("Tamsin", "river: Tamsin"))
+    agent = scripted(tiny_chat, searching("Bor", "river of Bor"), searching("Nowhere"), says("Tamsin", "river: Tamsin"))
     *steps, reply = agent.steps(f"  {QUESTION} ")
     assert isinstance(reply, Reply)
     assert reply.steps == tuple(steps)
     assert (reply.question, reply.answer, reply.stop) == (QUESTION, "Tamsin", StopReason.ANSWERED)
-    assert steps[1] == Call("Bor", (BOR,))
-    assert steps[3] == Call("Nowhere", ())
+    assert steps[1] == used("Bor", [BOR])
+    assert steps[3] == used("Nowhere", [])
 
 
 def test_sources_stand_last_first_and_once(tiny_chat: Chat) -> None:
-    turns = [searches("Bor"), searches("Tamsin"), searches("Bor"), says("the tamsin.")]
+    turns = [searching("Bor"), searching("Tamsin"), searching("Bor"), says("the tamsin.")]
     assert scripted(tiny_chat, *turns).ask(QUESTION).sources == (BOR, TAMSIN)
-    assert scripted(tiny_chat, searches("Bor"), says("Tam")).ask(QUESTION).sources == ()
+    assert scripted(tiny_chat, searching("Bor"), says("Tam")).ask(QUESTION).sources == ()
     assert scripted(tiny_chat, says("Tamsin")).ask(QUESTION).sources == ()
 
 
 @pytest.mark.parametrize(
     ("turns", "limits", "stop"),
     [
-        ([searches("Bor")] * 2, Limits(turns=2, turn_tokens=200, tokens=4000), StopReason.TURNS),
+        ([searching("Bor")] * 2, Limits(turns=2, turn_tokens=200, tokens=4000), StopReason.TURNS),
         (["blue " * 90], Limits(turns=2, turn_tokens=20, tokens=4000), StopReason.TURN_TOKENS),
         (["blue"], Limits(turns=2, turn_tokens=20, tokens=30), StopReason.TOTAL_TOKENS),
         (["<tool_call>Bor</tool_call>"], None, StopReason.MALFORMED),
-        ([searches("down")], None, StopReason.TOOL_FAILED),
+        ([searching("down")], None, StopReason.TOOL_FAILED),
     ],
 )
 def test_a_search_without_an_answer(tiny_chat: Chat, turns: list[str], limits: Limits | None, stop: StopReason) -> None:
@@ -144,7 +163,7 @@ def test_a_search_without_an_answer(tiny_chat: Chat, turns: list[str], limits: L
 
 
 def test_a_reply_shows_itself(tiny_chat: Chat) -> None:
-    reply = scripted(tiny_chat, searches("Tamsin", "a < b"), says("<Oum>")).ask("Where is <b>Bor</b>?")
+    reply = scripted(tiny_chat, searching("Tamsin", "a < b"), says("<Oum>")).ask("Where is <b>Bor</b>?")
     assert repr(reply) == "Reply(answer='<Oum>', sources=['Tamsin'], searches=1, stop='answered')"
     html = reply._repr_html_()
     assert "&lt;Oum&gt; &amp; ends" in html
@@ -165,6 +184,25 @@ def test_a_reply_shows_itself(tiny_chat: Chat) -> None:
             {"think": "", "query": None, "content": "<Oum>", "passages": []},
         ],
     }
+
+
+def test_a_reply_tells_other_tools_calls_beside_searches() -> None:
+    add = ToolUse(ToolCall("add", {"a": 1, "b": 2}), ToolResult("3 < 4"))
+    find = used("Bor", [BOR])
+    turns = [Turn("", "", "", add.call), Turn("", "", "", find.call), turn("the Tamsin")]
+    reply = Reply(QUESTION, told(turns, [add, find], role="student"))
+    assert reply.steps == (turns[0], add, turns[1], find, turns[2])
+    assert reply.sources == (BOR,)
+    steps = json.loads(json.dumps(reply.to_dict()))["steps"]
+    assert steps[0] == {
+        "think": "", "query": None, "content": "", "passages": [],
+        "call": {"name": "add", "arguments": {"a": 1, "b": 2}}, "result": "3 < 4",
+    }  # fmt: skip
+    assert [(step["query"], len(step["passages"]), "call" in step) for step in steps[1:]] == [
+        ("Bor", 1, False),
+        (None, 0, False),
+    ]
+    assert "called <i>add(a=1, b=2)</i> and found 3 &lt; 4" in reply._repr_html_()
 
 
 def test_the_temperature_and_the_seed_reach_the_engine(tiny_chat: Chat) -> None:
@@ -197,7 +235,7 @@ def test_whoever_left_in_the_middle_can_ask_again(base: Agent) -> None:
 
 
 def test_an_agent_answers_within_an_event_loop_and_outside_the_main_thread(tiny_chat: Chat) -> None:
-    agent = scripted(tiny_chat, searches("Bor"), says("Tamsin"))
+    agent = scripted(tiny_chat, searching("Bor"), says("Tamsin"))
 
     async def cell() -> str:
         return agent.ask(QUESTION).answer
@@ -218,35 +256,42 @@ def run(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Run:
 
 def test_a_run_is_asked_through_its_trained_student_on_its_own_ground(run: Run, toy: Callable[[str], Path]) -> None:
     agents = {
-        "run": run.agent(),
+        "run": load_agent(run),
         "folder": load_agent(run.folder / "final" / "student", **{"engine.threads": 1}),
         "base": load_agent(toy("qwen3"), **{"engine.threads": 1}),
     }
     written = {
         # Limits of the toy recipe, under which a random model never answers: compare what it writes.
-        name: agent.stage.play(Study({}, rollouts=1).play, ("t",), [Task("t", 1, "Bor?")], {"student": "student"}, 0.0)
+        name: agent.stage.play(Study(rollouts=1).play, ("t",), [Question("t", 1, "Bor?")], {"student": "student"}, 0.0)
         for name, agent in agents.items()
     }
-    ids = {name: played[0].seats[0].trajectory.ids_T.tolist() for name, played in written.items()}
+    ids = {name: played[0].trajectories[0].trajectory.ids_T.tolist() for name, played in written.items()}
     shared = len(ids["run"])
     assert ids["run"] == ids["folder"][:shared] != ids["base"][:shared]
     assert agents["run"].stage.limits == run.config.limits
-    assert agents["run"].stage.searcher.search(["population"], 1) != agents["base"].stage.searcher.search(
-        ["population"], 1
-    )
+    found = {name: passages(agent, "population") for name, agent in agents.items()}
+    assert found["run"] != found["base"]
 
 
 def test_another_corpus_takes_the_place_of_the_runs_world(run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes").mkdir()
     (tmp_path / "notes" / "bor.md").write_text("# Bor\n\nBor lies on the Tamsin.\n")
-    [[found]] = run.agent(corpus=tmp_path / "notes").stage.searcher.search(["Tamsin"], 3)
+    [found] = passages(load_agent(run, corpus=tmp_path / "notes"), "Tamsin")
     assert found.title == "Bor"
+
+
+def test_what_searches_nothing_cannot_be_asked() -> None:
+    with pytest.raises(InputError, match="only what searches can be asked"):
+        load_agent(
+            "base",
+            **{"environment.kind": "table", "table": "kuhn:Kuhn", "sources": {}, "evaluation": None, "phases": []},
+        )
 
 
 def test_a_run_that_is_not_complete_cannot_be_asked(toy_recipe: Path, tmp_path: Path, run: Run) -> None:
     half = Run.create(tmp_path / "half", run.config)
     with pytest.raises(InputError, match="no final/student yet"):
-        half.agent()
+        load_agent(half)
 
 
 def test_a_model_is_named_once(run: Run) -> None:

@@ -1,12 +1,11 @@
 """Recipes and their overrides."""
 
-from pathlib import Path
-
 import pytest
 
 from piplay.config import Config, load_config, recipes
 from piplay.errors import InputError
-from piplay.training.loop import make_game
+from piplay.protocols import make_game
+from piplay.training.learner import make_advantage, make_losses
 
 
 @pytest.mark.parametrize("name", recipes())
@@ -15,19 +14,22 @@ def test_every_recipe_of_the_package_is_sound(name: str) -> None:
     assert config.name == name
     for phase in config.phases:
         make_game(phase, {})
+        for learn in phase.learn.values():
+            make_advantage(learn, {})
+            make_losses(learn)
 
 
 def test_the_papers_algorithm_is_a_recipe() -> None:
     config = load_config("pi-play", {})
     assert config.iterations == 3
     assert [(phase.name, phase.tasks) for phase in config.phases] == [
-        ("examine", "seeds"),
-        ("write", "seeds"),
+        ("examine", "seed_passages"),
+        ("write", "seed_passages"),
         ("study", "written"),
     ]
     assert config.policies["teacher"].follows == "student"
-    assert config.phases[2].learn["student"].teacher == "teacher"
-    assert config.hop_odds == (4, 3, 2, 1)
+    assert config.phases[2].learn["student"].losses["distill"].policy == "teacher"
+    assert config.sources["seed_passages"].options["hop_odds"] == [4, 3, 2, 1]
     assert not config.phases[1].learn
 
 
@@ -39,17 +41,17 @@ def test_overrides_reach_every_kind_of_place() -> None:
             "name": "mine",
             "policies.student.lr": "1e-3",
             "phases.study.steps": "9",
-            "phases.study.learn.student.distill": "0.5",
+            "phases.study.learn.student.losses.distill.weight": "0.5",
             "phases.examine.options.gates": '["leak"]',
-            "hop_odds": "[1, 1]",
+            "sources.seed_passages.hop_odds": "[1, 1]",
             "corpus": "some/where",
         },
     )
-    assert (config.seed, config.name, config.corpus) == (7, "mine", Path("some/where"))
+    assert (config.seed, config.name, config.environment.options["corpus"]) == (7, "mine", "some/where")
     assert config.policies["student"].lr == 1e-3
-    assert (config.phases[2].steps, config.phases[2].learn["student"].distill) == (9, 0.5)
+    assert (config.phases[2].steps, config.phases[2].learn["student"].losses["distill"].weight) == (9, 0.5)
     assert config.phases[0].options["gates"] == ["leak"]
-    assert config.hop_odds == (1, 1)
+    assert config.sources["seed_passages"].options["hop_odds"] == [1, 1]
 
 
 def test_what_is_not_overridden_stays() -> None:
@@ -71,20 +73,20 @@ def test_two_phases_of_one_name_are_refused() -> None:
 
 
 def test_roles_that_share_a_policy_learn_alike() -> None:
-    settings = {"phases.examine.seats.student": "examiner", "phases.examine.learn.student": {}}
+    settings: dict[str, object] = {"phases.examine.seats.student": "examiner", "phases.examine.learn.student": {}}
     load_config("smoke", settings)
-    with pytest.raises(InputError, match="examiner and student train examiner in one step, with different eps"):
-        load_config("smoke", settings | {"phases.examine.learn.student": {"eps": 0.1}})
-    load_config("smoke", {"phases.examine.learn.student": {"eps": 0.1}})
-    taught = settings | {"phases.examine.learn.student": {"teacher": "examiner", "distill": 1.0, "top_k": 4}}
-    load_config("smoke", taught)
-    with pytest.raises(InputError, match="with different top_k"):
-        load_config("smoke", taught | {"phases.examine.learn.examiner.teacher": "student"})
+    with pytest.raises(InputError, match=r"examiner and student train examiner in one step, with different losses\.pg"):
+        load_config("smoke", settings | {"phases.examine.learn.student": {"losses": {"pg": {"eps": 0.1}}}})
+    load_config("smoke", {"phases.examine.learn.student": {"losses": {"pg": {"eps": 0.1}}}})
+    taught = {"losses": {"pg": {}, "distill": {"policy": "teacher", "top_k": 4}}}
+    load_config("smoke", settings | {"phases.examine.learn.student": taught})
+    with pytest.raises(InputError, match="with different updates"):
+        load_config("smoke", settings | {"phases.examine.learn.student": {"updates": 2}})
 
 
 def test_a_name_with_a_hyphen_can_be_named_on_the_command_line() -> None:
-    named = load_config("smoke", {"phases.study.name": "self-study", "phases.self-study.until-solved": "0.5"})
-    assert (named.phases[2].name, named.phases[2].until_solved) == ("self-study", 0.5)
+    named = load_config("smoke", {"phases.study.name": "self-study", "phases.self-study.writes-to": "written"})
+    assert (named.phases[2].name, named.phases[2].writes_to) == ("self-study", "written")
 
 
 def test_a_cache_without_room_for_a_trajectory_is_refused() -> None:
@@ -99,18 +101,22 @@ def test_a_prompt_of_a_role_that_no_phase_seats_is_refused() -> None:
 
 
 def test_settings_survive_their_own_json() -> None:
-    config = load_config("pi-play", {"corpus": "books", "hop_odds": "[1]"})
+    config = load_config("pi-play", {"corpus": "books", "sources.seed_passages.hop_odds": "[1]"})
     assert Config.model_validate_json(config.model_dump_json()) == config
 
 
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
-        ({"phases.study.learn.student.teacher": "examiner"}, "teacher examiner has no seat"),
-        ({"phases.write.learn.student.pg": "1.0"}, "student learns but has no seat"),
-        ({"phases.examine.learn.examiner.distill": "1.0"}, "names no teacher seat"),
-        ({"phases.study.learn.student.beta": "0.1"}, "names no reference policy"),
-        ({"phases.study.learn.student.beta": "0.1", "phases.study.learn.student.reference": "base"}, "'base'"),
+        ({"phases.study.learn.student.losses.distill.policy": "techer"}, "did you mean 'teacher'?"),
+        ({"phases.write.learn.student.losses.pg": "{}"}, "student learns but has no seat"),
+        ({"phases.study.learn.student.losses.kl": '{policy = "base"}'}, "'base'"),
+        ({"phases.study.learn.student.losses.pg.weight": "{start = 1.0}"}, "a schedule needs start and decay"),
+        ({"phases.study.tasks": "writen"}, "no source 'writen' (did you mean 'written'?)"),
+        ({"phases.study.writes_to": "seeds"}, "no source 'seeds'"),
+        ({"agent": "studnet"}, "did you mean 'student'?"),
+        ({"environment.corpus": "x", "corpsu": "y"}, "did you mean 'corpus'?"),
+        ({"iteratons": "3"}, "no setting 'iteratons' of a run or its environment search (did you mean 'iterations'?)"),
         ({"phases.study.seats.student": "teacher"}, "follows another"),
         ({"policies.teacher.follows": "studen"}, "did you mean 'student'?"),
         ({"phases.write.writes": "0"}, "no phase before it writes any"),

@@ -14,6 +14,8 @@ from piplay.cli.main import main
 from piplay.envs.search.match import normalise
 from piplay.training.run_directory import Run
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SMALL = {"engine.threads": "1", "evaluation.per_hop": "0"}
 
@@ -42,18 +44,18 @@ def test_the_game_trains_both_of_its_roles(own: Path, small_world: Path, tmp_pat
     by_episode: dict[str, dict[str, list[float]]] = {}
     for row in rollouts:
         episode = "/".join(row["key"].split("/")[:4])
-        by_episode.setdefault(episode, {"examiner": [], "student": []})[row["role"]].append(row["reward"])
-    tried = [paid for paid in by_episode.values() if paid["student"]]
+        by_episode.setdefault(episode, {"proposer": [], "solver": []})[row["role"]].append(row["reward"])
+    tried = [paid for paid in by_episode.values() if paid["solver"]]
     assert tried
     for paid in tried:
-        assert len(paid["student"]) == 5
-        assert paid["examiner"] == [pytest.approx(1 - sum(paid["student"]) / 5)]
+        assert len(paid["solver"]) == 5
+        assert paid["proposer"] == [pytest.approx(1 - sum(paid["solver"]) / 5)]
     refused = [row for row in rollouts if row["gate"]]
     assert all(row["reward"] == 0 for row in refused)
     for row in run.rows():
-        assert {"examiner/loss", "student/loss"} <= set(row)
-    assert set(run.metrics.column_names) >= {"accuracy", "true"}
-    assert run.agent(**{"engine.threads": 1}).ask("Who?").trajectory.policy.name == "student"
+        assert {"proposer/loss", "solver/loss"} <= set(row)
+    assert set(run.metrics.column_names) >= {"accuracy", "true", "passed"}
+    assert piplay.load_agent(run, **{"engine.threads": 1}).ask("Who?").trajectory.policy.name == "solver"
 
 
 def test_the_reward_pays_for_shared_words_and_the_gate_refuses_numbers(

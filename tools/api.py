@@ -1,7 +1,7 @@
 """Writes docs/api.md from the docstrings of the public names: ``make docs``, or ``python tools/api.py``.
 
 It reads the source and imports nothing of it, so that fields come with the docstrings under them. What is public is
-listed in ``PUBLIC``: what a game, a searcher, an engine, a listener or a recipe of one's own has to fit.
+listed in ``PUBLIC``: what a class of one's own has to fit, what it can use, and what a recipe can say.
 """
 
 from __future__ import annotations
@@ -15,29 +15,66 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "api.md"
 PUBLIC = {
-    "From Python": {"training": "train resume", "agent": "load_agent Agent Reply"},
-    "Games": {
-        "games.game": "Game",
-        "rollout.context": "Context",
-        "chat.chat": "Chat show",
-        "games.pi_play": "Examine Study Recite",
-        "match": "exact_match contains normalise",
+    "From Python": {"api": "train resume", "agent": "load_agent Agent Reply", "training.run_directory": "Run"},
+    "What can be added": {
+        "protocols": "Environment Audit TaskSource Game Evaluation Place Prepared",
+        "rollout.tools": "Tool ToolError",
+        "algo.advantages.base": "Advantage",
+        "algo.losses.base": "Loss Batch Scoring Rows Mean over_tokens",
+        "engine.protocol": "Engine Sampler Trainer Generate Generated Usage EngineLost",
+        "training.loop": "Listener",
+        "envs.search.searcher": "Searcher",
+        "envs.table.base": "Table",
     },
-    "Search": {"search.searcher": "Searcher SearchError"},
-    "Engine": {"engine.protocol": "Engine Generate Generated Usage Objective"},
-    "Loop": {"loop": "Listener Ground Loop", "run.directory": "Run State", "track": "Together Tracker"},
+    "What a game can use": {
+        "rollout.context": "Context Dialogue",
+        "rollout.stage": "Stage",
+        "chat.base": "Chat",
+        "streams": "stream pick",
+    },
+    "π-Play": {
+        "methods.pi_play.game": "Examine Study PrivilegedStudy",
+        "methods.pi_play.seed_passages": "SeedPassages",
+        "methods.pi_play.evaluation": "PiPlayEvaluation",
+        "methods.pi_play.rewards": "difficulty_reward format_score",
+        "methods.pi_play.hooks": "Gate Reward",
+        "envs.search.environment": "SearchEnvironment",
+        "envs.search.question": "Question Step Passage show",
+        "envs.search.match": "exact_match contains normalise",
+    },
     "Settings": {
-        "config": "Config Phase Learn Policy Search Limits EngineSettings Lora Evaluation load_config recipes",
+        "config": "Config Component Phase Learn LossSettings ReplaySettings Until Opponents Policy Limits "
+        "EngineSettings Lora ReportSettings load_config recipes",
+        "algo.schedules": "Schedule Number value",
+        "registry": "resolve names make",
     },
-    "Formulas": {
-        "learn.advantage": "advantages",
-        "learn.losses": "clipped_policy_gradient log_probs topk_kl k3_kl entropy",
-        "learn.samples": "samples_of",
-        "learn.schedule": "decayed",
+    "Advantages": {
+        "algo.advantages.group": "GroupAdvantage advantages",
+        "algo.advantages.leave_one_out": "LeaveOneOutAdvantage",
+        "algo.advantages.batch": "BatchAdvantage",
+        "algo.advantages.role_ema": "RoleEmaAdvantage",
+        "algo.advantages.percentile": "PercentileAdvantage",
+        "algo.advantages.none": "NoneAdvantage",
+    },
+    "Losses": {
+        "algo.losses.pg": "PgLoss",
+        "algo.losses.distill": "DistillLoss topk_kl",
+        "algo.losses.kl": "KlLoss k3_kl",
+        "algo.losses.nll": "NllLoss",
+        "algo.pairs": "sequence_scores dpo sppo weighted",
+        "algo.losses.formulas": "log_probs chosen entropy",
+    },
+    "Samples": {"algo.samples": "samples_of", "algo.updates": "splits", "algo.replay": "Replay"},
+    "Leagues": {"algo.win_matrix": "WinMatrix", "algo.nash": "Equilibrium symmetric_mixture equilibrium nash_conv"},
+    "The machinery": {
+        "training.loop": "Loop",
+        "training.state": "RunState",
+        "training.listeners.group": "ListenerGroup",
+        "training.listeners.trackers": "Tracker",
     },
     "Nouns": {
-        "types": "Task Step Passage Turn Call Trajectory Seat Episode Sample PolicyRef Owner StopReason Key Memory",
-        "streams": "stream",
+        "types": "Task ToolSpec ToolCall ToolResult ToolUse Turn Stop Trajectory ScoredTrajectory Episode Sample "
+        "PolicyRef Owner StopReason Key State Json",
         "errors": "InputError",
     },
 }

@@ -28,19 +28,23 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from record import record
 
+from piplay.algo.advantages.group import GroupAdvantage
+from piplay.algo.losses.base import Loss
+from piplay.algo.losses.distill import DistillLoss
+from piplay.algo.losses.pg import PgLoss
 from piplay.algo.samples import samples_of
-from piplay.chat.base import show
 from piplay.config import EngineSettings, Limits, Policy
 from piplay.engine.local.engine import LocalEngine
-from piplay.engine.protocol import Objective
 from piplay.envs.search.benchmarks import first_of_each_hop, task_of
 from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.match import exact_match
+from piplay.envs.search.question import Question, show
+from piplay.envs.search.tool import SEARCH, SearchTool
 from piplay.envs.world.store import default_world
-from piplay.methods.pi_play.game import STUDENT, Study
+from piplay.methods.pi_play.game import Study
+from piplay.methods.pi_play.views import STUDENT
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_chat, tiny_base
-from piplay.types import Task
 
 QUESTIONS, ROLLOUTS, SEARCHES, TOKENS, LR = 20, 5, 4, 512, 2e-4
 ANSWERS = {
@@ -62,24 +66,22 @@ ANSWERS = {
 
 
 def piplay_step(
-    model: Path, tasks: list[Task], searcher: BM25Searcher, threads: int, distill: bool
+    model: Path, tasks: list[Question], searcher: BM25Searcher, threads: int, distill: bool
 ) -> Callable[[int], float]:
     """Seconds of a step."""
-    chat = load_chat(model)
-    engine = LocalEngine(
-        model, {"student": Policy(lr=LR), "teacher": Policy(follows="student", tau=0.005)}, seed=0, slots=128,
-        threads=threads, micro_batch_tokens=EngineSettings().micro_batch_tokens, end_ids=chat.end_ids,
-    )  # fmt: skip
+    chat = load_chat(model, tools=(SEARCH,))
+    policies = {"student": Policy(lr=LR), "teacher": Policy(follows="student", tau=0.005)}
+    engine = LocalEngine.start(model, policies, EngineSettings(threads=threads), seed=0)
     limits = Limits(turns=SEARCHES + 1, turn_tokens=TOKENS, tokens=2 * TOKENS)
-    stage = Stage(engine, chat, searcher, limits, 1)
-    objective = Objective(teacher="teacher" if distill else None)
+    stage = Stage(engine, chat, {SEARCH.name: SearchTool(searcher)}, limits)
+    losses: dict[str, Loss] = {"pg": PgLoss()} | ({"distill": DistillLoss(policy="teacher")} if distill else {})
 
     def step(number: int) -> float:
         began = time.perf_counter()
-        episodes = stage.play(Study({}, rollouts=ROLLOUTS).play, ("step", number), tasks, {"student": "student"}, 1.0)
-        seats = [seat for episode in episodes for seat in episode.seats]
-        samples = samples_of(seats, pg=1.0, distill=1.0 if distill else None, kl=False, delta=1e-2)
-        engine.train("student", samples, objective)
+        episodes = stage.play(Study(rollouts=ROLLOUTS).play, ("step", number), tasks, {"student": "student"}, 1.0)
+        scored = [one for episode in episodes for one in episode.trajectories]
+        samples = samples_of(scored, GroupAdvantage({}), {name: (loss, 1.0) for name, loss in losses.items()})
+        engine.train("student", samples, losses)
         return time.perf_counter() - began
 
     return step
@@ -96,7 +98,7 @@ class Stopwatch(TrainerCallback):
         self.seconds.append(time.perf_counter() - self._began)
 
 
-def trl_step(model: Path, tasks: list[Task], searcher: BM25Searcher, folder: str) -> Callable[[int], float]:
+def trl_step(model: Path, tasks: list[Question], searcher: BM25Searcher, folder: str) -> Callable[[int], float]:
     """Seconds of a step."""
     tokenizer = AutoTokenizer.from_pretrained(model)
     tokenizer.response_template = ANSWERS

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 
 from piplay.envs.search.match import normalise
-from piplay.types import Task, Trajectory
+from piplay.envs.search.question import Question
+from piplay.types import Trajectory
 
 
 def token_f1(answer: str, golds: Sequence[str]) -> float:
@@ -19,6 +20,6 @@ def _f1(said: list[str], gold: list[str]) -> float:
     return 2 * common / (len(said) + len(gold)) if common else 0.0
 
 
-def no_numbers(draft: Task, story: Trajectory) -> bool:
+def no_numbers(draft: Question, trajectory: Trajectory) -> bool:
     """Whether the answer is no number: a number is the end of every path, and easy to make up."""
     return not any(answer.strip().isdigit() for answer in draft.answers)

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from piplay.agent import Agent, Reply, load_agent
+    from piplay.api import resume, train
     from piplay.errors import InputError
     from piplay.training.run_directory import Run
-    from piplay.training.start import resume, train
+
+    __version__: str
 
 __all__ = ["Agent", "InputError", "Reply", "Run", "load_agent", "resume", "train"]
 
@@ -25,17 +27,19 @@ _PLACES = {
     "Reply": "piplay.agent",
     "Run": "piplay.training.run_directory",
     "load_agent": "piplay.agent",
-    "resume": "piplay.training.start",
-    "train": "piplay.training.start",
+    "resume": "piplay.api",
+    "train": "piplay.api",
 }
 
 
 def __getattr__(name: str) -> Any:
     # torch and transformers take seconds to import: nothing is imported before it is asked for.
+    if name == "__version__":
+        return import_module("piplay.version").current_version()
     if name not in _PLACES:
         raise AttributeError(f"module 'piplay' has no attribute {name!r}")
     return getattr(import_module(_PLACES[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, "__version__"})

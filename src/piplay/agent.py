@@ -7,23 +7,34 @@ agent.ask("Name the river of the capital of Bor.").answer
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from piplay.chat.base import show
 from piplay.config import load_config
+from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.match import contains
-from piplay.envs.search.searcher import SearchError
+from piplay.envs.search.question import Passage, Question, show
+from piplay.envs.search.tool import SEARCH, passages_of, query_of, searches
 from piplay.errors import InputError
 from piplay.methods.pi_play.game import Study
-from piplay.rollout.context import Context, WantSearch, WantTurn
-from piplay.rollout.drive import watch
+from piplay.rollout.context import ToolRequest, TurnRequest
+from piplay.rollout.driver import watch
 from piplay.rollout.stage import Stage
-from piplay.training.assemble import load_chat, load_engine, load_searcher, model_folder, playing, run_at
-from piplay.types import Call, Passage, PolicyRef, StopReason, Task, Trajectory, Turn
+from piplay.rollout.tools import ToolError
+from piplay.training.assemble import (
+    load_chat,
+    load_engine,
+    load_environment,
+    model_folder,
+    playing,
+    run_at,
+    tool_specs,
+)
+from piplay.training.run_directory import Run
+from piplay.types import PolicyRef, StopReason, ToolCall, ToolUse, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -44,47 +55,42 @@ class Reply:
         return self.trajectory.stop
 
     @property
-    def steps(self) -> tuple[Turn | Call, ...]:
-        """What the agent wrote and what its searches found, in order."""
-        steps: list[Turn | Call] = []
-        for number, turn in enumerate(self.trajectory.turns):
-            steps += [turn, *self.trajectory.calls[number : number + 1]]
-        return tuple(steps)
+    def steps(self) -> tuple[Turn | ToolUse, ...]:
+        """What the agent wrote and what its tools answered, in order."""
+        return tuple(step for pair in self._pairs() for step in pair if step is not None)
 
     @property
     def sources(self) -> tuple[Passage, ...]:
         """The passages that the agent saw and that contain its answer, the last first."""
-        seen = [passage for call in reversed(self.trajectory.calls) for passage in call.passages]
+        seen = [passage for use in reversed(searches(self.trajectory)) for passage in passages_of(use)]
         return tuple(dict.fromkeys(passage for passage in seen if contains(show([passage]), self.answer)))
 
     def to_dict(self) -> dict[str, Any]:
-        """The reply as JSON takes it; a step is a turn with the passages that its search found."""
-        calls = [call.passages for call in self.trajectory.calls]
-        found = [*calls, *[()] * (len(self.trajectory.turns) - len(calls))]
+        """The reply as JSON takes it; a step is a turn with the passages that its search found.
+
+        A turn that calls another tool has ``call`` and ``result`` besides.
+        """
         return {
             "question": self.question,
             "answer": self.answer,
             "stop": str(self.stop),
             "sources": [_passage(passage) for passage in self.sources],
-            "steps": [
-                {"think": turn.think, "query": turn.query, "content": turn.content, "passages": list(map(_passage, p))}
-                for turn, p in zip(self.trajectory.turns, found, strict=True)
-            ],
+            "steps": [_step(turn, use) for turn, use in self._pairs()],
         }
 
+    def _pairs(self) -> Iterator[tuple[Turn, ToolUse | None]]:
+        """Each turn with the tool call of it that was answered, if it made one."""
+        uses = iter(self.trajectory.uses)
+        for turn in self.trajectory.turns:
+            yield turn, next(uses, None) if turn.call is not None else None
+
     def __repr__(self) -> str:
-        titles, searches = [passage.title for passage in self.sources], len(self.trajectory.calls)
-        return f"Reply(answer={self.answer!r}, sources={titles}, searches={searches}, stop={str(self.stop)!r})"
+        titles, count = [passage.title for passage in self.sources], len(searches(self.trajectory))
+        return f"Reply(answer={self.answer!r}, sources={titles}, searches={count}, stop={str(self.stop)!r})"
 
     def _repr_html_(self) -> str:
         """For Jupyter."""
-        steps = []
-        for step in self.steps:
-            if isinstance(step, Call):
-                found = "; ".join(f"<b>{escape(p.title)}</b>: {escape(p.text)}" for p in step.passages) or "nothing"
-                steps.append(f"<li>searched <i>{escape(step.query)}</i> and found {found}</li>")
-            elif step.think:
-                steps.append(f"<li>thought: {escape(step.think)}</li>")
+        steps = [f"<li>{told}</li>" for told in map(_html, self.steps) if told]
         sources = ", ".join(escape(passage.title) for passage in self.sources) or "in no passage that it saw"
         answer = f"<b>{escape(self.answer)}</b> ({sources})" if self.answer else f"no answer ({self.stop})"
         return f"<p>{escape(self.question)}</p><ol>{''.join(steps)}</ol><p>Answer: {answer}</p>"
@@ -97,6 +103,8 @@ class Agent:
     model: str
     """What it was loaded from."""
     stage: Stage = field(repr=False)
+    policy: str = "student"
+    """The policy of the stage's engine that answers."""
 
     def ask(self, question: str, temperature: float = 0.0, seed: int = 0) -> Reply:
         """The agent's reply: always the same at temperature 0, above it the same for the same seed."""
@@ -104,8 +112,8 @@ class Agent:
         assert isinstance(reply, Reply)
         return reply
 
-    def steps(self, question: str, temperature: float = 0.0, seed: int = 0) -> Iterator[Turn | Call | Reply]:
-        """What the agent does, as it does it: a ``Turn`` it wrote, a ``Call`` and what it found, at last the ``Reply``.
+    def steps(self, question: str, temperature: float = 0.0, seed: int = 0) -> Iterator[Turn | ToolUse | Reply]:
+        """What the agent does, as it does it: each ``Turn``, each ``ToolUse`` with its result, at last the ``Reply``.
 
         Raises ``InputError`` for an empty question or a temperature below 0.
         """
@@ -114,48 +122,87 @@ class Agent:
             raise InputError("the question is empty: ask something")
         if not 0 <= temperature < math.inf:
             raise InputError(f"the temperature is {temperature}: give 0 for the likeliest words, or a number above it")
-        stage, seats = self.stage, {"student": PolicyRef("student")}
+        stage = self.stage
         # As evaluation plays it, so that what was measured is what answers.
-        game = Study({}, rollouts=1)
-        context = Context(("ask", seed), stage.chat, seats, stage.limits, temperature, stage.prompts)
-        playing = watch([game.play(Task("ask", 0, question), context)], stage.engine, stage.searcher, stage.top_k)
+        context = stage.context(("ask", seed), {"student": PolicyRef(self.policy)}, temperature)
+        story = Study(rollouts=1).play(Question("ask", question=question), context)
+        playing = watch([story], stage.engine, stage.tools)
         while True:
             try:
-                want, result = next(playing)
+                request, result = next(playing)
             except StopIteration as end:
                 [episode] = end.value
                 break
-            match want:
-                case WantTurn():
+            match request:
+                case TurnRequest():
                     yield stage.chat.parse(result.ids.tolist())
-                case WantSearch(query) if not isinstance(result, SearchError):
-                    yield Call(query, tuple(result))
-        yield Reply(question, episode.seats[0].trajectory)
+                case ToolRequest(call) if not isinstance(result, ToolError):
+                    yield ToolUse(call, result)
+        yield Reply(question, episode.trajectories[0].trajectory)
 
 
-def load_agent(model: str | Path = "base", /, **overrides: object) -> Agent:
+def load_agent(model: str | Path | Run = "base", /, **overrides: object) -> Agent:
     """An agent that can be asked.
 
     Args:
-        model: a Hugging Face folder, a run directory (its trained student, on what the run searched), or ``"base"``,
-            the tiny base.
+        model: a Hugging Face folder, a run or its directory (its trained student, on what the run searched), or
+            ``"base"``, the tiny base.
         overrides: settings as in ``train``, such as ``corpus``, ``world`` or ``**{"limits.turns": 8}``; without a
             corpus or a world it searches the default world.
 
     Raises:
-        InputError: there is no such model, or something is wrong with the settings or the corpus.
+        InputError: there is no such model, something is wrong with the settings or the corpus, or there is nothing to
+            search.
     """
     if "model" in overrides:
         raise InputError("the agent's model is the first thing that is named: leave the setting model out")
-    folder, run = model_folder(str(model)), run_at(str(model))
-    settings: dict[str, object] = {"engine.slots": 1, "engine.cache_tokens": None}
-    if overrides.keys() & {"world", "corpus"}:
-        settings |= {"world": None, "corpus": None}
-    config = load_config(run.config if run else "pi-play", settings | overrides)
-    config = playing(config, folder)
-    chat = load_chat(folder, config.chat)
-    searcher, engine = load_searcher(config), load_engine(config, chat)
-    return Agent(str(model), Stage(engine, chat, searcher, config.limits, config.search.top_k, config.prompts))
+    name = str(model.folder if isinstance(model, Run) else model)
+    folder, run = model_folder(name), run_at(name)
+    settings: dict[str, object] = {"engine.slots": 1, "engine.cache_tokens": None, **without_place(overrides)}
+    config = playing(load_config(run.config if run else "pi-play", settings | overrides), folder)
+    environment = load_environment(config, truth=False)
+    if not isinstance(environment, SearchEnvironment):
+        raise InputError(f"{name} plays in the environment {config.environment.kind}: only what searches can be asked")
+    chat = load_chat(folder, config.chat, tool_specs(environment))
+    tools = {tool.spec.name: tool for tool in environment.tools}
+    return Agent(name, Stage.of(config, load_engine(config), chat, tools), config.agent)
+
+
+def without_place(overrides: Iterable[str]) -> dict[str, object]:
+    """Settings that clear what a run searches, where overrides name a world or a corpus to search instead."""
+    named = {key.removeprefix("environment.") for key in overrides} & {"world", "corpus"}
+    return {"world": None, "corpus": None} if named else {}
+
+
+def searched(call: ToolCall | None) -> str | None:
+    """What a call searches for; None where it is no search."""
+    return query_of(call) if call is not None and call.name == SEARCH.name else None
+
+
+def written_call(call: ToolCall) -> str:
+    """A call as a line of code."""
+    return f"{call.name}({', '.join(f'{name}={value!r}' for name, value in call.arguments.items())})"
+
+
+def _step(turn: Turn, use: ToolUse | None) -> dict[str, Any]:
+    query = searched(turn.call)
+    passages = passages_of(use) if use is not None and query is not None else ()
+    step: dict[str, Any] = {"think": turn.think, "query": query, "content": turn.content}
+    step["passages"] = list(map(_passage, passages))
+    if turn.call is not None and query is None:
+        step["call"] = {"name": turn.call.name, "arguments": dict(turn.call.arguments)}
+        step["result"] = use.result.text if use is not None else None
+    return step
+
+
+def _html(step: Turn | ToolUse) -> str:
+    if isinstance(step, Turn):
+        return f"thought: {escape(step.think)}" if step.think else ""
+    query = searched(step.call)
+    if query is None:
+        return f"called <i>{escape(written_call(step.call))}</i> and found {escape(step.result.text)}"
+    found = "; ".join(f"<b>{escape(p.title)}</b>: {escape(p.text)}" for p in passages_of(step)) or "nothing"
+    return f"searched <i>{escape(query)}</i> and found {found}"
 
 
 def _passage(passage: Passage) -> dict[str, str]:

@@ -16,7 +16,9 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from piplay.algo.schedules import Number
 from piplay.errors import InputError, nearest
+from piplay.registry import options_of, path_options, resolve
 
 
 class Settings(BaseModel):
@@ -25,16 +27,41 @@ class Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Search(Settings):
-    """The search tool."""
+class Component(Settings):
+    """A class by name, and the options that its constructor takes: those are checked against the class itself.
 
-    searcher: str = "bm25:BM25Searcher"
-    """``module:Class`` below ``piplay.envs.search``, or of one's own; constructed with the passages, a sequence (of a
-    large corpus one that reads them from disk)."""
-    top_k: int = Field(1, ge=1)
-    """Passages that one search returns."""
-    passage_words: int = Field(50, ge=1)
-    """Words of a passage, where a corpus is a folder of documents that are cut into passages."""
+    ``kind = "search"`` alone may be written as the text ``"search"``.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+    """A short name of the package's, or ``module:Class``, the package's or one's own."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        return {"kind": value} if isinstance(value, str) else value
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What its constructor takes."""
+        return dict(self.model_extra or {})
+
+
+class ReplaySettings(Settings):
+    """Which old samples join a batch, with the sampler's log-probabilities of then."""
+
+    keep: Literal["positive", "last_success"] = "positive"
+    """``positive``: those with a reward above their group's mean; they are learnt from once ``size`` of them are there,
+    and then forgotten. ``last_success``: of each prompt the last with a reward above .5; it joins the groups of that
+    prompt that have no success."""
+    size: int = Field(512, ge=1)
+    """Samples that are kept; the oldest go first."""
+    age: int = Field(10, ge=1)
+    """Steps after which a sample is dropped."""
+    weight: float = Field(1.0, ge=0)
+    """What multiplies their losses."""
 
 
 class Limits(Settings):
@@ -59,8 +86,10 @@ class Lora(Settings):
 
 
 class EngineSettings(Settings):
-    """How the local engine uses the machine."""
+    """Which engine writes and learns, and how it uses the machine."""
 
+    kind: str = "local"
+    """``local``: in this process. Or ``module:Class`` of one's own."""
     slots: int = Field(128, ge=1)
     """Sessions whose keys and values are cached at once, of each policy that writes; more of them wait."""
     cache_tokens: int | None = Field(None, ge=128)
@@ -92,27 +121,66 @@ class Policy(Settings):
     """τ of the moving average ψ ← (1 − τ) ψ + τ θ (formula 6)."""
 
 
-class Learn(Settings):
-    """How one seat of a phase learns."""
+class LossSettings(Component):
+    """A loss of ``piplay.algo.losses`` or of one's own; ``kind`` is by default the name that it stands under."""
 
-    pg: float = Field(1.0, ge=0)
-    """Weight of the policy gradient."""
-    delta: float = Field(1e-2, gt=0)
-    """δ of the advantage (formulas 2 and 3)."""
-    eps: float = Field(0.2, gt=0)
-    """ε of the clipped ratio (formula 3)."""
-    distill: float = Field(0.0, ge=0)
-    """λ of the first iteration (formula 5)."""
-    decay: float = Field(1.0, ge=0, le=1)
-    """What λ is multiplied by from iteration to iteration."""
-    teacher: str | None = None
-    """The seat whose policy scores this one's tokens."""
-    top_k: int = Field(32, ge=1)
-    """The student's top-K tokens in D (formula 4)."""
-    beta: float = Field(0.0, ge=0)
-    """β of the KL to the reference policy."""
-    reference: str | None = None
-    """The policy that is π_ref, needed where β > 0: one that follows another with τ = 0 stays the base model."""
+    weight: Number = 1.0
+    """What multiplies it. At 0 it is measured all the same."""
+
+    @property
+    def policy(self) -> str | None:
+        """The policy that it asks about the same tokens, if any."""
+        return self.options.get("policy")
+
+
+class Learn(Settings):
+    """How one role of a phase learns. Every number may be a schedule (see ``Schedule``)."""
+
+    advantage: Component = Component(kind="group")
+    """Of ``piplay.algo.advantages``, or of one's own."""
+    losses: dict[str, LossSettings] = {"pg": LossSettings(kind="pg")}
+    """By name; their sum is what is minimised."""
+    turn_weight: Number = 0.0
+    """What the rewards of single turns count beside the trajectory's."""
+    gamma: Number = 1.0
+    """How much a later turn's reward counts for an earlier turn."""
+    lr: Number | None = None
+    """The learning rate of this role's steps; by default its policy's."""
+    updates: int = Field(1, ge=1)
+    """Optimiser steps that a step's batch is split into, by whole groups. All but the first are off-policy: use a ratio
+    with the sampler's log-probabilities (``losses.pg.old = "sampler"``)."""
+    replay: ReplaySettings | None = None
+    """Old samples that join each batch."""
+
+    @field_validator("losses", mode="before")
+    @classmethod
+    def _kinds(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        return {n: {"kind": n, **loss} if isinstance(loss, Mapping) else loss for n, loss in value.items()}
+
+
+class Until(Settings):
+    """What ends a phase before its steps are played."""
+
+    metric: str
+    """A number of the phase's metrics."""
+    above: float
+    """The mean over ``steps`` steps in a row that ends the phase."""
+    steps: int = Field(3, ge=1)
+
+
+class Opponents(Settings):
+    """Play against earlier selves: in each episode one of the roles that learn is live, the others are snapshots."""
+
+    draw: Literal["latest", "uniform", "nash"]
+    """``nash``: by the equilibrium of the table of payoffs that snapshots have won from each other."""
+    every: int = Field(20, ge=1)
+    """Steps between snapshots; the first is taken before the first step."""
+    size: int = Field(16, ge=1)
+    """Snapshots that are kept; the oldest goes first."""
+    matches: int = Field(16, ge=1)
+    """With ``nash``: episodes in which a new snapshot meets each of the others, half of them in each seat."""
 
 
 class Phase(Settings):
@@ -123,53 +191,48 @@ class Phase(Settings):
     """``module:Class`` below ``piplay.methods``, or of one's own."""
     seats: dict[str, str]
     """Role to policy."""
-    tasks: Literal["seeds", "written"]
-    """What is played: seed passages with a hop count, or the tasks that an earlier phase wrote."""
+    tasks: str
+    """The source of ``sources`` that it draws its tasks from."""
     steps: int = Field(50, ge=1)
     """W; for a phase that writes, the bound on its tries."""
     episodes: int = Field(20, ge=1)
     """Tasks a step."""
+    temperature: float = Field(1.0, gt=0)
+    """Of what is written. Gradients are those of temperature 1."""
     writes: int = Field(0, ge=0)
     """How many written tasks end the phase and become the task set; 0 for a phase that writes none."""
-    until_solved: float = Field(0.0, ge=0, le=1)
-    """Ends the phase early: once every sample solved this share of the tasks over three steps in a row, which leaves
-    little to learn; 0: never."""
+    writes_to: str = "written"
+    """The source that gets them."""
+    until: Until | None = None
+    """Ends the phase early."""
+    opponents: Opponents | None = None
+    """Play against snapshots of the policies that learn; by default all seats are live."""
     learn: dict[str, Learn] = {}
     """Role to how it learns."""
     options: dict[str, Any] = {}
     """What the game's constructor takes."""
 
+    @property
+    def asked(self) -> set[str]:
+        """The policies that its losses ask."""
+        return {loss.policy for learn in self.learn.values() for loss in learn.losses.values() if loss.policy}
+
     @model_validator(mode="after")
     def _seated(self) -> Phase:
-        for role, learn in self.learn.items():
+        for role in self.learn:
             if role not in self.seats:
                 raise ValueError(f"phase {self.name}: {role} learns but has no seat")
-            if learn.distill and learn.teacher is None:
-                raise ValueError(f"phase {self.name}: {role} is distilled but names no teacher seat")
-            if learn.teacher is not None and learn.teacher not in self.seats:
-                raise ValueError(f"phase {self.name}: {role}'s teacher {learn.teacher} has no seat")
-            if learn.beta and learn.reference is None:
-                raise ValueError(f"phase {self.name}: {role} has a KL weight but names no reference policy")
+        if self.opponents is not None and len(self.learn) < 1:
+            raise ValueError(f"phase {self.name}: it has opponents, but no role learns against them")
         return self
 
 
-class Evaluation(Settings):
-    """Measured between phases, greedily, with no randomness of the training."""
+class ReportSettings(Settings):
+    """What is played for the report once a run is complete."""
 
-    policy: str = "student"
-    """The policy that is measured."""
-    per_hop: int = Field(100, ge=0)
-    """Held-out questions of each hop count; 0 turns evaluation off."""
-    probe_questions: int = Field(100, ge=0)
-    """With a corpus, which has no held-out questions: those that the base examiner writes to measure by; 0: none."""
-    teacher: str = "teacher"
-    """The policy that plays the same questions with their true paths; empty for none."""
-    teacher_every: int = Field(10, ge=0)
-    """Every so many steps of a distilled phase the teacher plays some of its tasks with their paths; 0: never."""
-    teacher_tasks: int = Field(32, ge=1)
     grid: int = Field(50, ge=0)
-    """Tasks of each written set that the measured policy of every iteration plays at the end, for the report; 0: its
-    weights between iterations are not kept."""
+    """Tasks of each written set that the agent of every iteration plays; 0: its weights between iterations are not
+    kept."""
 
 
 class Config(Settings):
@@ -184,24 +247,22 @@ class Config(Settings):
     model: Path | None = None
     """A Hugging Face folder; none is the embedded tiny base."""
     chat: Literal["auto", "native", "tags"] = "auto"
-    """``native``: the tokenizer's own chat template and tool calls. ``tags``: plain text with <search> and <answer>,
+    """``native``: the tokenizer's own chat template and tool calls. ``tags``: plain text with tags such as <answer>,
     for any tokenizer. ``auto``: native, but not where the template rewrites earlier turns."""
     prompts: dict[str, str] = {}
-    """Role to system prompt, in training and evaluation alike; a role without one has its game's. A teacher reads what
-    its student reads."""
-    world: Path | None = None
-    """A world folder; with neither world nor corpus the default world is made."""
-    corpus: Path | None = None
-    """Text to search; the truth of its questions is unknown."""
-    hop_odds: tuple[int, ...] = (4, 3, 2, 1)
-    """How often an examiner is asked for 1, 2, … hops."""
-    hop_curriculum: float = Field(0.0, ge=0, le=1)
-    """The share of seeds whose hop count is drawn in proportion to how often students were torn about it of late
-    (``hop_odds`` times the share of tasks with 0 < k < n); 0: by ``hop_odds`` alone."""
-    search: Search = Search()
+    """Role to system prompt, in training and evaluation alike; a role without one has its game's."""
+    environment: Component = Component(kind="search")
+    """What is played in: ``search`` or another of ``piplay.envs``, or one's own."""
+    sources: dict[str, Component] = {}
+    """Where phases draw their tasks from, by name. ``written``, what phases write, is always there."""
     limits: Limits = Limits()
     engine: EngineSettings = EngineSettings()
-    evaluation: Evaluation = Evaluation()
+    evaluation: Component | None = None
+    """What is measured before training and after each iteration; of ``piplay.methods``, or one's own."""
+    agent: str = ""
+    """The policy that answers in the end: what ``ask``, ``eval`` and the report play; by default the one that learns
+    last."""
+    report: ReportSettings = ReportSettings()
     checkpoint_every: int = Field(5, ge=1)
     """Steps between checkpoints; the end of a phase always makes one."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
@@ -212,59 +273,91 @@ class Config(Settings):
     def _listed(cls, value: Any) -> Any:
         return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
 
+    @field_validator("sources")
+    @classmethod
+    def _with_written(cls, value: dict[str, Component]) -> dict[str, Component]:
+        return {"written": Component(kind="written")} | value
+
     @model_validator(mode="after")
     def _consistent(self) -> Config:
-        if self.world is not None and self.corpus is not None:
-            raise ValueError("a run has a world or a corpus, not both")
-        named = [policy for phase in self.phases for policy in phase.seats.values()]
-        named += [learn.reference for phase in self.phases for learn in phase.learn.values() if learn.reference]
-        named += [policy.follows for policy in self.policies.values() if policy.follows]
-        named += [self.evaluation.policy] + ([self.evaluation.teacher] if self.evaluation.teacher else [])
-        for name in named:
-            if name not in self.policies:
-                raise ValueError(f"there is no policy {name!r}{nearest(name, self.policies)}")
-        roles = [role for phase in self.phases for role in phase.seats]
-        for role in self.prompts:
-            if role not in roles:
-                raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
-        for what, names in (("phase", [phase.name for phase in self.phases]), ("policy", list(self.policies))):
-            for name in names:
-                if not re.fullmatch(r"[\w-]+", name):
-                    raise ValueError(f"the {what} {name!r} names files: take letters, digits, hyphens and underscores")
-                if names.count(name) > 1:
-                    raise ValueError(f"two phases are called {name!r}: they would draw the same; name one otherwise")
+        if not self.agent:
+            learning = [phase.seats[role] for phase in self.phases for role in phase.learn]
+            # The settings are frozen for everyone else.
+            object.__setattr__(self, "agent", learning[-1] if learning else next(iter(self.policies), ""))
+        _check_names(self)
         for phase in self.phases:
-            for role in phase.learn:
-                if self.policies[phase.seats[role]].follows:
-                    raise ValueError(f"phase {phase.name}: {role} learns, but its policy follows another")
-            for one, other in combinations(phase.learn, 2):
-                key = _conflict(phase, phase.learn[one], phase.learn[other])
-                if phase.seats[one] == phase.seats[other] and key:
-                    raise ValueError(
-                        f"phase {phase.name}: {one} and {other} train {phase.seats[one]} in one step, with different "
-                        f"{key}: give them the same, or each a policy of its own"
-                    )
-        first = next((phase for phase in self.phases if phase.tasks == "written"), None)
-        if first is not None and not any(p.writes for p in self.phases[: self.phases.index(first)]):
-            raise ValueError(f"phase {first.name} plays written tasks, but no phase before it writes any")
+            _check_learning(self, phase)
+        _check_written(self)
         if self.engine.cache_tokens is not None and self.engine.cache_tokens < self.limits.tokens:
             raise ValueError(
                 f"engine.cache_tokens is {self.engine.cache_tokens}, and a trajectory may have {self.limits.tokens} "
                 "(limits.tokens): let there be room for one at least"
             )
-        if not self.hop_odds or min(self.hop_odds) < 0 or sum(self.hop_odds) == 0:
-            raise ValueError("hop_odds need one number ≥ 0 a hop count, not all of them 0")
         return self
 
 
-def _conflict(phase: Phase, one: Learn, other: Learn) -> str | None:
+def _check_names(config: Config) -> None:
+    """Raises ``ValueError`` where a policy, a role or a source is named that is not there, or a name is no file's."""
+    named = [policy for phase in config.phases for policy in (*phase.seats.values(), *sorted(phase.asked))]
+    named += [policy.follows for policy in config.policies.values() if policy.follows]
+    named += [config.agent]
+    for name in named:
+        if name not in config.policies:
+            raise ValueError(f"there is no policy {name!r}{nearest(name, config.policies)}")
+    roles = [role for phase in config.phases for role in phase.seats]
+    for role in config.prompts:
+        if role not in roles:
+            raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
+    for phase in config.phases:
+        for source in (phase.tasks, phase.writes_to):
+            if source not in config.sources:
+                raise ValueError(
+                    f"phase {phase.name}: there is no source {source!r}{nearest(source, config.sources)} in sources"
+                )
+    for what, names in (("phase", [phase.name for phase in config.phases]), ("policy", list(config.policies))):
+        for name in names:
+            if not re.fullmatch(r"[\w-]+", name):
+                raise ValueError(f"the {what} {name!r} names files: take letters, digits, hyphens and underscores")
+            if names.count(name) > 1:
+                raise ValueError(f"two phases are called {name!r}: they would draw the same; name one otherwise")
+
+
+def _check_learning(config: Config, phase: Phase) -> None:
+    """Raises ``ValueError`` where a role cannot learn, or two that share a policy cannot learn in one step."""
+    for role in phase.learn:
+        if config.policies[phase.seats[role]].follows:
+            raise ValueError(f"phase {phase.name}: {role} learns, but its policy follows another")
+    for one, other in combinations(phase.learn, 2):
+        if phase.seats[one] != phase.seats[other]:
+            continue
+        key = _conflict(phase.learn[one], phase.learn[other])
+        if key:
+            raise ValueError(
+                f"phase {phase.name}: {one} and {other} train {phase.seats[one]} in one step, with different {key}: "
+                "give them the same, or each a policy of its own"
+            )
+
+
+def _check_written(config: Config) -> None:
+    """Raises ``ValueError`` where a phase plays written tasks before any are written."""
+    first = next((phase for phase in config.phases if config.sources[phase.tasks].kind == "written"), None)
+    if first is None:
+        return
+    before = config.phases[: config.phases.index(first)]
+    if not any(phase.writes and phase.writes_to == first.tasks for phase in before):
+        raise ValueError(f"phase {first.name} plays written tasks, but no phase before it writes any")
+
+
+def _conflict(one: Learn, other: Learn) -> str | None:
     """What two roles that are trained in one step have to agree on, and do not."""
-    if one.teacher and other.teacher and phase.seats[one.teacher] != phase.seats[other.teacher]:
-        return "teacher"
-    keys = ["eps"]
-    keys += ["top_k"] if one.teacher and other.teacher else []
-    keys += ["beta", "reference"] if one.beta and other.beta else []
-    return next((key for key in keys if getattr(one, key) != getattr(other, key)), None)
+    for key in ("lr", "updates"):
+        if getattr(one, key) != getattr(other, key):
+            return key
+    for name in one.losses.keys() & other.losses.keys():
+        mine, yours = one.losses[name], other.losses[name]
+        if (mine.kind, mine.options) != (yours.kind, yours.options):
+            return f"losses.{name}"
+    return None
 
 
 def recipes() -> list[str]:
@@ -283,6 +376,8 @@ def load_config(recipe: str | Path | Config, overrides: Mapping[str, object]) ->
         tree, where = recipe.model_dump(mode="json"), recipe.name
     else:
         tree, where = _read_recipe(str(recipe))
+    environment = tree.get("environment", {"kind": "search"})
+    tree["environment"] = {"kind": environment} if isinstance(environment, str) else environment
     for key, value in overrides.items():
         _set(tree, key, value)
     return validated(tree, where)
@@ -320,6 +415,28 @@ def validated(tree: Mapping[str, Any], where: str) -> Config:
         else:
             message = f"{key}: {problem['msg']}" if key else problem["msg"]
         raise InputError(f"recipe {where}: {message.removeprefix('Value error, ')}") from error
+
+
+def _is_path(tree: dict[str, Any], node: dict[str, Any], name: str) -> bool:
+    """Whether a setting of the run or of its environment is a path, of which no TOML is read."""
+    if node is tree:
+        return name == "model"
+    if node is not tree["environment"]:
+        return False
+    return name in path_options(resolve(node["kind"], "environment", "piplay.envs"))
+
+
+def _of_environment(tree: dict[str, Any], name: str) -> dict[str, Any]:
+    """The environment's part of the tree, for a setting that stands without it: ``--corpus`` for search's corpus.
+
+    Raises ``InputError`` where neither the run nor its environment has such a setting.
+    """
+    environment: dict[str, Any] = tree["environment"]
+    known = options_of(resolve(environment["kind"], "environment", "piplay.envs"))
+    if name not in known:
+        close = nearest(name, [*Config.model_fields, *known])
+        raise InputError(f"there is no setting {name!r} of a run or its environment {environment['kind']}{close}")
+    return environment
 
 
 def _read(path: Path) -> str:
@@ -366,7 +483,11 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
     if isinstance(node, list):
         raise InputError(f"{key!r} names a phase, not a setting of it")
     last = last if last in node else last.replace("-", "_")
-    if isinstance(value, str) and key not in ("model", "world", "corpus"):
+    if node is tree and last not in Config.model_fields:
+        node = _of_environment(tree, last)
+    if isinstance(value, Path):
+        value = str(value)
+    elif isinstance(value, str) and not _is_path(tree, node, last):
         # What is no TOML is text that stands without quotes.
         with suppress(tomllib.TOMLDecodeError):
             value = tomllib.loads(f"value = {value}")["value"]

@@ -1,28 +1,44 @@
-"""Games, searchers, gates and rewards by name: ``module:Name``, of the package or of one's own."""
+"""Classes and functions by name, the package's or one's own, and objects made of them with options from a recipe.
+
+A reference is ``module:Name``, looked for in the rooms of the package that hold its kind, then on the Python path. A
+short name, ``leave_one_out`` for an advantage, is the class ``LeaveOneOutAdvantage`` in the room's module of that name.
+"""
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import json
 import pkgutil
+import re
 import traceback
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_type_hints
+
+from pydantic import TypeAdapter, ValidationError
 
 from piplay.errors import InputError, nearest
 
 
-def resolve(reference: str, what: str, room: str) -> Any:
-    """The class or function that ``module:Name`` names.
+def resolve(reference: str, what: str, *rooms: str) -> Any:
+    """The class or function that a reference names.
 
-    ``module`` is looked for in ``room``, a package such as ``piplay.methods``, then on the Python path, where the
-    command line puts the current folder. ``what`` it is goes into the messages. Raises ``InputError`` where there is
-    none, with the nearest that there is, or where the module cannot be imported.
+    Args:
+        reference: ``module:Name``, or a short name.
+        what: what it is, for messages and for the ending of a short name's class: "advantage", "loss", …
+        rooms: the packages that are searched before the Python path, where the command line puts the current folder.
+
+    Raises:
+        InputError: there is none, with the names that there are or the nearest; or its module cannot be imported.
     """
+    if re.fullmatch(r"[a-z]\w*", reference):
+        return _by_short_name(reference, what, rooms)
     module, _, name = reference.partition(":")
     if not all(part.isidentifier() for part in (*module.split("."), name)):
-        raise InputError(f"{reference!r} names no {what}: give module:Name")
+        raise InputError(f"{reference!r} names no {what}: give module:Name{_or_one_of(what, rooms)}")
     lacking = ""
-    for place in (f"{room}.{module}", module):
+    for place in (*(f"{room}.{module}" for room in rooms), module):
         found = _module(place, what, reference)
         if found is None:
             continue
@@ -32,9 +48,98 @@ def resolve(reference: str, what: str, room: str) -> Any:
             key for key, value in vars(found).items() if getattr(value, "__module__", None) == found.__name__
         ]
         lacking = f"{place} has no such name{nearest(name, own)}"
-    known = [entry.name for entry in pkgutil.iter_modules([*importlib.import_module(room).__path__, str(Path.cwd())])]
-    lacking = lacking or f"no module {module!r}{nearest(module, known)} in {room} or the current folder"
+    known = [entry.name for entry in pkgutil.iter_modules([*_paths(rooms), str(Path.cwd())])]
+    where = " or ".join((*rooms, "the current folder"))
+    lacking = lacking or f"no module {module!r}{nearest(module, known)} in {where}"
     raise InputError(f"there is no {what} {reference!r}: {lacking}")
+
+
+def names(what: str, *rooms: str) -> list[str]:
+    """The short names that there are."""
+    found = []
+    for room in rooms:
+        for entry in pkgutil.iter_modules(_paths([room])):
+            module = importlib.import_module(f"{room}.{entry.name}")
+            found += [entry.name] if hasattr(module, _class_name(entry.name, what)) else []
+    return sorted(found)
+
+
+def make(reference: str, options: Mapping[str, Any], what: str, *rooms: str, **given: Any) -> Any:
+    """An object of the class that a reference names.
+
+    Args:
+        options: what a recipe gives its constructor, as JSON has it; checked against the constructor's types.
+        given: what the package gives it besides, as far as it takes it.
+
+    Raises:
+        InputError: there is no such class, it takes no such option, an option is of another type or missing, or the
+            class itself refuses it.
+    """
+    kind = resolve(reference, what, *rooms)
+    known = _parameters(kind)
+    takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
+    given = {name: value for name, value in given.items() if name in known or takes_all}
+    hints = _hints(kind)
+    checked = {}
+    for name, value in options.items():
+        if not takes_all and (name not in known or name in given or name.startswith("_")):
+            mine = [option for option in known if option not in given and not option.startswith("_")]
+            there = f"it has {', '.join(mine)}" if mine else "it has none"
+            raise InputError(f"the {what} {reference} has no option {name!r}{nearest(name, mine)}: {there}")
+        try:
+            checked[name] = TypeAdapter(hints.get(name, Any)).validate_json(json.dumps(value), strict=True)
+        except ValidationError as error:
+            problem = f"{error.errors()[0]['msg']}, not {value!r}"
+            raise InputError(f"option {name} of the {what} {reference}: {problem}") from error
+    for name, parameter in known.items():
+        named = parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        if named and parameter.default is parameter.empty and name not in checked and name not in given:
+            raise InputError(f"the {what} {reference} needs the option {name!r}: give it")
+    return kind(**given, **checked)
+
+
+def options_of(kind: Any) -> list[str]:
+    """The names that a class's constructor takes."""
+    return [name for name in _parameters(kind) if not name.startswith("_")]
+
+
+def path_options(kind: Any) -> list[str]:
+    """Those of them that are paths."""
+    return [name for name, hint in _hints(kind).items() if Path in (hint, *get_args(hint))]
+
+
+def _parameters(kind: Any) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(kind).parameters
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    """The types of a constructor's parameters; of a dataclass those of its fields."""
+    made_of = kind if hasattr(kind, "__dataclass_fields__") else getattr(kind, "__init__", kind)
+    return get_type_hints(made_of, include_extras=True)
+
+
+def _class_name(name: str, what: str) -> str:
+    return "".join(part.capitalize() for word in (name, what) for part in re.split(r"[_ ]", word))
+
+
+def _by_short_name(name: str, what: str, rooms: tuple[str, ...]) -> Any:
+    for room in rooms:
+        found = _module(f"{room}.{name}", what, name)
+        thing = getattr(found, _class_name(name, what), None)
+        if thing is not None:
+            return thing
+    known = names(what, *rooms)
+    listed = f"; there are {', '.join(known)}, or give module:Name" if known else ": give module:Name"
+    raise InputError(f"there is no {what} {name!r}{nearest(name, known)}{listed}")
+
+
+def _or_one_of(what: str, rooms: tuple[str, ...]) -> str:
+    known = names(what, *rooms)
+    return f", or one of {', '.join(known)}" if known else ""
+
+
+def _paths(rooms: Any) -> list[str]:
+    return [path for room in rooms for path in importlib.import_module(room).__path__]
 
 
 def _module(place: str, what: str, reference: str) -> Any:

@@ -8,19 +8,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+Json: TypeAlias = Any
+"""What JSON can hold: None, bool, int, float, str, and lists and dicts of these."""
 
 Key = tuple[str | int, ...]
 """The whole path of a thing in a run, e.g. ``("m1", "examine", step, episode, "student", 3)``."""
 
-
-Memory = dict[str, list[str]]
-"""What a game remembers from step to step; kept in checkpoints."""
+State = dict[str, Json]
+"""What a game, a task source, an advantage or an evaluation remembers from step to step; kept in checkpoints."""
 
 
 class Owner(IntEnum):
@@ -29,15 +33,17 @@ class Owner(IntEnum):
     PROMPT = 0
     MODEL = 1
     TOOL = 2
+    USER = 3
+    """What the model is told between its turns: by a person, an opponent or the game."""
 
 
 class StopReason(StrEnum):
     """Why a trajectory ended."""
 
     ANSWERED = "answered"
-    """The model closed a turn that calls no tool."""
+    """The model closed a turn that calls no tool, or the game closed the dialogue."""
     MALFORMED = "malformed"
-    """The model closed a turn whose tool call cannot be read, or, with tags, that neither searches nor answers."""
+    """The model closed a turn whose tool call cannot be read, or, with tags, that neither calls a tool nor answers."""
     TURNS = "turns"
     """The model called a tool in its last permitted turn."""
     TURN_TOKENS = "turn_tokens"
@@ -49,44 +55,58 @@ class StopReason(StrEnum):
 
     @property
     def truncated(self) -> bool:
-        """Whether a limit, not the model, ended it. Such an episode is paid 0 and trained."""
+        """Whether a limit, not the model, ended it. Such a trajectory has no answer and is trained."""
         return self in (StopReason.TURNS, StopReason.TURN_TOKENS, StopReason.TOTAL_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """One retrievable piece of a corpus."""
+class ToolSpec:
+    """A tool as a model is told of it."""
 
-    id: str
-    title: str
-    text: str
+    name: str
+    """Letters, digits and underscores; with tags also the name of its tag."""
+    description: str
+    parameters: Mapping[str, Json]
+    """A JSON schema of type object. With tags a tool of one text is called by that text, any other by JSON."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a question construction path (QCP)."""
+class ToolCall:
+    """A well-formed call: a tool that there is, with arguments that fit its schema."""
 
-    query: str
-    """What was searched for; for the first step, the seed passage's title."""
-    passage_id: str
-    """The passage that came back first; empty when nothing did."""
-    evidence: str
-    """What the examiner took from that passage, in its own words."""
+    name: str
+    arguments: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """What a tool answered."""
+
+    text: str
+    """What the model reads."""
+    data: Any = None
+    """What the game reads: for a search the passages, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolUse:
+    """A call that a trajectory made, and what came back."""
+
+    call: ToolCall
+    result: ToolResult
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """What an episode is about. A seed for the examiner has no question yet; a student's task has one."""
+    """What an episode is about. An environment's or a game's own tasks are subclasses with fields of their own."""
 
+    kind: ClassVar[str] = "task"
+    """Names the class in files; each subclass has its own."""
     id: str
-    hops: int
-    question: str = ""
-    answers: tuple[str, ...] = ()
-    """The gold answer first, then its aliases."""
-    source: Passage | None = None
-    """The seed passage: kept on every written task, so that a wrong answer can be traced."""
-    path: tuple[Step, ...] = ()
-    """The QCP, first hop first."""
+
+    def row(self) -> dict[str, Json]:
+        """The columns that it has in the rollouts on disk, beside its id."""
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,35 +114,47 @@ class Turn:
     """One closed stretch of model tokens and what it says."""
 
     text: str
-    """The tokens decoded, control tokens included: a view, never re-encoded."""
+    """The tokens decoded, control tokens included: a view, never encoded again."""
     think: str
     """The reasoning between the think tags, stripped; empty when the turn has none."""
     content: str
     """What remains beside reasoning and tool call, stripped."""
-    query: str | None = None
-    """The argument of a well-formed search call."""
+    call: ToolCall | None = None
+    """A well-formed tool call."""
     malformed: bool = False
     """Whether the turn tries what cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """A search that a trajectory made, and what came back, best first."""
+class Stop:
+    """What ends a turn, as data: any engine can look for it while it decodes."""
 
-    query: str
-    passages: tuple[Passage, ...]
+    ids: tuple[int, ...]
+    """Tokens that do."""
+    texts: tuple[str, ...] = ()
+    """Texts that do, with the token that completes one of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class PolicyRef:
-    """A policy of the engine by name."""
+    """A policy of the engine by name: as it is now, or as it was when a snapshot was taken."""
 
     name: str
+    snapshot: str = ""
+    """Empty: the live policy, the only one that is trained."""
+
+    @property
+    def live(self) -> bool:
+        """Whether it is the policy as it is now."""
+        return not self.snapshot
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.snapshot}" if self.snapshot else self.name
 
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """The ids one seat saw and wrote in one episode: append-only, never re-rendered."""
+    """The ids that one role saw and wrote in one episode: append-only, never rendered again."""
 
     key: Key
     role: str
@@ -133,45 +165,54 @@ class Trajectory:
     """The sampler's log-probability of each model token at temperature 1; 0 elsewhere."""
     prompt_len: int
     turns: tuple[Turn, ...]
-    calls: tuple[Call, ...]
+    uses: tuple[ToolUse, ...]
+    """The tool calls that were answered, in order."""
     stop: StopReason
+    version: int = 0
+    """How many updates the policy had seen when its last turn was written."""
 
     @property
     def answer(self) -> str:
         """What the last turn says when the model ended the episode itself, else nothing."""
-        return self.turns[-1].content if self.stop is StopReason.ANSWERED else ""
+        return self.turns[-1].content if self.turns and self.stop is StopReason.ANSWERED else ""
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
+class ScoredTrajectory:
     """A trajectory with what its game made of it."""
 
     trajectory: Trajectory
     group: Key
     """Whose rewards its advantage is measured against: the question for students, the hop count for examiners."""
     reward: float = 0.0
-    teacher_prefix: Ints | None = None
-    """The teacher's prompt, which stands before the same response."""
+    views: Mapping[str, Ints] = field(default_factory=dict)
+    """Other prompts that stand before the same response, by name: what a teacher sees."""
+    turn_rewards: Floats | None = None
+    """One reward a turn, besides ``reward``, which is for all of them."""
+    mask_T: Bools | None = None
+    """Of the model's tokens, those that are trained on; None: all."""
+    weight: float = 1.0
+    """How much it counts in every loss."""
+    baseline: Key = ()
+    """Whose running mean its reward is compared with, for advantages that keep one; empty: its role's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """One task as it was played, paid by its game."""
+    """One task as it was played, rewarded by its game."""
 
     key: Key
     task: Task
-    seats: tuple[Seat, ...]
-    written: Task | None = None
-    """The task that an examiner wrote, where it passed every gate."""
-    gate: str = ""
-    """The first gate that refused what the examiner wrote; empty when none did."""
-    facts: Mapping[str, float] = field(default_factory=dict)
-    """What a game wants logged of an episode, e.g. ``{"k": 2, "r_d": 0.75, "r_f": 1.0}``."""
+    trajectories: tuple[ScoredTrajectory, ...]
+    written: tuple[Task, ...] = ()
+    """Tasks that it leaves for later phases."""
+    facts: Mapping[str, float | str] = field(default_factory=dict)
+    """What a game notes of an episode, for its metrics and the rollouts on disk: ``{"k": 2, "gate": "leak"}``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One seat's view of one episode, for one policy: flat arrays of one length T."""
+    """One role's view of one episode, for one policy: flat arrays of one length T."""
 
     key: Key
     role: str
@@ -180,12 +221,13 @@ class Sample:
     ids_T: Ints
     owner_T: npt.NDArray[np.int8]
     logprobs_T: Floats
+    """The sampler's: the old log-probabilities of a ratio."""
     reward: float
     terms: Mapping[str, Floats]
-    """Weight of each token in each loss term: ``{"pg": advantage_T / tokens, "distill": lambda_T / ...}``.
+    """Weight of each token in each loss: ``{"pg": advantage_T / tokens, "distill": lambda_T / ...}``.
 
     Weights are already averaged, and 0 where the model did not write: the trainer only sums weight times loss.
     """
     prompt_len: int
-    teacher_prefix: Ints | None = None
-    """Another prompt that stands before the same response, for the teacher."""
+    views: Mapping[str, Ints] = field(default_factory=dict)
+    """See ``ScoredTrajectory.views``."""

@@ -1,10 +1,21 @@
 import math
+from collections.abc import Sequence
 
+import numpy as np
 import pytest
 import torch
+from algo_helpers import scored
 from torch import Tensor
 
-from piplay.algo.losses.formulas import clipped_policy_gradient, entropy, k3_kl, log_probs, topk_kl
+from piplay.algo.advantages.group import GroupAdvantage
+from piplay.algo.losses.base import Loss, Rows
+from piplay.algo.losses.distill import DistillLoss, topk_kl
+from piplay.algo.losses.formulas import entropy, log_probs
+from piplay.algo.losses.kl import KlLoss, k3_kl
+from piplay.algo.losses.nll import NllLoss
+from piplay.algo.losses.pg import PgLoss
+from piplay.algo.samples import samples_of
+from piplay.types import Owner
 
 
 def random_logits(rows: int, vocabulary: int, seed: int, scale: float = 2.0) -> Tensor:
@@ -94,30 +105,100 @@ def test_k3() -> None:
     torch.testing.assert_close(expectation, (logp.exp() * (logp - ref)).sum(-1))
 
 
-def test_clipping_against_the_cases_of_the_formula() -> None:
+def rows(logits_R_V: Tensor, sampled_R: Tensor, weight_R: Tensor, others: Sequence[Tensor] = ()) -> Rows:
+    """Each row's token is the one of its own number."""
+    logp_R_V, target_R = log_probs(logits_R_V), torch.arange(len(logits_R_V))
+    return Rows(logp_R_V, logp_R_V[target_R, target_R], sampled_R, target_R, weight_R, others)
+
+
+@pytest.mark.parametrize(("eps_high", "upper"), [(None, 1.2), (0.5, 1.5)])
+def test_clipping_against_the_cases_of_the_formula(eps_high: float | None, upper: float) -> None:
     logp = torch.linspace(-1, 1, 21, dtype=torch.float64, requires_grad=True)
+    nothing = torch.zeros(21, dtype=torch.float64)
     for advantage in (1.5, -1.5):
-        loss, share = clipped_policy_gradient(logp, torch.zeros_like(logp), torch.full_like(logp, advantage), 0.2)
+        given = Rows(logp[:, None], logp, nothing, nothing.long(), torch.full_like(logp, advantage), ())
+        loss, reported = PgLoss(0.2, eps_high, old="sampler")(given)
         (gradient,) = torch.autograd.grad(loss, logp)
-        expected_loss, stopped = 0.0, 0
+        expected_loss = 0.0
         for index, ratio in enumerate(logp.exp().tolist()):
-            beyond = ratio > 1.2 if advantage > 0 else ratio < 0.8
-            bounded = (1.2 if advantage > 0 else 0.8) if beyond else ratio
+            beyond = ratio > upper if advantage > 0 else ratio < 0.8
+            bounded = (upper if advantage > 0 else 0.8) if beyond else ratio
             expected_loss -= bounded * advantage
-            stopped += beyond
+            assert reported["pg_loss"][index].item() == pytest.approx(-bounded * advantage)
+            assert reported["clipped"][index].item() == beyond
             assert gradient[index].item() == pytest.approx(0.0 if beyond else -ratio * advantage)
         assert loss.item() == pytest.approx(expected_loss)
-        assert share.item() == pytest.approx(stopped / 21)
 
 
 def test_strictly_on_policy_is_the_plain_policy_gradient() -> None:
     logp = torch.tensor([-3.0, -0.1, -7.0], requires_grad=True)
-    weight = torch.tensor([0.5, -2.0, 0.0])
-    loss, share = clipped_policy_gradient(logp, None, weight, 0.2)
+    weight, sampled = torch.tensor([0.5, -2.0, 0.0]), torch.tensor([-1.0, -2.0, -3.0])
+    loss, reported = PgLoss()(Rows(logp[:, None], logp, sampled, torch.zeros(3).long(), weight, ()))
     loss.backward()
     assert loss.item() == pytest.approx(1.5)
-    assert share == 0
+    assert not reported["clipped"].any()
+    torch.testing.assert_close(reported["pg_loss"], -weight)
     torch.testing.assert_close(logp.grad, -weight)
+
+
+@pytest.mark.parametrize(
+    ("loss", "others"),
+    [
+        (PgLoss(), 0),
+        (PgLoss(50.0, old="sampler"), 0),
+        (NllLoss(), 0),
+        (DistillLoss("teacher", top_k=3), 1),
+        (KlLoss("b"), 1),
+    ],
+)
+def test_a_loss_reports_what_it_says_it_does(loss: Loss, others: int) -> None:
+    """A value a row; the rows' losses are the loss, and weigh nothing where the weight is 0."""
+    logits = random_logits(6, 9, 1).float().requires_grad_()
+    weight_R = torch.tensor([0.3, -0.2, 0.0, 1.0, 0.5, 0.0])
+    asked = [log_probs(random_logits(6, 9, 10 + i).float()) for i in range(others)]
+    value, reported = loss(rows(logits, torch.full((6,), -2.0), weight_R, asked))
+    assert len(loss.scorings) == others
+    assert set(reported) == {"loss", *loss.metrics}
+    assert all(value_R.shape == (6,) and not value_R.requires_grad for value_R in reported.values())
+    assert value.item() == pytest.approx(reported["loss"].sum().item(), rel=1e-5)
+    value.backward()
+    assert logits.grad is not None
+    assert not logits.grad[[2, 5]].any()
+    assert logits.grad[[0, 1, 3, 4]].any(-1).all()
+
+
+def test_distillation_and_kl_are_their_formulas() -> None:
+    logits, others = random_logits(5, 9, 1), random_logits(5, 9, 2)
+    weight_R = torch.linspace(-1, 1, 5, dtype=torch.float64)
+    value, reported = DistillLoss("t", top_k=4)(rows(logits, torch.zeros(5), weight_R, [log_probs(others)]))
+    torch.testing.assert_close(reported["distill_kl"], bucketed_kl(logits, others, 4))
+    torch.testing.assert_close(value, (weight_R * bucketed_kl(logits, others, 4)).sum())
+    ratio_R = (others.softmax(-1) / logits.softmax(-1)).diagonal()
+    value, reported = KlLoss("b")(rows(logits, torch.zeros(5), weight_R, [log_probs(others)]))
+    torch.testing.assert_close(reported["kl_ref"], ratio_R - ratio_R.log() - 1)
+    value, _ = NllLoss()(rows(logits, torch.zeros(5), weight_R))
+    torch.testing.assert_close(value, -(weight_R * logits.softmax(-1).diagonal().log()).sum())
+
+
+def nft_loss(logp_R: Tensor, old_R: Tensor, right_R: Tensor, p: float) -> Tensor:
+    """NFT (arXiv 2505.18116), summed over tokens, with w = 1; the clamp is straight-through, and idle at ρ = 1."""
+    ratio_R = torch.exp(logp_R - old_R)
+    wrong_R = torch.log((1 - p * ratio_R) / (1 - p))
+    return ((1 - p) * torch.where(right_R, -torch.log(ratio_R), -wrong_R)).sum()
+
+
+def test_on_policy_nft_is_the_group_advantage_without_scale() -> None:
+    """Of four answers to one question one is right: p = .25, weights .75 and −.25."""
+    batch = [scored(reward, (3,)) for reward in (1.0, 0.0, 0.0, 0.0)]
+    samples = samples_of(batch, GroupAdvantage({}, scale="none"), {"pg": (PgLoss(), 12.0)})
+    weight_R = torch.from_numpy(np.concatenate([s.terms["pg"][s.owner_T == Owner.MODEL] for s in samples]))
+    torch.testing.assert_close(weight_R, torch.tensor([0.75] * 3 + [-0.25] * 9))
+    logits, same = (random_logits(12, 15, 3).float().requires_grad_() for _ in range(2))
+    loss, _ = PgLoss()(rows(logits, torch.zeros(12), weight_R))
+    loss.backward()
+    logp_R = log_probs(same)[torch.arange(12), torch.arange(12)]
+    nft_loss(logp_R, logp_R.detach(), torch.arange(12) < 3, 0.25).backward()
+    torch.testing.assert_close(logits.grad, same.grad)
 
 
 def test_entropy() -> None:

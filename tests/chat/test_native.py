@@ -1,9 +1,11 @@
 """Native chat: what stands in a trajectory, how each family's calls read, and what foreign text can never become."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,25 +13,38 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from toys.models import toy_tokenizer
-from toys.templates import FORGETFUL, LLAMA3, QWEN2, QWEN3, QWEN3_THINKING
-from transformers import PreTrainedTokenizerFast
+from toys.templates import COMPACT, FORGETFUL, LLAMA3, NAMING, QWEN2, QWEN3, QWEN3_THINKING
+from toys.tools import CALCULATOR, NOTE, NOW, SEARCH, TOOLS
+from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
-from piplay.chat.base import Chat, show
-from piplay.chat.native import SEARCH_TOOL, Native
+import piplay
+from piplay.chat.base import Chat
+from piplay.chat.native import Native
 from piplay.errors import InputError
-from piplay.methods.pi_play.game import STUDENT, examiner_view, student_view, teacher_view
 from piplay.tiny_base.tokenizer import TEMPLATE
-from piplay.training.assemble import load_chat, tiny_base
-from piplay.types import Passage, Step
+from piplay.types import ToolCall, ToolSpec, Turn
 
-CHATS = {
-    "tiny": load_chat(tiny_base()),
-    "qwen3": Native(toy_tokenizer("qwen3")),
-    "qwen3 thinking": Native(toy_tokenizer("qwen3", QWEN3_THINKING)),
-    "qwen2": Native(toy_tokenizer("qwen2")),
-    "llama": Native(toy_tokenizer("llama")),
+pytestmark = pytest.mark.slow
+
+TOKENIZERS: dict[str, PreTrainedTokenizerBase] = {
+    "tiny": AutoTokenizer.from_pretrained(Path(piplay.__file__).parent / "tiny_base" / "model", local_files_only=True),
+    "qwen3": toy_tokenizer("qwen3"),
+    "qwen3 thinking": toy_tokenizer("qwen3", QWEN3_THINKING),
+    "qwen2": toy_tokenizer("qwen2"),
+    "naming": toy_tokenizer("qwen2", NAMING),
+    "compact": toy_tokenizer("qwen2", COMPACT),
+    "llama": toy_tokenizer("llama"),
 }
-TAGGED = ["tiny", "qwen3", "qwen2"]
+CHATS = {name: Native(tokenizer, [SEARCH]) for name, tokenizer in TOKENIZERS.items()}
+EQUIPPED = {name: Native(tokenizer, TOOLS) for name, tokenizer in TOKENIZERS.items()}
+"""The same with every tool."""
+BARE = {name: Native(tokenizer) for name, tokenizer in TOKENIZERS.items()}
+"""The same with none."""
+WILLING = {name: Native(tokenizer, TOOLS, rewrites=True) for name, tokenizer in TOKENIZERS.items()}
+"""The same with every tool, where a template may rewrite."""
+APPEND_ONLY = ["tiny", "qwen2", "naming", "compact", "llama"]
+"""Whose templates rewrite no turn when a user speaks."""
+TAGGED = ["tiny", "qwen3", "qwen2", "naming"]
 """Whose calls stand in tags and whose prompt does not open the reasoning."""
 SPELLED = sorted({token for chat in CHATS.values() for token in chat.tokenizer.get_added_vocab()})
 foreign = st.lists(st.sampled_from(SPELLED) | st.sampled_from(["<", "|>", "end", " ", "\n"]) | st.text(), max_size=8)
@@ -67,19 +82,23 @@ def test_foreign_text_holds_no_added_token_and_reads_back(name: str, text: str) 
 @pytest.mark.parametrize("name", CHATS)
 @settings(deadline=None, max_examples=30)
 @given(text=foreign_text)
-def test_what_a_corpus_spells_never_adds_a_control_token_to_any_view(name: str, text: str) -> None:
-    chat = CHATS[name]
-    passage, path = Passage(text, text, text), (Step(text, text, text),)
-    quiet = control_of(chat, chat.prompt("", ""))
-    for view in (student_view(text), teacher_view(text, path), examiner_view(passage, 2)):
-        assert control_of(chat, chat.prompt(STUDENT, view)) == quiet
-    assert control_of(chat, chat.tool_turn(show([passage, passage]))) == control_of(chat, chat.tool_turn(""))
+def test_text_from_outside_never_adds_a_control_token_to_a_turn(name: str, text: str) -> None:
+    chat = WILLING[name]
+    assert control_of(chat, chat.prompt(text, text)) == control_of(chat, chat.prompt("", ""))
+    for tool in chat.tools:
+        assert control_of(chat, chat.tool_turn(text, tool.name)) == control_of(chat, chat.tool_turn("", tool.name))
+    assert control_of(chat, chat.user_turn(text)) == control_of(chat, chat.user_turn(""))
 
 
-def rendered(chat: Chat, messages: list[dict[str, object]], tokenize: bool = True) -> list[int] | str:
+def rendered(chat: Chat, messages: Sequence[dict[str, Any]], tokenize: bool = True) -> list[int] | str:
+    """What the template itself makes of a conversation."""
+    tools = [
+        {"type": "function", "function": {"name": t.name, "description": t.description, "parameters": t.parameters}}
+        for t in chat.tools
+    ]
     return chat.tokenizer.apply_chat_template(
-        messages,
-        tools=[SEARCH_TOOL],
+        list(messages),
+        tools=tools or None,
         add_generation_prompt=True,
         tokenize=tokenize,
         return_dict=False,
@@ -87,10 +106,19 @@ def rendered(chat: Chat, messages: list[dict[str, object]], tokenize: bool = Tru
     )
 
 
-def structured(query: str, think: str) -> dict[str, object]:
-    """A turn that searches, as a template takes it."""
-    call = {"type": "function", "function": {"name": "search", "arguments": {"query": query}}}
-    return {"role": "assistant", "content": think, "tool_calls": [call]}
+def searching(query: str) -> ToolCall:
+    return ToolCall("search", {"query": query})
+
+
+def query_of(turn: Turn) -> str | None:
+    """What a turn searches for."""
+    return turn.call.arguments["query"] if turn.call else None
+
+
+def structured(call: ToolCall, think: str = "") -> dict[str, Any]:
+    """A turn that calls a tool, as a template takes it."""
+    function = {"type": "function", "function": {"name": call.name, "arguments": dict(call.arguments)}}
+    return {"role": "assistant", "content": think, "tool_calls": [function]}
 
 
 BENIGN = st.text(st.sampled_from("abcXYZ 019.,?'éß中"), min_size=1).filter(lambda text: not text[0].isspace())
@@ -102,21 +130,22 @@ def test_a_tiny_conversation_is_what_its_template_renders(
     system: str, user: str, query: str, found: str, answer: str
 ) -> None:
     chat = CHATS["tiny"]
-    turns = [chat.phrase(answer, query=query), chat.phrase(query=found), chat.phrase(found, answer)]
-    messages: list[dict[str, object]] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    turns = [chat.phrase(answer, call=searching(query)), chat.phrase(call=searching(found)), chat.phrase(found, answer)]
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
     ids = chat.prompt(system, user).tolist()
     assert ids == rendered(chat, messages)
     for text in turns:
-        ids += [*chat.written(text), *chat.tool_turn(found).tolist()]
+        ids += [*chat.written(text), *chat.tool_turn(found, "search").tolist()]
         messages += [{"role": "assistant", "content": text}, {"role": "tool", "content": found}]
         assert ids == rendered(chat, messages)
 
 
 def test_the_tiny_template_renders_a_structured_call_as_the_model_writes_it() -> None:
     chat = CHATS["tiny"]
-    start: list[dict[str, object]] = [{"role": "user", "content": "Where?"}]
-    as_text = {"role": "assistant", "content": chat.phrase("Bor first", query="Bor")}
-    assert rendered(chat, [*start, structured("Bor", "<think>Bor first</think>")]) == rendered(chat, [*start, as_text])
+    start: list[dict[str, Any]] = [{"role": "user", "content": "Where?"}]
+    as_text = {"role": "assistant", "content": chat.phrase("Bor first", call=searching("Bor"))}
+    called = structured(searching("Bor"), "<think>Bor first</think>")
+    assert rendered(chat, [*start, called]) == rendered(chat, [*start, as_text])
 
 
 THOUGHT = "<think>\nfirst\n</think>\n\n"
@@ -138,10 +167,10 @@ QUOTED = st.text(st.sampled_from('aZ 0."\\\n\té中<|'), min_size=1).filter(lamb
 def test_a_conversation_reads_as_the_familys_template_renders_it(name: str, found: str, system: str, user: str) -> None:
     chat, (think, text) = CHATS[name], FAMILIES[name]
     ids = chat.prompt(system, user).tolist()
-    messages: list[dict[str, object]] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system}, {"role": "user", "content": user}]
     for _ in range(3):
-        ids += [*chat.written(text), *chat.tool_turn(found)]
-        messages += [structured('the "old" Bor', think), {"role": "tool", "content": found}]
+        ids += [*chat.written(text), *chat.tool_turn(found, "search")]
+        messages += [structured(searching('the "old" Bor'), think), {"role": "tool", "content": found}]
         assert chat.tokenizer.decode(ids, skip_special_tokens=False) == rendered(chat, messages, tokenize=False)
 
 
@@ -149,7 +178,7 @@ def test_a_conversation_reads_as_the_familys_template_renders_it(name: str, foun
 def test_a_familys_call_is_read(name: str) -> None:
     chat, (think, text) = CHATS[name], FAMILIES[name]
     said = chat.parse(chat.written(text))
-    assert (said.query, said.malformed) == ('the "old" Bor', False)
+    assert (query_of(said), said.malformed) == ('the "old" Bor', False)
     assert said.think == ("first" if "</think>" in think else "")
     assert said.content == ("first" if name == "qwen2" else "")
 
@@ -160,33 +189,27 @@ def test_a_familys_call_is_read(name: str) -> None:
 def test_a_phrase_is_read_as_what_it_says(name: str, think: str, said: str) -> None:
     assume(name != "tiny" or '"}}' not in think + said)  # a token of the tiny base, which puts a space behind it
     chat, said = CHATS[name], f"x{said}".strip()
-    for query, content in ((said, ""), (None, said)):
-        turn = chat.parse(chat.written(chat.phrase(think, content, query)))
-        assert (turn.think, turn.content, turn.query, turn.malformed) == (think.strip(), content, query, False)
+    for call, content in ((searching(said), ""), (None, said)):
+        turn = chat.parse(chat.written(chat.phrase(think, content, call)))
+        assert (turn.think, turn.content, turn.call, turn.malformed) == (think.strip(), content, call, False)
 
 
 @pytest.mark.parametrize("name", CHATS)
 def test_a_turn_ends_with_the_end_token(name: str) -> None:
     chat = CHATS[name]
-    assert chat.written("Bor")[-1] == chat.end_ids[0]
-    assert chat.closes is None
+    assert chat.written("Bor")[-1] == chat.stop.ids[0]
+    assert chat.stop.texts == ()
 
 
 def test_the_templates_end_the_tokenizers_and_the_models_all_end_a_turn() -> None:
     base = toy_tokenizer("qwen3")
     base.eos_token = "<|endoftext|>"  # as base models of the family have it
     end, text = base.convert_tokens_to_ids(["<|im_end|>", "<|endoftext|>"])
-    assert Native(base).end_ids == (end, text)
-    assert Native(base, [text, 7]).end_ids == (end, text, 7)
+    for tools in ([], [SEARCH], TOOLS):
+        assert Native(base, tools).stop.ids == (end, text)
+        assert Native(base, tools, [text, 7]).stop.ids == (end, text, 7)
     base.eos_token = None
-    assert Native(base).end_ids == (end,)
-
-
-def test_a_model_folder_names_its_end_tokens(toy: Callable[[str], Path]) -> None:
-    chat = load_chat(toy("llama"))
-    assert set(chat.tokenizer.convert_ids_to_tokens(chat.end_ids)) == {"<|eot_id|>", "<|eom_id|>", "<|end_of_text|>"}
-    call = chat.tokenizer.encode(JSON % "parameters" + "<|eom_id|>", add_special_tokens=False)
-    assert (chat.parse(call).query, chat.parse(call).text[-1]) == ('the "old" Bor', "}")
+    assert Native(base, [SEARCH]).stop.ids == (end,)
 
 
 def test_a_prompt_does_not_depend_on_the_day() -> None:
@@ -214,13 +237,13 @@ def search(query: str) -> str:
 
 
 def test_a_well_formed_call(parse) -> None:
-    said = parse("the river", query="the river of Bor")
-    assert (said.think, said.content, said.query, said.malformed) == ("the river", "", "the river of Bor", False)
+    said = parse("the river", call=searching("the river of Bor"))
+    assert (said.think, said.content, query_of(said), said.malformed) == ("the river", "", "the river of Bor", False)
 
 
 def test_an_answer_without_reasoning(parse) -> None:
     said = parse(content="Tamsin")
-    assert (said.think, said.content, said.query, said.malformed) == ("", "Tamsin", None, False)
+    assert (said.think, said.content, query_of(said), said.malformed) == ("", "Tamsin", None, False)
 
 
 def test_the_end_token_is_no_part_of_what_is_said(parse_text) -> None:
@@ -262,27 +285,27 @@ CALLS = [
 )
 def test_a_call_that_cannot_be_read_is_malformed(parse_text, call: str) -> None:
     said = parse_text(f"<tool_call>{call}</tool_call>")
-    assert (said.query, said.malformed) == (None, True)
+    assert (query_of(said), said.malformed) == (None, True)
 
 
 def test_a_call_that_is_not_closed_is_malformed(parse_text) -> None:
     said = parse_text('<tool_call>{"name": "search", "arguments": {"query": "Bor"}}')
-    assert (said.query, said.malformed) == (None, True)
+    assert (query_of(said), said.malformed) == (None, True)
 
 
 def test_of_several_calls_the_first_counts(parse_text) -> None:
     said = parse_text(search("Bor") + search("Tamsin"))
-    assert (said.query, said.content, said.malformed) == ("Bor", "", False)
+    assert (query_of(said), said.content, said.malformed) == ("Bor", "", False)
 
 
 def test_a_call_and_the_beginning_of_another_is_malformed(parse_text) -> None:
     said = parse_text(search("Bor") + "<tool_call>")
-    assert (said.query, said.malformed) == (None, True)
+    assert (query_of(said), said.malformed) == (None, True)
 
 
 def test_a_call_within_the_reasoning_is_none(parse_text) -> None:
     said = parse_text(f"<think>{search('Bor')}</think>Tamsin")
-    assert (said.content, said.query, said.malformed) == ("Tamsin", None, False)
+    assert (said.content, query_of(said), said.malformed) == ("Tamsin", None, False)
 
 
 # Bare JSON, as Llama writes it
@@ -303,19 +326,210 @@ def llama(text: str) -> object:
 )
 def test_bare_json_is_a_call_however_it_is_spaced(text: str) -> None:
     said = llama(text)
-    assert (said.query, said.content, said.malformed) == ("Bor", "", False)
+    assert (query_of(said), said.content, said.malformed) == ("Bor", "", False)
 
 
 @pytest.mark.parametrize("call", [*(c.replace("arguments", "parameters") for c in CALLS), "{", "{}", '{"name": "Bor"}'])
 def test_a_turn_that_begins_like_json_and_is_no_call_is_malformed(call: str) -> None:
     said = llama(call)
-    assert (said.query, said.malformed) == (None, True)
+    assert (query_of(said), said.malformed) == (None, True)
 
 
 def test_json_within_an_answer_is_an_answer() -> None:
     said = llama('Bor {"name": "search", "parameters": {"query": "Bor"}}')
     assert said.content.startswith("Bor {")
-    assert (said.query, said.malformed) == (None, False)
+    assert (query_of(said), said.malformed) == (None, False)
+
+
+# Several tools
+
+
+@pytest.mark.parametrize("name", EQUIPPED)
+def test_a_prompt_shows_every_tool_as_the_template_does(name: str) -> None:
+    for chat in (EQUIPPED[name], BARE[name], Native(TOKENIZERS[name], [NOW, NOTE])):
+        messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where is Bor?"}]
+        text = chat.tokenizer.decode(chat.prompt("Be brief.", "Where is Bor?"))
+        assert text.replace(" ", "") == str(rendered(chat, messages, tokenize=False)).replace(" ", "")
+        assert [tool.name in text for tool in TOOLS] == [tool in chat.tools for tool in TOOLS]
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+TAGS = [f"<{slash}{name}>" for name in ("think", "tool_call", "search") for slash in ("", "/")]
+QUOTES = ['"', "\\", "'", "{", "}", "[", "]", "\n", "\t", '"}}', "\\u003c", "é", "中", "😀", "\u2028", "⟦ARGUMENTS⟧"]
+AWKWARD = st.sampled_from([*SPELLED, *TAGS, *QUOTES])
+awkward_text = st.lists(AWKWARD | st.text(max_size=4), max_size=7).map("".join)
+said_text = awkward_text.map(str.strip).filter(bool)
+"""A text as an argument has it: stripped and not blank."""
+calls = st.one_of(
+    st.builds(searching, said_text),
+    st.builds(lambda a, b: ToolCall("calculator", {"a": a, "b": b}), NUMBERS, NUMBERS),
+    st.just(ToolCall("now", {})),
+    st.builds(
+        lambda title, body, labels: ToolCall("note", {"title": title, "body": body.strip(), "labels": labels}),
+        said_text,
+        awkward_text,
+        st.lists(awkward_text.map(lambda text: text[:99]), max_size=3),
+    ),
+    st.builds(lambda key, text: ToolCall("now", {key: text.strip()}), awkward_text, awkward_text),
+)
+
+
+@pytest.mark.parametrize("name", EQUIPPED)
+@settings(deadline=None, max_examples=80)
+@given(call=calls, think=st.text(st.sampled_from("ab é\n")))
+def test_a_call_is_read_as_it_was_phrased_whatever_it_says(name: str, call: ToolCall, think: str) -> None:
+    chat = EQUIPPED[name]
+    ids = chat.written(chat.phrase(think, call=call))
+    turn = chat.parse(ids)
+    assert (turn.call, turn.think, turn.content, turn.malformed) == (call, think.strip(), "", False)
+    assert [i in chat.stop.ids for i in ids].index(True) == len(ids) - 1  # no sampler would have stopped earlier
+
+
+@pytest.mark.parametrize("name", EQUIPPED)
+@pytest.mark.parametrize(
+    "call",
+    [
+        searching('the "old" Bor'),
+        ToolCall("calculator", {"a": 1, "b": -2.5}),
+        ToolCall("now", {}),
+        ToolCall("note", {"title": "é", "labels": ["x", "y"]}),
+    ],
+    ids=lambda call: call.name,
+)
+def test_a_call_is_phrased_as_the_template_renders_it(name: str, call: ToolCall) -> None:
+    chat = EQUIPPED[name]
+    conversation = rendered(chat, [{"role": "user", "content": "Where?"}, structured(call)], tokenize=False)
+    assert str(conversation).count(chat.phrase(call=call).removeprefix("</think>")) == 1
+
+
+def test_the_tiny_bases_call_is_written_out() -> None:
+    said = '<tool_call>{"name": "search", "arguments": {"query": "the river of Bor"}}</tool_call>'
+    assert CHATS["tiny"].phrase(call=searching("the river of Bor")) == said
+
+
+@pytest.mark.parametrize("name", EQUIPPED)
+def test_a_result_reads_as_the_template_shows_that_tools(name: str) -> None:
+    chat = EQUIPPED[name]
+    messages: list[dict[str, Any]] = [{"role": "system", "content": "s"}, {"role": "user", "content": "u"}]
+    ids = chat.prompt("s", "u").tolist()
+    for tool in (NOW, SEARCH, CALCULATOR, NOW):
+        text = chat.phrase("so", f"x{tool.name}")
+        ids += [*chat.written(text), *chat.tool_turn("12:05", tool.name)]
+        content = {"qwen3": f"<think>\nso\n</think>\n\nx{tool.name}"}.get(name.split()[0], text)
+        messages += [{"role": "assistant", "content": content}]
+        messages += [{"role": "tool", "content": "12:05", "name": tool.name}]
+    shown, expected = chat.tokenizer.decode(ids), str(rendered(chat, messages, tokenize=False))
+    assert "".join(shown.split()) == "".join(expected.split())
+    assert (chat.tool_turn("x", "now").tolist() == chat.tool_turn("x", "search").tolist()) == (name != "naming")
+
+
+@pytest.mark.parametrize("name", BARE)
+def test_a_chat_without_tools_calls_none(name: str) -> None:
+    chat, call = BARE[name], '{"name": "search", "arguments": {"query": "Bor"}}'
+    for said in (f"<tool_call>{call}</tool_call>", call, "{"):
+        turn = chat.parse(chat.written(chat.phrase("so", said)))
+        assert (turn.call, turn.malformed, turn.content.replace(" ", "")) == (None, False, said.replace(" ", ""))
+    with pytest.raises(ValueError, match="without tools"):
+        chat.phrase(call=searching("Bor"))
+
+
+def test_a_chat_without_tools_needs_no_template_that_takes_them() -> None:
+    deaf = QWEN3.replace("if tools -%}", "if false -%}").replace("message.role == 'tool'", "false")
+    chat = Native(toy_tokenizer("qwen3", deaf))
+    assert chat.parse(chat.written(chat.phrase("so", "Bor"))).content == "Bor"
+    assert "takes tools" in refusal(chat.tokenizer)
+
+
+UNFIT = [
+    ("find", {"query": "Bor"}),
+    ("search", {"query": "Bor", "k": float("nan")}),
+    ("calculator", {"a": 1}),
+    ("calculator", {"a": 1, "b": "2"}),
+    ("calculator", {"a": 1, "b": 2, "c": 3}),
+    ("now", []),
+    ("note", {"title": " "}),
+    ("note", {"title": "t", "body": 3}),
+    ("note", {"title": "t", "labels": [7]}),
+]
+
+
+@pytest.mark.parametrize("name", TAGGED)
+@pytest.mark.parametrize(("tool", "arguments"), UNFIT)
+def test_a_call_that_no_tool_takes_is_malformed(name: str, tool: str, arguments: object) -> None:
+    chat = EQUIPPED[name]
+    call = json.dumps({"name": tool, "arguments": arguments})
+    turn = chat.parse(chat.written(f"<tool_call>{call}</tool_call>"))
+    assert (turn.call, turn.malformed) == (None, True)
+    bare = EQUIPPED["llama"].parse(EQUIPPED["llama"].written(call.replace("arguments", "parameters")))
+    assert (bare.call, bare.malformed) == (None, True)
+
+
+@pytest.mark.parametrize("tool", [SEARCH, NOTE], ids=lambda tool: tool.name)
+def test_a_tool_that_spells_a_special_token_is_refused(tool: ToolSpec) -> None:
+    spelled = replace(tool, description="Finds <|im_end|> in text.")
+    with pytest.raises(InputError, match=f"tool '{tool.name}' spells the control token"):
+        Native(TOKENIZERS["qwen2"], [spelled])
+
+
+def test_a_template_that_shows_only_the_first_tool_is_refused() -> None:
+    first = QWEN2.replace("for tool in tools -%}", "for tool in tools[:1] -%}")
+    assert first != QWEN2
+    assert Native(toy_tokenizer("qwen2", first), [SEARCH])
+    with pytest.raises(InputError, match="does not show each tool"):
+        Native(toy_tokenizer("qwen2", first), TOOLS)
+
+
+# What a user says between
+
+
+@pytest.mark.parametrize("name", APPEND_ONLY)
+@pytest.mark.parametrize("equipped", [True, False])
+@settings(deadline=None, max_examples=40)
+@given(system=BENIGN, replies=st.lists(st.tuples(st.booleans(), BENIGN, BENIGN), min_size=1, max_size=5))
+def test_a_conversation_with_users_is_what_the_template_renders(
+    name: str, equipped: bool, system: str, replies: list[tuple[bool, str, str]]
+) -> None:
+    chat = (EQUIPPED if equipped else BARE)[name]
+    messages: list[dict[str, Any]] = [{"role": "system", "content": system.strip()}, {"role": "user", "content": "x"}]
+    ids = chat.prompt(system.strip(), "x").tolist()
+    for by_tool, said, told in replies:
+        said, told = said.strip(), told.strip()
+        ids += chat.written(said)
+        messages += [{"role": "assistant", "content": said}]
+        if by_tool and equipped:
+            ids += chat.tool_turn(told, "search").tolist()
+            messages += [{"role": "tool", "content": told, "name": "search"}]
+        else:
+            ids += chat.user_turn(told).tolist()
+            messages += [{"role": "user", "content": told}]
+    if name == "llama":  # it quotes results: a token of the template's would hold the quotation mark and what follows
+        assert chat.tokenizer.decode(ids) == rendered(chat, messages, tokenize=False)
+    else:
+        assert ids == rendered(chat, messages)
+
+
+@pytest.mark.parametrize("name", ["qwen3", "qwen3 thinking"])
+def test_a_user_is_heard_only_where_no_turn_is_rewritten_unless_asked_for(name: str) -> None:
+    for tools in ((), TOOLS):
+        strict, asked = (Native(TOKENIZERS[name], tools, rewrites=rewrites) for rewrites in (False, True))
+        with pytest.raises(InputError, match=r"not append-only .* a user's is added.* --chat native") as caught:
+            strict.user_turn("Go on.")
+        assert "\n" not in str(caught.value)
+        assert strict.prompt("a", "b").tolist() == asked.prompt("a", "b").tolist()
+        start = {"qwen3": "", "qwen3 thinking": "<think>\n"}[name]
+        turn = f"<|im_end|>\n<|im_start|>user\nGo on.<|im_end|>\n<|im_start|>assistant\n{start}"
+        assert asked.tokenizer.decode([*asked.written("")[-1:], *asked.user_turn("Go on.")]) == turn
+
+
+def test_a_user_turn_behind_another_end_than_a_tools_is_refused() -> None:
+    other = QWEN2.replace(
+        "        {{- '<|im_end|>\\n' -}}\n    {%- elif message.role == 'tool'",
+        "        {{- ('<|im_end|>' if loop.last or messages[loop.index0 + 1].role == 'tool' else '<tool_call>') -}}"
+        "{{- '\\n' -}}\n    {%- elif message.role == 'tool'",
+    )
+    assert other != QWEN2
+    with pytest.raises(InputError, match="<tool_call>, which ends no turn"):
+        Native(toy_tokenizer("qwen2", other), [SEARCH], rewrites=True).user_turn("Go on.")
 
 
 # Templates that cannot be used
@@ -323,7 +537,7 @@ def test_json_within_an_answer_is_an_answer() -> None:
 
 def refusal(tokenizer: object) -> str:
     with pytest.raises(InputError) as caught:
-        Native(tokenizer)
+        Native(tokenizer, [SEARCH])
     sentence = str(caught.value)
     assert "\n" not in sentence
     assert "--chat tags" in sentence
@@ -333,9 +547,9 @@ def refusal(tokenizer: object) -> str:
 def test_a_template_that_drops_earlier_reasoning_is_refused_unless_asked_for() -> None:
     tokenizer = toy_tokenizer("qwen3", FORGETFUL)
     assert "not append-only" in refusal(tokenizer)
-    asked, kept = Native(tokenizer, rewrites=True), CHATS["qwen3"]
+    asked, kept = Native(tokenizer, [SEARCH], rewrites=True), CHATS["qwen3"]
     assert asked.prompt("a", "b").tolist() == kept.prompt("a", "b").tolist()
-    assert asked.tool_turn("c").tolist() == kept.tool_turn("c").tolist()
+    assert asked.tool_turn("c", "search").tolist() == kept.tool_turn("c", "search").tolist()
     assert asked.parse(asked.written(FAMILIES["qwen3"][1])) == kept.parse(kept.written(FAMILIES["qwen3"][1]))
 
 
@@ -368,26 +582,13 @@ def test_a_template_that_closes_no_turn_with_a_control_token_is_refused() -> Non
     assert "control token" in refusal(toy_tokenizer("qwen2", QWEN2.replace("<|im_end|>", "END")))
 
 
-def test_show_numbers_passages_only_where_there_are_several() -> None:
-    one, two = Passage("1", "Bor", "a town"), Passage("2", "Tamsin", "a river")
-    assert show([]) == "Nothing found."
-    assert show([one]) == "Bor: a town"
-    assert show([one, two]) == "(1) Bor: a town (2) Tamsin: a river"
-
-
-def test_a_folder_without_a_tokenizer_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text(json.dumps({"model_type": "qwen3"}))
-    with pytest.raises(InputError, match="tokenizer"):
-        load_chat(tmp_path)
-
-
 def test_a_unigram_vocabulary_gives_no_added_token_either() -> None:
     pieces = [("<unk>", 0.0), ("<|end|>", -1.0), *((character, -5.0) for character in "<|end> abc")]
     backend = Tokenizer(models.Unigram(pieces, unk_id=0))
     backend.add_special_tokens(["<|end|>"])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, eos_token="<|end|>", unk_token="<unk>")
     tokenizer.chat_template = TEMPLATE
-    chat = Native(tokenizer)
+    chat = Native(tokenizer, [SEARCH])
     assert tokenizer.encode("a<|end|>b", add_special_tokens=False).count(1) == 1
     assert 1 not in chat.encode("a<|end|>b")
     assert len(chat.encode("a<|end|>b")) == len("a<|end|>b")

@@ -1,26 +1,33 @@
 """Chat by tags in plain text: where a turn ends, what of it counts, and what text from outside can never forge."""
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken
 from toys.models import toy_tokenizer
+from toys.tools import CALCULATOR, SEARCH, TOOLS
+from transformers import AutoTokenizer
 
-from piplay.chat.base import show
-from piplay.chat.tags import Tags
+import piplay
+from piplay.chat.tags import Tags, instruction
 from piplay.errors import InputError
-from piplay.methods.pi_play.game import examiner_view, student_view, teacher_view
-from piplay.training.assemble import load_chat, tiny_base
-from piplay.types import Passage, Step
+from piplay.types import ToolCall, Turn
 
-CHATS = {kind: Tags(toy_tokenizer(kind)) for kind in ("base", "qwen3", "qwen2", "llama")}
-CHATS["tiny"] = load_chat(tiny_base(), "tags")
-NAMES = ("think", "search", "answer", "information")
+TOKENIZERS = {kind: toy_tokenizer(kind) for kind in ("base", "qwen3", "qwen2", "llama")}
+TOKENIZERS["tiny"] = AutoTokenizer.from_pretrained(
+    Path(piplay.__file__).parent / "tiny_base" / "model", local_files_only=True
+)
+CHATS = {kind: Tags(tokenizer, [SEARCH]) for kind, tokenizer in TOKENIZERS.items()}
+EQUIPPED = {kind: Tags(tokenizer, TOOLS) for kind, tokenizer in TOKENIZERS.items()}
+"""The same with every tool."""
+NAMES = ("think", "answer", "information", *(tool.name for tool in TOOLS))
 TAGS = [f"<{slash}{name}>" for name in NAMES for slash in ("", "/")]
+OF_SEARCH = [f"<{slash}{name}>" for name in ("think", "search", "answer", "information") for slash in ("", "/")]
 SPELLED = sorted({*TAGS, *(token for chat in CHATS.values() for token in chat.tokenizer.get_added_vocab())})
 pieces = (
     st.sampled_from(SPELLED) | st.sampled_from(["<", ">", "</", "sea", "rch>", " ", "\n", "Bor"]) | st.text(max_size=5)
@@ -42,108 +49,105 @@ def tags_of(text: str) -> list[str]:
 @pytest.mark.parametrize("name", CHATS)
 @settings(deadline=None, max_examples=40)
 @given(text=foreign_text)
-def test_text_from_outside_spells_no_tag_and_no_control_token_in_any_view(name: str, text: str) -> None:
-    chat = CHATS[name]
+def test_text_from_outside_spells_no_tag_and_no_control_token(name: str, text: str) -> None:
+    chat = EQUIPPED[name]
     added = set(chat.tokenizer.get_added_vocab().values())
-    passage, path = Passage(text, text, text), (Step(text, text, text),)
-    views = [
-        chat.prompt("Be brief.", v) for v in (student_view(text), teacher_view(text, path), examiner_view(passage, 2))
-    ]
     for ids, quiet in [
-        *((view, chat.prompt("Be brief.", "")) for view in views),
-        (chat.tool_turn(text), chat.tool_turn("")),
+        (chat.prompt("Be brief.", text), chat.prompt("Be brief.", "")),
+        (chat.user_turn(text), chat.user_turn("")),
+        *((chat.tool_turn(text, tool.name), chat.tool_turn("", tool.name)) for tool in TOOLS),
     ]:
         assert tags_of(decoded(chat, ids)) == tags_of(decoded(chat, quiet))
         assert [i for i in ids.tolist() if i in added] == [i for i in quiet.tolist() if i in added]
-    assert tags_of(decoded(chat, chat.tool_turn(show([passage, passage])))) == ["<information>", "</information>"]
+
+
+@pytest.mark.parametrize("name", CHATS)
+def test_what_is_found_stands_between_information_and_what_a_user_says_by_itself(name: str) -> None:
+    chat = EQUIPPED[name]
+    for tool in TOOLS:
+        told = decoded(chat, chat.tool_turn("Bor", tool.name))
+        assert "".join(told.split()) == "<information>Bor</information>"
+    told = decoded(chat, chat.user_turn("Go on."))
+    assert (told.strip(), told[:2], told[-2:]) == ("Go on.", "\n\n" if name != "tiny" else " \n", "\n\n")
 
 
 @pytest.mark.parametrize("name", CHATS)
 def test_foreign_text_that_spells_no_tag_is_shown_as_it_is(name: str) -> None:
     chat = CHATS[name]
     assert "a < b, <b>bold</b> and <searching> remain" in decoded(
-        chat, chat.tool_turn("a < b, <b>bold</b> and <searching> remain")
+        chat, chat.tool_turn("a < b, <b>bold</b> and <searching> remain", "search")
     )
-    assert "\n‹search›Bor‹/search›\n" in decoded(chat, chat.tool_turn("<search>Bor</search>")).replace(" ", "")
+    assert "\n‹search›Bor‹/search›\n" in decoded(chat, chat.tool_turn("<search>Bor</search>", "search")).replace(
+        " ", ""
+    )
 
 
 def test_a_prompt_tells_the_tags_the_role_and_the_task_and_begins_as_the_tokenizer_does() -> None:
     for name, chat in CHATS.items():
         text = decoded(chat, chat.prompt("Be brief.", "Where is Bor?"))
-        for told in (*TAGS, "Be brief.", "Where is Bor?"):
+        for told in (*OF_SEARCH, "Be brief.", "Where is Bor?"):
             assert told in text
         assert text.startswith("<|begin_of_text|>") == (name == "llama")
+
+
+def test_search_alone_is_told_in_search_r1s_words() -> None:
+    assert instruction([SEARCH]) == (
+        "Reason between <think> and </think> whenever you learn something new. To look something up write <search>a "
+        "query</search>: what is found will stand between <information> and </information>. Search as often as you "
+        "need. When you are done, write what is asked for between <answer> and </answer>, and nothing else."
+    )
+
+
+def test_every_tool_is_told_with_its_description_and_how_it_is_called() -> None:
+    told = instruction(TOOLS)
+    assert "<search>a query</search>." in told
+    assert "(Adds two numbers.) write <calculator>a JSON object</calculator>" in told
+    assert json.dumps(CALCULATOR.parameters) in told
+    assert "To call now (Tells the time.) write <now>{}</now>." in told
+    assert told.count("<information>") == told.count("as often as you need.") == told.count("<answer>") == 1
+    lookup = replace(SEARCH, name="lookup", description="Finds a page.")
+    assert "To call lookup (Finds a page.) write <lookup>the query</lookup>: what is found" in instruction([lookup])
+
+
+def test_without_tools_none_is_told_and_none_can_be_called() -> None:
+    chat = Tags(TOKENIZERS["base"])
+    told = decoded(chat, chat.prompt("", ""))
+    assert tags_of(told) == ["<think>", "</think>", "<answer>", "</answer>"]
+    assert not re.search("tool|search|call|found", told)
+    assert chat.stop.texts == ("</answer>",)
+    turn = chat.parse(chat.written("<search>Bor</search><answer>Oum</answer>"))
+    assert (turn.call, turn.content, turn.malformed) == (None, "Oum", False)
+
+
+@pytest.mark.parametrize("name", ["think", "answer", "information"])
+def test_a_tool_named_as_another_tag_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=f"named '{name}'"):
+        Tags(TOKENIZERS["base"], [SEARCH, replace(SEARCH, name=name)])
 
 
 # Where a turn ends
 
 
-def splitting() -> Tags:
-    """A chat whose tokenizer has a token for every stretch of the closing tags and what stands around them."""
-    tokenizer = toy_tokenizer("base")
-    stretches = {
-        text[i:j]
-        for text in ("ch</search>\n\n", "er</answer>. ", "<search>B")
-        for i in range(len(text))
-        for j in range(i + 2, len(text) + 1)
-    }
-    tokenizer.add_tokens([AddedToken(text, normalized=False, special=False) for text in sorted(stretches)])
-    return Tags(tokenizer)
+def test_a_turn_ends_with_an_answer_any_tools_call_or_the_end_of_text() -> None:
+    assert CHATS["base"].stop.texts == ("</search>", "</answer>")
+    assert EQUIPPED["base"].stop.texts == ("</search>", "</calculator>", "</now>", "</note>", "</answer>")
+    tokenizer = TOKENIZERS["base"]
+    for tools in ([], [SEARCH]):
+        assert Tags(tokenizer, tools).stop.ids == (tokenizer.eos_token_id,)
+        assert Tags(tokenizer, tools, [7, tokenizer.eos_token_id]).stop.ids == (tokenizer.eos_token_id, 7)
 
 
-SPLITTING = splitting()
-VOCABULARY = SPLITTING.tokenizer.get_added_vocab()
-
-
-@st.composite
-def tokenized(draw: st.DrawFn) -> list[str]:
-    """A text with closing tags in it, cut into tokens of any length."""
-    text = "".join(
-        draw(
-            st.lists(
-                st.sampled_from(
-                    ["a", "<", "</", "ch", "er", "<search>B", "</search>", "</search>\n\n", "</answer>", "</answer>. "]
-                ),
-                max_size=6,
-            )
-        )
-    )
-    cut: list[str] = []
-    while text:
-        known = [n for n in range(2, len(text) + 1) if text[:n] in VOCABULARY]
-        size = draw(st.sampled_from([1, *known]))
-        cut.append(text[:size])
-        text = text[size:]
-    return cut
-
-
-@settings(deadline=None, max_examples=300)
-@given(cut=tokenized())
-def test_a_turn_ends_with_the_token_that_completes_a_closing_tag_however_it_is_split(cut: list[str]) -> None:
-    single = {c: SPLITTING.tokenizer.encode(c)[0] for c in "".join(cut)}
-    ids = np.array([(VOCABULARY | single)[token] for token in cut], dtype=np.int64)
-    assert decoded(SPLITTING, ids) == "".join(cut)
-    for end in range(1, len(ids) + 1):
-        before, now = "".join(cut[: end - 1]), "".join(cut[:end])
-        complete = "</search>" in now or "</answer>" in now
-        assert SPLITTING.closes is not None
-        if "</search>" in before or "</answer>" in before:
-            break  # the turn is over: what would follow is never asked
-        assert SPLITTING.closes(ids[:end]) == complete
-
-
-def test_a_character_cut_in_two_before_the_tag_hides_it_not() -> None:
+@pytest.mark.parametrize("text", ["</think>", "<search>", "</information>", "< /search>", "</Search>", "&lt;/search>"])
+def test_no_other_text_ends_a_turn(text: str) -> None:
     chat = CHATS["base"]
-    half = chat.tokenizer.encode("é")[:1]
-    closed = np.array([*half, *chat.tokenizer.encode("</search>"), *half])
-    assert [bool(chat.closes(closed[:end])) for end in range(1, len(closed))] == [False] * (len(closed) - 2) + [True]
+    assert chat.written(text)[-1:] == list(chat.stop.ids)
+    assert chat.written(f"{text}</search>")[-1:] != list(chat.stop.ids)
 
 
-def test_no_other_text_ends_a_turn() -> None:
-    chat = CHATS["base"]
-    for text in ("</think>", "<search>", "</information>", "< /search>", "</Search>", "&lt;/search>"):
-        assert not chat.closes(np.array(chat.tokenizer.encode(text)))
-    assert not chat.closes(np.array([chat.end_ids[0]]))
+def stops(chat: Tags, ids: list[int]) -> bool:
+    """Whether a turn is over, here or before: by the definition of ``Stop``."""
+    text = decoded(chat, np.array(ids))
+    return any(i in chat.stop.ids for i in ids) or any(closing in text for closing in chat.stop.texts)
 
 
 # What a turn says
@@ -173,7 +177,8 @@ def test_the_first_closed_search_or_answer_counts(
     parse, text: str, think: str, content: str, query: str | None
 ) -> None:
     said = parse(text)
-    assert (said.think, said.content, said.query, said.malformed) == (think, content, query, False)
+    call = None if query is None else ToolCall("search", {"query": query})
+    assert (said.think, said.content, said.call, said.malformed) == (think, content, call, False)
 
 
 @pytest.mark.parametrize(
@@ -182,23 +187,70 @@ def test_the_first_closed_search_or_answer_counts(
 )
 def test_a_turn_with_no_search_and_no_answer_is_malformed(parse, text: str) -> None:
     said = parse(text)
-    assert (said.content, said.query, said.malformed) == ("", None, True)
+    assert (said.content, said.call, said.malformed) == ("", None, True)
+
+
+NUMBERS = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+AWKWARD = st.sampled_from(
+    [*SPELLED, '"', "\\", "'", "{", "}", "\n", "\\u003c", "<", "</", ">", "é", "中", "😀", "\u2028"]
+)
+awkward_text = st.lists(AWKWARD | st.text(max_size=4), max_size=7).map("".join)
+sayable = st.text(st.sampled_from("ab '\\{}é\n\">"), min_size=1).map(lambda text: f"x{text}".strip())
+"""What an answer, or a tool called by a text, can be told: no tag is in it."""
+calls = st.one_of(
+    st.builds(lambda query: ToolCall("search", {"query": query}), sayable),
+    st.builds(lambda a, b: ToolCall("calculator", {"a": a, "b": b}), NUMBERS, NUMBERS),
+    st.just(ToolCall("now", {})),
+    st.builds(
+        lambda title, body, labels: ToolCall("note", {"title": title, "body": body.strip(), "labels": labels}),
+        awkward_text.map(str.strip).filter(bool),
+        awkward_text,
+        st.lists(awkward_text.map(lambda text: text[:99]), max_size=3),
+    ),
+)
 
 
 @pytest.mark.parametrize("name", CHATS)
 @settings(deadline=None, max_examples=50)
-@given(think=st.text(st.sampled_from("ab '{}é\n<")), said=st.text(st.sampled_from("ab '\\{}é>"), min_size=1))
-def test_a_phrase_is_read_as_what_it_says(name: str, think: str, said: str) -> None:
-    chat, said = CHATS[name], f"x{said}".strip()
-    for query, content in ((said, ""), (None, said)):
-        ids = chat.written(chat.phrase(think, content, query))
-        turn = chat.parse(ids)
-        assert (turn.think, turn.content, turn.query, turn.malformed) == (think.strip(), content, query, False)
-        assert chat.closes(np.array(ids))
-        assert not any(chat.closes(np.array(ids[:end])) for end in range(1, len(ids)))
+@given(think=st.text(st.sampled_from("ab '{}é\n<")), said=sayable, called=calls)
+def test_a_phrase_is_read_as_what_it_says(name: str, think: str, said: str, called: ToolCall) -> None:
+    chat = EQUIPPED[name]
+    for call, content in ((called, ""), (None, said)):
+        ids = chat.written(chat.phrase(think, content, call))
+        assert chat.parse(ids) == Turn(chat.parse(ids).text, think.strip(), content, call, malformed=False)
+        assert (stops(chat, ids[:-1]), stops(chat, ids)) == (False, True)
 
 
-def test_a_folder_with_an_empty_tokenizer_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_text('{"model_type": "qwen3"}')
-    with pytest.raises(InputError, match="no tokenizer"):
-        load_chat(tmp_path, "tags")
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<find>Bor</find>",
+        "<note>Bor</note>",
+        "<note></note>",
+        '<note>{"title": "Bor"</note>',
+        '<note>{"title": "Bor"} and more</note>',
+        '<note>{"title": " "}</note>',
+        '<note>{"title": 7}</note>',
+        '<note>["Bor"]</note>',
+        '<calculator>{"a": 1, "b": "2"}</calculator>',
+        '<calculator>{"a": 1, "b": 2, "c": 3}</calculator>',
+        '{"a": 1, "b": 2}</calculator>',
+        "<now></now>",
+        "<now>12:05</now>",
+    ],
+)
+def test_a_call_that_no_tool_takes_is_malformed(text: str) -> None:
+    for chat in EQUIPPED.values():
+        said = chat.parse(chat.written(text))
+        assert (said.content, said.call, said.malformed) == ("", None, True)
+
+
+def test_a_conversation_goes_on_behind_an_answer() -> None:
+    chat = EQUIPPED["base"]
+    ids = [
+        *chat.prompt("Play.", "Your move."),
+        *chat.written("<answer>a1</answer>"),
+        *chat.user_turn("I take <now>b2."),
+    ]
+    told = decoded(chat, np.array([*ids, *chat.written("<answer>c3</answer>")]))
+    assert told.endswith("Play.\n\nYour move.\n\n<answer>a1</answer>\n\nI take ‹now›b2.\n\n<answer>c3</answer>")

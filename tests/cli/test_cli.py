@@ -17,6 +17,8 @@ from piplay.config import load_config
 from piplay.errors import InputError
 from piplay.training.run_directory import Run
 
+pytestmark = pytest.mark.slow
+
 
 def tree(folder: Path) -> dict[str, bytes | None]:
     return {str(p.relative_to(folder)): p.read_bytes() if p.is_file() else None for p in sorted(folder.rglob("*"))}
@@ -78,7 +80,7 @@ def test_a_missing_world(refused, tmp_path: Path) -> None:
 
 def test_a_world_and_a_corpus(refused, corpus: Path, small_world: Path) -> None:
     sentence = refused("train", "smoke", "--corpus", corpus, "--world", small_world)
-    assert "a world or a corpus, not both" in sentence
+    assert "has a world and a corpus: give one of them" in sentence
 
 
 # The model
@@ -127,21 +129,26 @@ def test_a_model_whose_template_forgets(refused, corpus: Path, model: Path) -> N
 @pytest.mark.parametrize(
     ("setting", "value", "said"),
     [
-        ("serch.top_k", "2", "did you mean 'search'?"),
-        ("search.topk", "2", "did you mean 'top_k'?"),
+        ("envirnment.top_k", "2", "did you mean 'environment'?"),
+        ("environment.topk", "2", "did you mean 'top_k'?"),
+        ("topk", "2", "did you mean 'top_k'?"),
+        ("environment.kind", "serch", "did you mean 'search'?"),
+        ("engine.kind", "locl", "did you mean 'local'?"),
         ("policies.student.lrate", "2", "did you mean 'lr'?"),
         ("policies.studnet.lr", "1e-4", "did you mean 'student'?"),
         ("phases.stdy.steps", "2", "did you mean 'study'?"),
         ("phases.study.stps", "2", "did you mean 'steps'?"),
-        ("phases.study.learn.student.distil", "2", "did you mean 'distill'?"),
-        ("phases.study.learn.studnt.pg", "2", "studnt"),
+        ("phases.study.learn.student.loses", "2", "did you mean 'losses'?"),
+        ("phases.study.learn.student.losses.distil", '{policy = "teacher"}', "did you mean 'distill'?"),
+        ("phases.study.learn.studnt.lr", "2", "studnt"),
+        ("phases.study.learn.student.advantage", "grop", "did you mean 'group'?"),
         ("phases.study.options.rollout", "2", "rollout"),
         ("phases.study.options.rollouts", "many", "rollouts"),
         ("phases.study.options.rollouts", "0", "rollouts"),
         ("phases.examine.options.gates", '["hopps"]', "hopps"),
         ("phases.study.game", "pi_play:Studdy", "Studdy"),
         ("phases.study.game", "nothing", "nothing"),
-        ("phases.study.tasks", "wrtten", "phases.2.tasks"),
+        ("phases.study.tasks", "wrtten", "did you mean 'written'?"),
         ("phases.study", "2", "names a phase"),
         ("name.x", "2", "'name.x'"),
         ("seed", "x", "seed"),
@@ -150,8 +157,11 @@ def test_a_model_whose_template_forgets(refused, corpus: Path, model: Path) -> N
         ("iterations", "0", "iterations"),
         ("policies.student.lr", "high", "policies.student.lr"),
         ("policies.student", "0.1", "policies.student"),
-        ("evaluation.policy", "studnt", "did you mean 'student'?"),
-        ("hop_odds", "[0, 0]", "hop_odds"),
+        ("agent", "studnt", "did you mean 'student'?"),
+        ("evaluation.teacher", "teachr", "evaluation.teacher"),
+        ("evaluation.kind", "pi_pla", "did you mean 'pi_play'?"),
+        ("sources.seed_passages.hop_odds", "[0, 0]", "hop_odds"),
+        ("sources.seed_passages.curriculum", "2", "curriculum"),
         ("engine.dtype", "float16", "engine.dtype"),
     ],
 )

@@ -12,12 +12,16 @@ import pytest
 from toys.models import toy_model
 from toys.templates import FORGETFUL
 
-from piplay.cli import doctor
+from piplay.cli import doctor, workload
 from piplay.cli.main import main
 from piplay.config import EngineSettings, Lora, load_config
 from piplay.engine.local.memory import estimate
+from piplay.protocols import Evaluation
+from piplay.training.assemble import load_environment, make_evaluation
 
-ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
 GB = 1e9
 
 
@@ -113,11 +117,45 @@ def test_the_limit_of_a_control_group(version: int, tmp_path: Path) -> None:
 def test_the_most_tokens_of_a_run_follow_from_its_limits(toy_recipe: Path) -> None:
     """toys.games.RECIPE by hand: at most 2 turns of 10 tokens; 3 × 3 of 1 + 2, 3 × 3 of 1, 3 × 2 of 2; twice."""
     config = load_config(toy_recipe, {})
-    found = doctor.work(config, heldout=4)
+    evaluation = make_evaluation(config, load_environment(config), {})
+    found = workload.work(config, evaluation)
     rollouts = 2 * (3 * 3 * 3 + 3 * 3 * 1 + 3 * 2 * 2)
     asked = 4 * 3 * 2
     assert found.written == (rollouts + asked) * 20
     assert found.trained == 2 * (3 * 3 * 1 + 3 * 2 * 2) * 1400
+
+
+def test_the_most_tokens_of_a_league_follow_from_its_pool() -> None:
+    """The recipe kuhn by hand, with Nash's matches: snapshots after 0, 5, … 20 steps, of which at most 3 are kept."""
+    settings: dict[str, object] = {"phases.warm.steps": 2, "phases.selfplay.steps": 21, "phases.selfplay.episodes": 4}
+    league = {"draw": "nash", "every": 5, "size": 3, "matches": 6}
+    settings |= {"phases.selfplay.opponents": league, "phases.warm.episodes": 8}
+    config = load_config("kuhn", settings)
+    found = workload.work(config, Evaluation())
+    moves = 5 + 4
+    matches = 6 * (0 + 1 + 2 + 2 + 2)
+    assert found.written == (2 * 8 + 21 * 4 + matches) * moves * config.limits.turn_tokens
+    assert found.trained == (2 * 8 * moves + 21 * 4 * 5) * config.limits.tokens
+
+
+def test_what_an_evaluation_takes(towns: Path, small_world: Path) -> None:
+    """Each of 4 × 3 questions twice, or once without a teacher; with a corpus those that the examiner will write."""
+    for settings, asked in (
+        ({"world": str(small_world), "evaluation.per_hop": 3}, 24),
+        ({"world": str(small_world), "evaluation.per_hop": 3, "evaluation.teacher": ""}, 12),
+        ({"corpus": str(towns), "evaluation.self_generated": 7}, 14),
+        ({"corpus": str(towns), "evaluation.per_hop": 0}, 0),
+    ):
+        config = load_config("pi-play", settings)
+        assert make_evaluation(config, load_environment(config), {}).cost() == asked, settings
+
+
+def test_a_game_without_search(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--recipe", "kuhn", "--engine.threads", "1", "--engine.slots", "4"]) == 0
+    said = capfd.readouterr().out
+    assert "environment: the table kuhn:Kuhn for first and second" in said
+    assert re.search(r"snapshots +│ 0\.\d\d", said)
+    assert "episodes just played used" in said
 
 
 @pytest.mark.parametrize("command", [["doctor", "--recipe"], ["train", "--dry-run"]])
@@ -132,7 +170,7 @@ def test_it_says_what_a_run_needs_and_writes_nothing(
     assert main([*command, str(toy_recipe)]) == 0
     said = capfd.readouterr().out
     assert "chat: native, append-only" in said
-    assert re.search(r"ground: \d+ passages to start from, 4 held-out questions", said)
+    assert re.search(r"environment: \d+ passages to start from, 4 held-out questions", said)
     assert re.search(r"memory: about \d+\.\d GB of the \d+\.\d GB of ", said)
     assert re.search(r"disk: about \d+\.\d GB of checkpoints and models \(estimate\), \d+ GB are free", said)
     assert re.search(r"tokens: at most \d+\.\d\d million written", said)

@@ -13,8 +13,10 @@ from piplay.cli.show import show_preview
 from piplay.config import Config, load_config
 from piplay.envs.world.store import read_world
 from piplay.errors import InputError
-from piplay.methods.pi_play.game import teacher_view
+from piplay.methods.pi_play.views import teacher_view
 from piplay.training.run_directory import Run
+
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +40,8 @@ def test_an_examiner_starts_from_training_passages(config: Config, small_world: 
     for episode in shown.episodes:
         assert episode.task.source is not None
         assert episode.task.source.id in train
-        assert episode.seats[0].trajectory.role == "examiner"
-        assert any(seat.trajectory.role == "student" for seat in episode.seats) == (not episode.gate)
+        assert episode.trajectories[0].trajectory.role == "examiner"
+        assert any(one.trajectory.role == "student" for one in episode.trajectories) == (not episode.facts["gate"])
     text = printed(shown)
     assert text.count("[prompt]") == 3
     assert text.count("\ngates ") == 3
@@ -55,7 +57,7 @@ def test_students_play_held_out_questions_of_the_hops_that_were_asked_for(
     assert {episode.task.question for episode in shown.episodes} <= known
     assert len({episode.task.id for episode in shown.episodes}) == 2
     for episode in shown.episodes:
-        assert [seat.trajectory.role for seat in episode.seats] == ["student"] * 5
+        assert [one.trajectory.role for one in episode.trajectories] == ["student"] * 5
     text = printed(shown)
     assert text.count("[prompt]") == 2  # once a question
     assert text.count("rollout ") == 10
@@ -64,24 +66,24 @@ def test_students_play_held_out_questions_of_the_hops_that_were_asked_for(
 def test_a_teacher_plays_with_the_path_in_its_prompt(config: Config) -> None:
     shown = preview(config, "teacher", 2, hops=2)
     for episode in shown.episodes:
-        [seat] = episode.seats
-        prompt = shown.chat.tokenizer.decode(seat.trajectory.ids_T[: seat.trajectory.prompt_len].tolist())
+        [one] = episode.trajectories
+        prompt = shown.chat.tokenizer.decode(one.trajectory.ids_T[: one.trajectory.prompt_len].tolist())
         assert teacher_view(episode.task.question, episode.task.path) in prompt
-        assert seat.trajectory.policy.name == "teacher"
+        assert one.trajectory.policy.name == "teacher"
     assert "with its path, at temperature 0" in printed(shown)
 
 
 def test_every_token_is_shown_once_under_its_owner(config: Config) -> None:
     shown = preview(config, "teacher", 1)
-    [seat] = shown.episodes[0].seats
+    [one] = shown.episodes[0].trajectories
     plain, coloured = printed(shown), printed(shown, terminal=True)
     for text in (plain, coloured):
         kept = text.replace(" ", "").replace("\n", "")
-        for turn in seat.trajectory.turns:
+        for turn in one.trajectory.turns:
             assert kept.count(turn.text.replace(" ", "").replace("\n", "")) == 1
     assert [line.split("]")[0] for line in plain.splitlines() if line.startswith("[")] == [
         "[prompt",
-        *["[model", "[tool"] * len(seat.trajectory.calls),
+        *["[model", "[tool"] * len(one.trajectory.uses),
         "[model",
     ]
     assert "[model]" not in coloured
@@ -114,7 +116,7 @@ def test_an_examiner_that_writes_nothing_valid_is_said(
         "phases.write.episodes": 2,
         "limits.turn_tokens": 8,
     }
-    with pytest.raises(InputError, match="no question that passes the gates in 10 tries"):
+    with pytest.raises(InputError, match="phase write wrote no task that passes in 10 tries"):
         preview(load_config("smoke", settings), "student", 1)
 
 
@@ -132,11 +134,33 @@ def test_what_cannot_be_played(config: Config, role: str, count: int, hops: int 
         preview(config, role, count, hops)
 
 
+def test_a_teacher_has_whatever_name_its_policy_has(small_world: Path) -> None:
+    tree = load_config("smoke", {}).model_dump(mode="json")
+    tree["policies"]["mentor"] = {"follows": "student"}
+    tree["phases"][2]["learn"]["student"]["losses"]["distill"]["policy"] = "mentor"
+    config = load_config(Config.model_validate(tree), {"world": str(small_world), "engine.threads": 1})
+    [episode] = preview(config, "mentor", 1).episodes
+    assert [str(one.trajectory.policy) for one in episode.trajectories] == ["mentor"]
+    with pytest.raises(InputError, match="no role 'teacher'"):
+        preview(config, "teacher", 1)
+
+
+def test_games_without_questions_are_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["play", "kuhn", "--role", "first", "-n", "2", "--engine.threads", "1"]) == 0
+    shown = capfd.readouterr().out
+    assert shown.count("Kuhn poker, you are first.") == 2
+    assert shown.count("\nfacts ") == 2
+    assert "hop" not in shown
+    assert "search" not in shown
+    assert main(["play", "kuhn", "--role", "first", "--hops", "2"]) == 2
+    assert "this recipe plays tasks of the kind 'deal', which are no questions" in capfd.readouterr().err
+
+
 def test_a_run_plays_with_its_own_policies(toy_recipe: Path, tmp_path: Path) -> None:
     assert main(["train", str(toy_recipe), "--run-dir", str(tmp_path / "run"), "--iterations", "1"]) == 0
     run = Run.open(tmp_path / "run")
-    trained = preview(run.config, "student", 1, weights=run.checkpoint()).episodes[0].seats[0].trajectory
-    base = preview(run.config, "student", 1).episodes[0].seats[0].trajectory
+    trained = preview(run.config, "student", 1, weights=run.checkpoint()).episodes[0].trajectories[0].trajectory
+    base = preview(run.config, "student", 1).episodes[0].trajectories[0].trajectory
     length = trained.prompt_len
     np.testing.assert_array_equal(trained.ids_T[:length], base.ids_T[:length])
     # The first word's likelihood is that of other weights.

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
-from toys.scripted import DictSearcher, ScriptedEngine, says, searches
+from toys.scripted import DictSearcher, ScriptedEngine, says, searching, tools
 
 from piplay.agent import Agent
 from piplay.chat.base import Chat
 from piplay.cli.main import main
 from piplay.cli.show import show_steps
 from piplay.config import Limits
+from piplay.envs.search.question import Passage
 from piplay.rollout.stage import Stage
-from piplay.types import Passage
+from piplay.types import ToolCall, ToolResult, ToolUse, Turn
+
+pytestmark = pytest.mark.slow
 
 LONG = Passage(
     "p1", "Bor", "Bor is a town of [red]some[/red] size. " * 3 + "It lies on the Tamsin. " + "More is told. " * 9
@@ -24,7 +27,7 @@ LONG = Passage(
 def told(chat: Chat, *turns: str, limits: Limits | None = None) -> list[str]:
     engine = ScriptedEngine(chat, lambda request: turns[int(request.key[-1])])
     limits = limits or Limits(turns=4, turn_tokens=200, tokens=4000)
-    agent = Agent("scripted", Stage(engine, chat, DictSearcher([LONG]), limits, 1))
+    agent = Agent("scripted", Stage(engine, chat, tools(DictSearcher([LONG])), limits))
     console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
     with console.capture() as captured:
         show_steps(agent.steps("On what does Bor lie?"), console)
@@ -32,7 +35,7 @@ def told(chat: Chat, *turns: str, limits: Limits | None = None) -> list[str]:
 
 
 def test_an_answer_with_its_source(tiny_chat: Chat) -> None:
-    lines = told(tiny_chat, searches("Bor", "river of Bor"), says("Tamsin", "river: Tamsin"))
+    lines = told(tiny_chat, searching("Bor", "river of Bor"), says("Tamsin", "river: Tamsin"))
     assert lines[:2] == ["thinks   river of Bor", "searches Bor"]
     assert lines[2].startswith("  found  Bor: Bor is a town of [red]some[/red] size. Bor is")
     assert lines[2].endswith(" …")
@@ -43,7 +46,7 @@ def test_an_answer_with_its_source(tiny_chat: Chat) -> None:
 
 
 def test_an_answer_from_nowhere(tiny_chat: Chat) -> None:
-    lines = told(tiny_chat, searches("Oum"), says("Quil"))
+    lines = told(tiny_chat, searching("Oum"), says("Quil"))
     assert lines == [
         "searches Oum",
         "  found  nothing",
@@ -53,9 +56,17 @@ def test_an_answer_from_nowhere(tiny_chat: Chat) -> None:
 
 
 def test_no_answer(tiny_chat: Chat) -> None:
-    lines = told(tiny_chat, searches("Bor"), searches("Bor"), limits=Limits(turns=2, turn_tokens=200, tokens=4000))
+    lines = told(tiny_chat, searching("Bor"), searching("Bor"), limits=Limits(turns=2, turn_tokens=200, tokens=4000))
     assert lines[-1] == "no answer: the agent was still searching in its last turn (limits.turns)"
     assert lines[-2].startswith("wrote    <tool_call>")
+
+
+def test_calls_of_other_tools_are_told_as_they_were_made() -> None:
+    call = ToolCall("add", {"a": 1, "b": "two"})
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    with console.capture() as captured:
+        show_steps(iter([Turn("", "a sum", "", call), ToolUse(call, ToolResult("3"))]), console)
+    assert captured.get().splitlines() == ["thinks   a sum", "calls    add(a=1, b='two')", "  found  3"]
 
 
 def asked(*words: str | Path) -> list[str]:
@@ -114,8 +125,8 @@ def test_drawn_answers_depend_on_the_seed_alone(capfd: pytest.CaptureFixture[str
         (["ask", "base", " "], "the question is empty"),
         (["ask", "base", "Bor?", "--temperature", "-1"], "the temperature is -1"),
         (["ask", "base", "Bor?", "--corpus", "nowhere"], "nowhere does not exist"),
-        (["ask", "base", "Bor?", "--serch.top_k", "2"], "did you mean 'search'?"),
-        (["ask", "base", "Bor?", "--search.searcher", "bm25:BM25Sercher"], "did you mean 'BM25Searcher'?"),
+        (["ask", "base", "Bor?", "--envronment.top_k", "2"], "did you mean 'environment'?"),
+        (["ask", "base", "Bor?", "--environment.searcher", "bm25:BM25Sercher"], "did you mean 'BM25Searcher'?"),
         (["play", "smok"], "did you mean 'smoke'?"),
         (["play", "smoke", "--role", "studnet"], "did you mean 'student'?"),
         (["play", "smoke", "-n", "0"], "at least 1"),

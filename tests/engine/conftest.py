@@ -1,11 +1,25 @@
 """Tiny random models in every supported shape, and references that share no code with the engine."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel, Qwen2Config, Qwen3Config
+from tokenizers import Tokenizer, decoders
+from tokenizers.models import WordLevel
+from transformers import (
+    AutoModelForCausalLM,
+    LlamaConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    Qwen2Config,
+    Qwen3Config,
+)
+
+# What they assert is shown as what tests assert is.
+pytest.register_assert_rewrite("conformance", "turns")
+from turns import SAYS  # noqa: E402
 
 VOCABULARY = 61
 SHAPE = {
@@ -51,3 +65,14 @@ def plain(model_folder: Callable[[str], Path]) -> Callable[[str | Path], PreTrai
         return AutoModelForCausalLM.from_pretrained(path, attn_implementation="eager", dtype=torch.float32).eval()
 
     return load
+
+
+@pytest.fixture(scope="session")
+def lettered(model_folder: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The model ``qwen3`` with a tokenizer whose tokens are ``SAYS``."""
+    folder = tmp_path_factory.mktemp("lettered") / "model"
+    shutil.copytree(model_folder("qwen3"), folder)
+    tokenizer = Tokenizer(WordLevel({word: token for token, word in enumerate(SAYS)}, unk_token=SAYS[0]))
+    tokenizer.decoder = decoders.Fuse()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=SAYS[-1]).save_pretrained(folder)
+    return folder

@@ -10,6 +10,7 @@ import pytest
 import torch
 from engine_helpers import TEACHER_VIEW, make_sample
 from torch import Tensor
+from turns import STOP
 
 from piplay.config import Policy
 from piplay.engine.local.checkpointing import recomputing
@@ -25,9 +26,7 @@ SAMPLES = [make_sample(i) for i in range(6)]
 
 def make(path: Path, checkpointing: bool) -> LocalEngine:
     specs = {"student": Policy(lr=0.01), "teacher": Policy(follows="student", tau=0.25)}
-    return LocalEngine(
-        path, specs, seed=0, slots=4, threads=1, micro_batch_tokens=10_000, end_ids=[60], checkpointing=checkpointing
-    )
+    return LocalEngine(path, specs, seed=0, slots=4, threads=1, micro_batch_tokens=10_000, checkpointing=checkpointing)
 
 
 def forwards(engine: LocalEngine, name: str) -> Counter[int]:
@@ -77,7 +76,7 @@ def test_between_steps_it_writes_through_its_cache(model_folder: Folder) -> None
     for on in (False, True):
         engine = make(model_folder("qwen3"), on)
         engine.train("student", SAMPLES, TEACHER_VIEW)
-        engine.submit(Generate(("r",), STUDENT, np.arange(30), ("r",), 8, 1.0))
+        engine.submit(Generate(("r",), STUDENT, np.arange(30), ("r",), 8, 1.0, STOP))
         [made] = engine.ready()
         results.append((made.ids.tolist(), made.logprobs.tolist()))
         assert not any(module.training for module in engine._policies.model(STUDENT).modules())

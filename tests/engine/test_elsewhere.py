@@ -9,11 +9,14 @@ import torch
 from elsewhere import elsewhere
 from engine_helpers import TEACHER_VIEW, make_sample
 from transformers import AutoModelForCausalLM
+from turns import STOP
 
 from piplay.config import Lora, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate, Generated
 from piplay.types import PolicyRef
+
+pytestmark = pytest.mark.slow
 
 SPECS = {
     "student": Policy(lr=0.01),
@@ -24,7 +27,7 @@ SPECS = {
 
 def make(path: Path, device: str, dtype: torch.dtype = torch.float32, rank: int = 0) -> LocalEngine:
     return LocalEngine(
-        path, SPECS, seed=0, slots=3, threads=1, micro_batch_tokens=64, end_ids=[60], device=device, dtype=dtype,
+        path, SPECS, seed=0, slots=3, threads=1, micro_batch_tokens=64, device=device, dtype=dtype,
         lora=Lora(rank=rank), checkpointing=rank > 0,
     )  # fmt: skip
 
@@ -40,7 +43,7 @@ def write(engine: LocalEngine) -> dict[tuple[str | int, ...], Generated]:
             session = (policy, row)
             prompts[session] = shared if row % 2 else rng.integers(0, 60, 5 + 30 * row)
             engine.submit(
-                Generate((*session, 0), PolicyRef(policy), prompts[session], session, 9, 0.0 if row == 3 else 1.0)
+                Generate((*session, 0), PolicyRef(policy), prompts[session], session, 9, 0.0 if row == 3 else 1.0, STOP)
             )
     while ready := engine.ready():
         for done in ready:
@@ -49,7 +52,7 @@ def write(engine: LocalEngine) -> dict[tuple[str | int, ...], Generated]:
             session = (policy, row)
             if turn == 0:
                 ids = np.concatenate([prompts[session], done.ids, rng.integers(0, 60, 0) if row % 2 else shared])
-                engine.submit(Generate((*session, 1), PolicyRef(str(policy)), ids, session, 5, 1.0))
+                engine.submit(Generate((*session, 1), PolicyRef(str(policy)), ids, session, 5, 1.0, STOP))
             else:
                 engine.close(session)
     return found
@@ -83,9 +86,14 @@ def test_it_writes_learns_and_keeps_what_it_does_on_the_cpu(
         for key, done in ours.items():
             np.testing.assert_array_equal(done.ids, theirs[key].ids)
             np.testing.assert_allclose(done.logprobs, theirs[key].logprobs, atol=1e-3)
+        kept = there.snapshot("student", "kept")
         there.save(tmp_path / "checkpoint")
         again = make(model_folder(kind), device.type, rank=rank)
         again.load(tmp_path / "checkpoint")
+        for engine in (there, again):
+            engine.submit(Generate(("kept",), kept, np.arange(9), ("kept",), 5, 1.0, STOP))
+        [made], [restored] = there.ready(), again.ready()
+        assert made.logprobs.tolist() == restored.logprobs.tolist()
         assert again.train("student", samples, TEACHER_VIEW) == there.train("student", samples, TEACHER_VIEW)
         there.export("student", tmp_path / "export")
     here.train("student", samples, TEACHER_VIEW)

@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -6,78 +6,30 @@ import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, CohereConfig, GraniteConfig, PreTrainedModel
+from turns import END, LIVE, SEED, STOP, assert_same, contexts, drain, reference, request, says
 
 from piplay.config import Policy
 from piplay.engine.local.cache import _Decode, _scores
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.generate import draw
-from piplay.engine.protocol import Generate, Generated, Objective, Usage
+from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.errors import InputError
 from piplay.streams import stream
-from piplay.types import Ints, Key, PolicyRef
+from piplay.types import Key, PolicyRef, Stop
 
-END = 60
-SEED = 7
-LIVE = PolicyRef("student")
+pytestmark = pytest.mark.slow
 
 Folder = Callable[[str], Path]
 Plain = Callable[[str | Path], PreTrainedModel]
 
 
-def make_engine(
-    path: Path, slots: int = 8, tokens: int = 64, closes: Callable[[Ints], bool] | None = None, **rest: Any
-) -> LocalEngine:
+def make_engine(path: Path, slots: int = 8, tokens: int = 64, **rest: Any) -> LocalEngine:
     specs = {
         "student": Policy(lr=0.1),
         "teacher": Policy(follows="student", tau=0.5),
         "base": Policy(follows="student", tau=0.0),
     }
-    return LocalEngine(
-        path, specs, seed=SEED, slots=slots, threads=1, micro_batch_tokens=tokens, end_ids=[END], closes=closes, **rest
-    )
-
-
-def request(key: Key, ids: Sequence[int] | Ints, max_new: int = 12, temperature: float = 1, **rest: object) -> Generate:
-    return Generate(key, rest.get("policy", LIVE), np.array(ids), rest.get("session", key), max_new, temperature)  # type: ignore[arg-type]
-
-
-def drain(engine: LocalEngine) -> dict[Key, Generated]:
-    results: dict[Key, Generated] = {}
-    while ready := engine.ready():
-        results |= {generated.key: generated for generated in ready}
-    return results
-
-
-@torch.no_grad()
-def reference(
-    model: PreTrainedModel, asked: Generate, closes: Callable[[list[int]], bool] = lambda written: False
-) -> Generated:
-    """One sequence at a time, no cache: the whole context through the plain model for every token."""
-    uniforms = stream(SEED, asked.key).random(asked.max_new)
-    ids, logprobs = asked.ids_T.tolist(), []
-    for uniform in uniforms:
-        logits = model(torch.tensor([ids])).logits[0, -1]
-        if asked.temperature == 0:
-            token = int(logits.argmax())
-        else:
-            cumulative = np.cumsum((logits.double() / asked.temperature).softmax(-1).numpy())
-            token = int(np.flatnonzero(cumulative > uniform)[0])
-        logprobs.append(float(logits.log_softmax(-1)[token]))
-        ids.append(token)
-        if closed := token == END or closes(ids[len(asked.ids_T) :]):
-            break
-    return Generated(asked.key, np.array(ids[len(asked.ids_T) :]), np.array(logprobs, np.float32), closed)
-
-
-def assert_same(actual: Generated, expected: Generated) -> None:
-    np.testing.assert_array_equal(actual.ids, expected.ids)
-    np.testing.assert_allclose(actual.logprobs, expected.logprobs, atol=1e-5)
-    assert (actual.key, actual.closed) == (expected.key, expected.closed)
-
-
-def contexts(count: int, seed: int = 0) -> list[Ints]:
-    rng = np.random.default_rng(seed)
-    return [rng.integers(0, END, rng.integers(1, 40)) for _ in range(count)]
+    return LocalEngine(path, specs, seed=SEED, slots=slots, threads=1, micro_batch_tokens=tokens, **rest)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.02, 0.7, 1.0, 1.5])
@@ -92,28 +44,40 @@ def test_equals_the_plain_model(kind: str, temperature: float, model_folder: Fol
         assert_same(results[one.key], reference(model, one))
 
 
-def falls_twice(written: Sequence[int] | Ints) -> bool:
-    """Ends a turn by what several tokens say together: each of the last three is less than the one before."""
-    return len(written) > 2 and written[-3] > written[-2] > written[-1]
-
-
 @pytest.mark.parametrize("room", [{}, {"slots": 2}, {"cache_tokens": 128}], ids=["all", "slots", "pages"])
-def test_a_turn_ends_where_what_it_has_written_does(model_folder: Folder, plain: Plain, room: dict[str, int]) -> None:
+def test_each_turn_ends_by_its_own_texts_and_tokens(lettered: Path, plain: Plain, room: dict[str, int]) -> None:
     """In company and with little room, over several turns, and never by what the prompt says."""
-    engine, model = make_engine(model_folder("qwen3"), closes=falls_twice, **room), plain("qwen3")
-    asked = [request(("r", i), [*ids, 9, 8], max_new=20) for i, ids in enumerate(contexts(6, seed=4))]
+    engine, model = make_engine(lettered, **room), plain(lettered)
+    stops = [STOP, Stop((END,), (">aa>a",)), Stop((3, 9, 27), ("aaaaa", "a>a>a>")), Stop(())]
+    begins = [token for token in range(END) if says([token]).endswith("a")]
+    asked = [
+        request(("r", i), [*ids, 9, begins[i]], max_new=16, stop=stops[i % 4])
+        for i, ids in enumerate(contexts(8, seed=4))
+    ]
     for one in asked:
         engine.submit(one)
     results = drain(engine)
-    again = [request(("again", one.key), [*one.ids_T, *results[one.key].ids, 5], session=one.key) for one in asked]
+    again = [
+        request(("again", *one.key), [*one.ids_T, *results[one.key].ids, 5], 16, session=one.key, stop=stops[i // 2])
+        for i, one in enumerate(asked)
+    ]
     for one in again:
         engine.submit(one)
     results |= drain(engine)
     for one in (*asked, *again):
-        assert_same(results[one.key], reference(model, one, falls_twice))
-    ended = [result for result in results.values() if result.closed and result.ids[-1] != END]
-    assert len(ended) > 3
-    assert all(falls_twice(result.ids) for result in ended)
+        assert_same(results[one.key], reference(model, one))
+    ended = [results[one.key] for one in (*asked, *again) if one.stop.texts and results[one.key].closed]
+    assert sum(result.ids[-1] not in (END, 3, 9, 27) for result in ended) > 2
+    assert all(len(results[one.key].ids) == 16 for one in asked if not one.stop.ids)
+
+
+def test_texts_need_a_tokenizer_and_nothing_else_does(model_folder: Folder) -> None:
+    engine = make_engine(model_folder("qwen3"))
+    engine.submit(request(("ids",), [1, 2]))
+    assert len(drain(engine)) == 1
+    engine.submit(request(("texts",), [1, 2], stop=Stop((END,), ("</search>",))))
+    with pytest.raises(InputError, match=r"turns end by text, and the tokenizer of .* cannot be loaded"):
+        engine.ready()
 
 
 @pytest.mark.parametrize("room", [{"slots": 3}, {"slots": 7, "cache_tokens": 400}], ids=["slots", "pages"])
@@ -392,11 +356,11 @@ def test_several_policies_at_once_and_caches_die_with_the_weights(model_folder: 
         assert_same(result, reference(model, request(key, ids)))
     with torch.no_grad():
         engine._policies.model(LIVE).lm_head.weight.mul_(-1)
-    engine.train("student", [], Objective())
+    engine.train("student", [], {})
     with torch.no_grad():
         model.lm_head.weight.mul_(-1)
     after = play(1)
-    assert_same(after[(1, "student")], reference(model, request((1, "student"), ids)))
+    assert_same(after[(1, "student")], reference(model, request((1, "student"), ids), version=1))
     with torch.no_grad():
         model.lm_head.weight.mul_(-1)
     assert_same(after[(1, "base")], reference(model, request((1, "base"), ids)))
@@ -432,7 +396,7 @@ def test_a_pending_session_cannot_be_closed_nor_its_policy_trained(model_folder:
     with pytest.raises(ValueError, match="pending"):
         engine.close(("a",))
     with pytest.raises(ValueError, match="writing"):
-        engine.train("student", [], Objective())
+        engine.train("student", [], {})
     assert len(drain(engine)) == 1
     engine.close(("a",))
     engine.close(("never opened",))

@@ -14,14 +14,20 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.func import functional_call
 from transformers import PreTrainedModel
+from turns import STOP
 
+from piplay.algo.losses.distill import DistillLoss
+from piplay.algo.losses.kl import KlLoss
+from piplay.algo.losses.pg import PgLoss
 from piplay.config import Lora, Policy
 from piplay.engine.local.adapters import base_of
 from piplay.engine.local.attention import load_model
 from piplay.engine.local.engine import LocalEngine
-from piplay.engine.protocol import Generate, Objective
+from piplay.engine.protocol import Generate
 from piplay.errors import InputError
 from piplay.types import PolicyRef, Sample
+
+pytestmark = pytest.mark.slow
 
 Folder = Callable[[str], Path]
 Plain = Callable[[str | Path], PreTrainedModel]
@@ -35,13 +41,11 @@ CPU = torch.device("cpu")
 LORA = Lora(rank=3, alpha=12)
 LINEAR = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 # All of the vocabulary: the KL of a row is exact.
-OBJECTIVE = Objective(top_k=61, beta=0.2, teacher="teacher", reference="base")
+LOSSES = {"pg": PgLoss(), "distill": DistillLoss("teacher", top_k=61), "kl": KlLoss("base")}
 
 
 def make(path: Path, lora: Lora = LORA, tokens: int = 64, **rest: Any) -> LocalEngine:
-    return LocalEngine(
-        path, SPECS, seed=5, slots=4, threads=1, micro_batch_tokens=tokens, end_ids=[60], lora=lora, **rest
-    )
+    return LocalEngine(path, SPECS, seed=5, slots=4, threads=1, micro_batch_tokens=tokens, lora=lora, **rest)
 
 
 def factors(engine: LocalEngine, name: str) -> dict[str, Tensor]:
@@ -112,7 +116,7 @@ def test_each_policy_writes_under_its_own_adapter(kind: str, model_folder: Folde
     weights["base"] = by_hand(model, {}, 1.0)
     rng = np.random.default_rng(0)
     asked = [
-        Generate((name, i), PolicyRef(name), rng.integers(0, 60, 5 + 3 * i), (name, i), 6, float(i % 2))
+        Generate((name, i), PolicyRef(name), rng.integers(0, 60, 5 + 3 * i), (name, i), 6, float(i % 2), STOP)
         for i in range(3)
         for name in SPECS
     ]
@@ -133,7 +137,7 @@ def test_each_policy_writes_under_its_own_adapter(kind: str, model_folder: Folde
             if one.temperature == 0:
                 assert rows.argmax(-1).tolist() == made.ids.tolist()
             ids = np.append(whole, [7, 8])
-            following.append(Generate((*one.key, turn), one.policy, ids, one.session, 6, one.temperature))
+            following.append(Generate((*one.key, turn), one.policy, ids, one.session, 6, one.temperature, STOP))
         asked = following
 
 
@@ -141,7 +145,7 @@ def loss_by_hand(model: PreTrainedModel, student: Any, teacher: Any, base: Any, 
     """Formula 5 token by token, with the exact KL to the teacher and its own prompt."""
     total = torch.zeros(())
     for sample in samples:
-        prefix = sample.ids_T[: sample.prompt_len] if sample.teacher_prefix is None else sample.teacher_prefix
+        prefix = sample.views["privileged"]
         behind = np.concatenate([prefix, sample.ids_T[sample.prompt_len :]])
         logp = logits(model, student, sample.ids_T).log_softmax(-1)
         with torch.no_grad():
@@ -152,7 +156,7 @@ def loss_by_hand(model: PreTrainedModel, student: Any, teacher: Any, base: Any, 
             kl = (row.exp() * (row - logq[t - 1 + len(prefix) - sample.prompt_len])).sum()
             d = logr[t - 1, token] - row[token]
             terms = {name: float(weight[t]) for name, weight in sample.terms.items()}
-            total = total - terms["pg"] * row[token] + terms["distill"] * kl + 0.2 * terms["kl"] * (d.exp() - d - 1)
+            total = total - terms["pg"] * row[token] + terms["distill"] * kl + terms["kl"] * (d.exp() - d - 1)
     return total
 
 
@@ -168,7 +172,7 @@ def test_training_adapters_is_training_the_merged_formula(
     optimizer = torch.optim.AdamW(mine.values(), 0.02, weight_decay=0.0, foreach=False)
     for step in range(3):
         samples = [make_sample(10 * step + i, ("pg", "distill", "kl"), 9 if i % 2 else None) for i in range(4)]
-        engine.train("student", samples, OBJECTIVE)
+        engine.train("student", samples, LOSSES)
         loss = loss_by_hand(model, by_hand(model, mine, 4.0), by_hand(model, teacher, 4.0), base, samples)
         optimizer.zero_grad()
         loss.backward()
@@ -188,11 +192,11 @@ def test_training_adapters_is_training_the_merged_formula(
 def test_saved_and_loaded_trains_on_to_the_same_bits(dtype: torch.dtype, model_folder: Folder, tmp_path: Path) -> None:
     straight, resumed = (make(model_folder("qwen3"), dtype=dtype, checkpointing=True) for _ in range(2))
     for number in (1, 2):
-        straight.train("student", [make_sample(10 * number + i, ("pg", "distill", "kl")) for i in range(4)], OBJECTIVE)
+        straight.train("student", [make_sample(10 * number + i, ("pg", "distill", "kl")) for i in range(4)], LOSSES)
     straight.save(tmp_path)
     resumed.load(tmp_path)
     for engine in (straight, resumed):
-        engine.train("student", [make_sample(30 + i, ("pg", "distill", "kl")) for i in range(4)], OBJECTIVE)
+        engine.train("student", [make_sample(30 + i, ("pg", "distill", "kl")) for i in range(4)], LOSSES)
     for name in ("student", "examiner", "teacher"):
         ours, others = factors(straight, name), factors(resumed, name)
         assert all(torch.equal(value, others[key]) for key, value in ours.items())
@@ -233,7 +237,7 @@ def test_a_bf16_export_plays_what_was_played_to_the_bit(model_folder: Folder, tm
     """Merged in bf16 it would not: small steps are less than the rounding of the weights that they are added to."""
     engine, ids = make(model_folder("llama"), dtype=torch.bfloat16), torch.arange(30)[None]
     for number in range(3):
-        engine.train("student", [make_sample(number * 4 + i, ("pg",)) for i in range(4)], Objective(), lr=1e-4)
+        engine.train("student", [make_sample(number * 4 + i, ("pg",)) for i in range(4)], LOSSES, lr=1e-4)
     engine.export("student", tmp_path)
     assert {path.suffix for path in tmp_path.iterdir() if path.stat().st_size > 20_000} <= {".safetensors"}
     played, loaded = engine._policies.model(PolicyRef("student")), load_model(tmp_path, CPU, torch.bfloat16)

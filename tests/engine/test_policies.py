@@ -76,7 +76,7 @@ def test_a_checkpoint_of_another_run_is_an_input_error(saved: tuple[LocalEngine,
     with pytest.raises(InputError, match="another model"):
         make_engine(model_folder("llama")).load(folder)
     listing = json.loads((folder / "engine.json").read_text())
-    (folder / "engine.json").write_text(json.dumps(listing | {"policies": ["student"]}))
+    (folder / "engine.json").write_text(json.dumps(listing | {"policies": {"student": 2}}))
     with pytest.raises(InputError, match="holds policies"):
         make_engine(model_folder("qwen3")).load(folder)
 
@@ -102,7 +102,7 @@ def test_following_nobody_is_an_input_error(model_folder: Folder) -> None:
     for follows in ("nobody", "teacher"):
         specs = {"student": Policy(), "teacher": Policy(follows="student"), "late": Policy(follows=follows)}
         with pytest.raises(InputError, match="late follows"):
-            LocalEngine(model_folder("qwen3"), specs, seed=0, slots=1, threads=1, micro_batch_tokens=1, end_ids=[0])
+            LocalEngine(model_folder("qwen3"), specs, seed=0, slots=1, threads=1, micro_batch_tokens=1)
 
 
 @pytest.mark.parametrize("rank", [0, 3])
@@ -111,7 +111,7 @@ def test_what_is_written_is_as_large_as_reckoned(rank: int, model_folder: Folder
     policies = {"student": Policy(), "teacher": Policy(follows="student", tau=0.25)}
     settings = EngineSettings(dtype="bfloat16", lora=Lora(rank=rank), threads=1)
     engine = LocalEngine(
-        model_folder("llama"), policies, seed=0, slots=1, threads=1, micro_batch_tokens=64, end_ids=[60],
+        model_folder("llama"), policies, seed=0, slots=1, threads=1, micro_batch_tokens=64,
         dtype=torch.bfloat16, lora=settings.lora,
     )  # fmt: skip
     engine.train("student", [make_sample(0)], TEACHER_VIEW)

@@ -9,11 +9,13 @@ import pytest
 import torch
 from engine_helpers import TEACHER_VIEW, make_sample
 from torch import Tensor
+from turns import STOP
 
+from piplay.algo.losses.pg import PgLoss
 from piplay.config import Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.update import Trainer
-from piplay.engine.protocol import Generate, Objective
+from piplay.engine.protocol import Generate
 from piplay.types import PolicyRef
 
 Folder = Callable[[str], Path]
@@ -25,9 +27,7 @@ SPECS = {
 
 
 def make(path: Path, dtype: torch.dtype = torch.bfloat16, tokens: int = 64, **rest: Any) -> LocalEngine:
-    return LocalEngine(
-        path, SPECS, seed=0, slots=4, threads=1, micro_batch_tokens=tokens, end_ids=[60], dtype=dtype, **rest
-    )
+    return LocalEngine(path, SPECS, seed=0, slots=4, threads=1, micro_batch_tokens=tokens, dtype=dtype, **rest)
 
 
 def live(engine: LocalEngine, name: str) -> dict[str, Tensor]:
@@ -41,7 +41,7 @@ def masters(engine: LocalEngine, name: str) -> dict[str, Tensor]:
 def gradient(engine: LocalEngine, samples: list[Any]) -> dict[str, Tensor]:
     """What has gathered for the optimiser."""
     teacher = engine._policies.model(PolicyRef("teacher"))
-    Trainer(engine._policies.trained("student"), teacher, None, TEACHER_VIEW, 1).accumulate(samples)
+    Trainer(engine._policies.trained("student"), TEACHER_VIEW, {"teacher": teacher}, 1).accumulate(samples)
     found = {key: p.grad for key, p in engine._policies._moving["student"].masters.items()}
     assert all(
         p.grad is None for p in engine._policies.model(PolicyRef("student")).parameters() if p.dtype != torch.float32
@@ -97,7 +97,7 @@ def test_all_that_computes_is_bf16_and_who_only_writes_has_no_masters(model_fold
     engine = make(model_folder("qwen3"))
     for name in SPECS:
         assert {value.dtype for value in live(engine, name).values()} == {torch.bfloat16}
-    engine.submit(Generate(("r",), PolicyRef("student"), np.arange(9), ("r",), 3, 1.0))
+    engine.submit(Generate(("r",), PolicyRef("student"), np.arange(9), ("r",), 3, 1.0, STOP))
     engine.ready()
     assert [moving for moving in engine._policies._moving.values() if "masters" in vars(moving)] == []
     assert {layer.dtype for layer in engine._samplers[PolicyRef("student")]._cache.layers} == {torch.bfloat16}
@@ -107,7 +107,7 @@ def test_it_writes_as_fp32_does_but_for_rounding(model_folder: Folder) -> None:
     ids, found = np.arange(20) * 3 % 60, []
     for dtype in (torch.float32, torch.bfloat16):
         engine = make(model_folder("llama"), dtype)
-        engine.submit(Generate(("r",), PolicyRef("student"), ids, ("r",), 1, 1.0))
+        engine.submit(Generate(("r",), PolicyRef("student"), ids, ("r",), 1, 1.0, STOP))
         [made] = engine.ready()
         found.append((made.ids.tolist(), float(made.logprobs[0])))
     assert found[0][0] == found[1][0]
@@ -137,7 +137,7 @@ def test_saved_and_loaded_trains_on_to_the_same_bits(model_folder: Folder, tmp_p
 
 def test_an_export_is_what_played(model_folder: Folder, plain: Callable[..., Any], tmp_path: Path) -> None:
     engine = make(model_folder("llama"))
-    engine.train("student", [make_sample(1, ("pg",))], Objective(), lr=0.1)
+    engine.train("student", [make_sample(1, ("pg",))], {"pg": PgLoss()}, lr=0.1)
     engine.export("student", tmp_path)
     ours = live(engine, "student")
     for key, value in plain(tmp_path).named_parameters():

@@ -14,11 +14,18 @@ from piplay.cli.main import main
 from piplay.config import Limits, load_config
 from piplay.envs.search.match import normalise
 from piplay.envs.world.store import read_world
-from piplay.methods.pi_play.metrics import em_by_hops
-from piplay.methods.pi_play.play import alone
 from piplay.rollout.stage import Stage
-from piplay.training.assemble import load_chat, load_engine, load_ground, tiny_base
+from piplay.training.assemble import (
+    load_chat,
+    load_engine,
+    load_environment,
+    make_evaluation,
+    tiny_base,
+    tool_specs,
+)
 from piplay.training.run_directory import Run
+
+pytestmark = pytest.mark.slow
 
 FEW = ("--threads", "1", "--limit", "2")
 
@@ -77,9 +84,11 @@ def test_it_measures_what_a_run_measures_between_phases(
 ) -> None:
     settings = {"world": str(small_world), "engine.threads": "1", "evaluation.per_hop": "2"}
     config = load_config("smoke", settings)
-    chat, ground = load_chat(tiny_base()), load_ground(config)
-    stage = Stage(load_engine(config, chat), chat, ground.searcher, config.limits, config.search.top_k)
-    em, counts = em_by_hops(alone(stage, "student", ground.heldout, ("evaluate", 0)))
+    environment = load_environment(config)
+    chat = load_chat(tiny_base(), tools=tool_specs(environment))
+    stage = Stage.of(config, load_engine(config), chat, {tool.spec.name: tool for tool in environment.tools})
+    row = make_evaluation(config, environment, {}).measure(stage, 0)
+    em, counts = row["em_by_hops"], row["n_by_hops"]
     numbers = compared[1]["models"][0]["by_hops"]
     assert {group: row["em"]["mean"] for group, row in numbers.items() if group != "all"} == em
     assert {group: row["n"] for group, row in numbers.items() if group != "all"} == counts
@@ -111,7 +120,7 @@ def test_a_run_directory_means_its_student(
 
 def test_a_run_is_measured_as_it_played(toy_recipe: Path, small_world: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
-    words = "--iterations 1 --evaluation.per_hop 0 --limits.turn_tokens 7 --search.top_k 2 --engine.dtype bfloat16"
+    words = "--iterations 1 --evaluation.per_hop 0 --limits.turn_tokens 7 --environment.top_k 2 --engine.dtype bfloat16"
     assert main(["train", str(toy_recipe), "--run-dir", str(run), *words.split()]) == 0
     rows, found = evaluated(run, "--limit", "2", "--turns", "2", "--against", "base", tmp_path / "out")
     heldout = [question.question for question in read_world(small_world).heldout]
@@ -148,7 +157,7 @@ def test_a_run_is_measured_with_its_own_searcher(
         encoding="utf-8",
     )
     monkeypatch.chdir(tmp_path)
-    settings = {"search.searcher": "mysearch:Mine", "search.passage_words": 100}
+    settings = {"searcher": "mysearch:Mine", "environment.passage_words": 100}
     run = Run.create(tmp_path / "run", load_config(recipe_on("corpus", tmp_path / "notes"), settings))
     shutil.copytree(run.config.model, run.final("student"))
     assert main(["eval", "run", "--bench", "q.jsonl"]) == 0

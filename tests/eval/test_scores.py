@@ -3,33 +3,36 @@
 from math import comb
 
 import pytest
-from toys.scripted import told, turn
+from toys.scripted import told, turn, used
 
+from piplay.envs.search.question import Question
 from piplay.eval.scores import by_hops, differences, ks, records, summary
-from piplay.types import Call, Episode, Seat, StopReason, Task
+from piplay.types import Episode, ScoredTrajectory, StopReason
 
 
-def seat(answer: str, searches: int = 0, stop: StopReason = StopReason.ANSWERED) -> Seat:
+def answered(answer: str, searches: int = 0, stop: StopReason = StopReason.ANSWERED) -> ScoredTrajectory:
     turns = [turn(query=f"q{i}") for i in range(searches)] + [turn(answer)]
-    return Seat(told(turns, [Call(f"q{i}", ()) for i in range(searches)], stop, "student"), ("q",))
+    return ScoredTrajectory(told(turns, [used(f"q{i}", ()) for i in range(searches)], stop, "student"), ("q",))
 
 
-def played(task: Task, *seats: Seat) -> Episode:
-    return Episode((task.id,), task, seats)
+def played(task: Question, *scored: ScoredTrajectory) -> Episode:
+    return Episode((task.id,), task, scored)
 
 
-ONE = Task("one", 1, "Where is Bor?", ("on the Tamsin", "Tamsin"))
-TWO = Task("two", 2, "Who?", ("Oum",))
-THREE = Task("three", 2, "When?", ("1201",))
-FOUR = Task("four", 0, "Why?", ("no one knows",))
+ONE = Question("one", 1, "Where is Bor?", ("on the Tamsin", "Tamsin"))
+TWO = Question("two", 2, "Who?", ("Oum",))
+THREE = Question("three", 2, "When?", ("1201",))
+FOUR = Question("four", 0, "Why?", ("no one knows",))
 TASKS = (ONE, TWO, THREE, FOUR)
 GREEDY = [
-    played(ONE, seat("the Tamsin", 1)),
-    played(TWO, seat("Oum of Bor", 2)),
-    played(THREE, seat("1201", 3, StopReason.TURNS)),
-    played(FOUR, seat("no one", 0)),
+    played(ONE, answered("the Tamsin", 1)),
+    played(TWO, answered("Oum of Bor", 2)),
+    played(THREE, answered("1201", 3, StopReason.TURNS)),
+    played(FOUR, answered("no one", 0)),
 ]
-SAMPLED = [played(task, *(seat(task.answers[-1] if i < n else "x") for i in range(4))) for n, task in enumerate(TASKS)]
+SAMPLED = [
+    played(task, *(answered(task.answers[-1] if i < n else "x") for i in range(4))) for n, task in enumerate(TASKS)
+]
 
 
 def test_a_record_is_the_question_its_answer_and_its_samples() -> None:
@@ -88,7 +91,7 @@ def test_numbers_by_hop_and_over_all() -> None:
 
 
 def test_the_difference_of_two_models() -> None:
-    better = [played(task, seat(task.answers[0], 1)) for task in TASKS]
+    better = [played(task, answered(task.answers[0], 1)) for task in TASKS]
     found = differences(records(better, ()), records(GREEDY, ()), 0)
     assert list(found) == ["1", "2", "all"]
     assert {group: row["em"]["mean"] for group, row in found.items()} == {"1": 0.0, "2": 1.0, "all": 0.75}

@@ -13,15 +13,17 @@ import numpy as np
 import pytest
 import torch
 
+from piplay.algo.losses.distill import DistillLoss
+from piplay.algo.losses.pg import PgLoss
 from piplay.cli.doctor import available, memory
 from piplay.cli.main import main
 from piplay.config import Config, load_config
-from piplay.engine.local.engine import LocalEngine
-from piplay.engine.protocol import Generate, Objective
-from piplay.training.assemble import load_chat, load_engine, tiny_base
-from piplay.types import Owner, PolicyRef, Sample
+from piplay.engine.protocol import Engine, Generate
+from piplay.training.assemble import load_engine
+from piplay.types import Owner, PolicyRef, Sample, Stop
 
 ROOT = Path(__file__).parents[2]
+LOSSES = {"pg": PgLoss(), "distill": DistillLoss(policy="teacher")}
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
 
@@ -30,8 +32,8 @@ def settings(device: str, dtype: str, rank: int) -> Config:
     return load_config("smoke", {f"engine.{key}": value for key, value in engine.items()})
 
 
-def make(device: str, dtype: str = "float32", rank: int = 0) -> LocalEngine:
-    return load_engine(settings(device, dtype, rank), load_chat(tiny_base()))
+def make(device: str, dtype: str = "float32", rank: int = 0) -> Engine:
+    return load_engine(settings(device, dtype, rank))
 
 
 def sample(number: int) -> Sample:
@@ -46,18 +48,18 @@ def sample(number: int) -> Sample:
     return Sample(
         ("sample", number), "student", PolicyRef("student"), ("q",),
         np.concatenate([shared.integers(0, 2000, lengths[0]), rng.integers(0, 2000, count - lengths[0])]), owner_T,
-        np.zeros(count, np.float32), 1.0, terms, int(lengths[0]), shared.integers(0, 2000, 40),
+        np.zeros(count, np.float32), 1.0, terms, int(lengths[0]), {"privileged": shared.integers(0, 2000, 40)},
     )  # fmt: skip
 
 
-def written(engine: LocalEngine) -> list[tuple[list[int], list[float]]]:
+def written(engine: Engine) -> list[tuple[list[int], list[float]]]:
     """Greedy turns of two policies at once, more of them than slots."""
     rng = np.random.default_rng(0)
     for row in range(10):
         for policy in ("student", "examiner"):
             key = (policy, row)
             ids = rng.integers(0, 2000, 10 + 7 * row)
-            engine.submit(Generate(key, PolicyRef(policy), ids, key, 12, 0.0))
+            engine.submit(Generate(key, PolicyRef(policy), ids, key, 12, 0.0, Stop((0,))))
     found = {}
     while ready := engine.ready():
         found |= {generated.key: generated for generated in ready}
@@ -73,9 +75,7 @@ def test_fp32_on_the_gpu_is_fp32_on_the_cpu() -> None:
         if ids == other_ids:
             np.testing.assert_allclose(logprobs, other_logprobs, atol=1e-3)
     assert agreeing >= 18
-    metrics = [
-        e.train("student", [sample(i) for i in range(8)], Objective(teacher="teacher")) for e in (on_cpu, on_gpu)
-    ]
+    metrics = [e.train("student", [sample(i) for i in range(8)], LOSSES) for e in (on_cpu, on_gpu)]
     for name in ("loss", "pg_loss", "distill_kl", "entropy", "grad_norm"):
         assert metrics[1][name] == pytest.approx(metrics[0][name], rel=1e-3, abs=1e-4), name
 
@@ -85,7 +85,7 @@ def test_bf16_on_the_gpu_learns_as_fp32_does_but_for_rounding(rank: int, tmp_pat
     exact, rough = make("cpu", "float32", rank), make("cuda", "bfloat16", rank)
     for number in range(3):
         samples = [sample(10 * number + i) for i in range(8)]
-        found = [engine.train("student", samples, Objective(teacher="teacher")) for engine in (exact, rough)]
+        found = [engine.train("student", samples, LOSSES) for engine in (exact, rough)]
         assert found[1]["grad_norm"] == pytest.approx(found[0]["grad_norm"], rel=0.1)
         assert found[1]["entropy"] == pytest.approx(found[0]["entropy"], rel=0.05)
     rough.save(tmp_path)

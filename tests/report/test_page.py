@@ -13,18 +13,12 @@ from parsed import Node, drawn, figure, parse, said, titles
 from piplay.cli.main import main
 from piplay.config import load_config
 from piplay.errors import InputError
-from piplay.methods.pi_play.self_eval import LABEL
+from piplay.methods.pi_play.evaluation import LABEL
 from piplay.report.page import page
 from piplay.report.read import read
-from piplay.training.run_directory import Run, State
+from piplay.training.run_directory import Run, RunState
 
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
-    """A finished run, report and all."""
-    folder = tmp_path_factory.mktemp("report") / "run"
-    assert main(["train", str(toy_recipe), "--run-dir", str(folder)]) == 0
-    return folder
+pytestmark = pytest.mark.slow
 
 
 def rows(run: Path) -> list[dict[str, Any]]:
@@ -37,10 +31,10 @@ def report(run: Path) -> Node:
 
 def made(folder: Path, logged: list[dict[str, Any]], **state: Any) -> Run:
     """A run directory that holds what a test wants to see."""
-    run = Run.create(folder, load_config("smoke", {"corpus": "books"}))
+    run = Run.create(folder, load_config("smoke", {"environment.corpus": "books"}))
     for row in logged:
         run.log(row)
-    run.commit(State(done=len(logged), **state), lambda folder: None)
+    run.commit(RunState(done=len(logged), **state), lambda folder: None)
     return run
 
 
@@ -48,8 +42,8 @@ def step(n: int, phase: str = "study", **metrics: float) -> dict[str, Any]:
     return {"n": n, "iteration": 1, "phase": phase, "step": n, "of": 9, "seconds": {"play": 1.0}} | metrics
 
 
-def test_the_page_needs_nothing_but_itself(whole: Path) -> None:
-    text = (whole / "report.html").read_text(encoding="utf-8")
+def test_the_page_needs_nothing_but_itself(toy_run: Path) -> None:
+    text = (toy_run / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"https?://|\bsrc=|\bhref=|@import|url\(|<script|<link|<iframe|\bon\w+=", text)
     [body] = parse(text).all("body")
     assert body.all("h1")[0].text == "toy, seed 0"
@@ -68,11 +62,11 @@ def test_the_page_needs_nothing_but_itself(whole: Path) -> None:
         ("The teacher with the examiner's path", {"teacher": "teacher/em"}),
     ],
 )
-def test_curves_show_what_was_logged(whole: Path, title: str, keys: dict[str, str]) -> None:
-    chart = figure(report(whole), title)
+def test_curves_show_what_was_logged(toy_run: Path, title: str, keys: dict[str, str]) -> None:
+    chart = figure(report(toy_run), title)
     assert said(chart).keys() == keys.keys()
     for name, key in keys.items():
-        logged = {row["n"]: row[key] for row in rows(whole) if key in row}
+        logged = {row["n"]: row[key] for row in rows(toy_run) if key in row}
         assert said(chart)[name] == pytest.approx(logged, rel=0.006)
         assert drawn(chart)[name] == pytest.approx(list(logged.values()), abs=0.02 * max(1, *logged.values()))
 
@@ -109,10 +103,10 @@ def test_before_and_after_are_the_evaluations(tmp_path: Path) -> None:
 
 
 def test_a_runs_own_questions_are_called_what_they_are(tmp_path: Path) -> None:
-    """Probes have no truth: neither the title nor any chart calls them held out, or their paths true."""
+    """A self-generated set has no truth: neither the title nor any chart calls it held out, or its paths true."""
     evals = [evaluation(i, *rates) | {"questions": LABEL} for i, rates in enumerate([(0.9, 0.1), (1.0, 0.6)])]
     tree = parse(page(read(made(tmp_path / "run", [step(1)], evals=evals))))
-    said = f"Exact match on probes ({LABEL})"
+    said = f"Exact match on an evaluation set ({LABEL})"
     assert f"{said} rose from 0.50 to 0.80 over 80 questions." in tree.all("header")[0].text
     assert {said, f"{said} by iteration", "The teacher with the path"} <= set(titles(tree))
     [body] = tree.all("body")
@@ -130,23 +124,23 @@ def test_what_came_of_it_is_one_sentence(tmp_path: Path, before: float, after: f
 
 
 @pytest.mark.parametrize("iteration", [1, 2])
-def test_the_funnel_counts_the_rollouts_of_the_examiner(whole: Path, iteration: int) -> None:
+def test_the_funnel_counts_the_rollouts_of_the_examiner(toy_run: Path, iteration: int) -> None:
     examined = [
         row
-        for path in (whole / "rollouts").iterdir()
+        for path in (toy_run / "rollouts").iterdir()
         for row in pq.read_table(path).to_pylist()
         if row["role"] == "examiner" and row["key"].startswith(f"m{iteration}/")
     ]
-    asked, *_, passed = figure(report(whole), f"Gates, iteration {iteration}").all("text", "value")
+    asked, *_, passed = figure(report(toy_run), f"Gates, iteration {iteration}").all("text", "value")
     assert int(asked.text) == len(examined)
     assert int(passed.text) == sum(row["gate"] == "" for row in examined)
 
 
-def test_the_histogram_counts_the_rollouts_of_the_students(whole: Path) -> None:
-    chart = figure(report(whole), "Solved by k samples")
-    for row in rows(whole):
+def test_the_histogram_counts_the_rollouts_of_the_students(toy_run: Path) -> None:
+    chart = figure(report(toy_run), "Solved by k samples")
+    for row in rows(toy_run):
         tasks: dict[str, int] = {}
-        for rollout in pq.read_table(whole / "rollouts" / f"{row['n']:06d}.parquet").to_pylist():
+        for rollout in pq.read_table(toy_run / "rollouts" / f"{row['n']:06d}.parquet").to_pylist():
             if rollout["role"] == "student":
                 place = rollout["key"].rpartition("/student/")[0]
                 tasks[place] = tasks.get(place, 0) + 1
@@ -154,24 +148,24 @@ def test_the_histogram_counts_the_rollouts_of_the_students(whole: Path) -> None:
         assert sum(int(text.split(" for ")[1].split()[0]) for text in bars) == len(tasks)
 
 
-def test_time_adds_up(whole: Path) -> None:
-    seconds = json.loads((whole / "summary.json").read_text())["wall_seconds"]
-    values = [float(n.text) for n in figure(report(whole), "Time by part").all("text", "value")]
+def test_time_adds_up(toy_run: Path) -> None:
+    seconds = json.loads((toy_run / "summary.json").read_text())["wall_seconds"]
+    values = [float(n.text) for n in figure(report(toy_run), "Time by part").all("text", "value")]
     assert sum(values) == pytest.approx(seconds, abs=0.2)
-    study = sum(sum(row["seconds"].values()) for row in rows(whole) if row["phase"] == "study")
+    study = sum(sum(row["seconds"].values()) for row in rows(toy_run) if row["phase"] == "study")
     assert values[2] == pytest.approx(study, rel=0.01)
 
 
-def test_the_grid_is_the_file(whole: Path) -> None:
-    grid = json.loads((whole / "grid.json").read_text())
-    values = [n.text for n in figure(report(whole), "Exact match by examiner and student").all("text", "value")]
+def test_the_grid_is_the_file(toy_run: Path) -> None:
+    grid = json.loads((toy_run / "grid.json").read_text())
+    values = [n.text for n in figure(report(toy_run), "Exact match by examiner and student").all("text", "value")]
     assert values == [f"{rate:.2f}" for found in grid["sets"] for rate in found["rates"]]
     assert len(values) == 2 * 3
 
 
-def test_examples_show_every_token_with_its_shade_and_what_both_hold_likely(whole: Path) -> None:
-    found = json.loads((whole / "examples.json").read_text())["examples"]
-    articles = report(whole).all("article")
+def test_examples_show_every_token_with_its_shade_and_what_both_hold_likely(toy_run: Path) -> None:
+    found = json.loads((toy_run / "examples.json").read_text())["examples"]
+    articles = report(toy_run).all("article")
     assert len(articles) == len(found) > 0
     for article, one in zip(articles, found, strict=True):
         assert article.all("p", "question")[0].text == one["question"]
@@ -193,8 +187,18 @@ def test_examples_show_every_token_with_its_shade_and_what_both_hold_likely(whol
             assert owners == [part["owner"] for part in rollout["parts"]]
 
 
-def test_text_from_a_run_cannot_become_markup(whole: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(whole, tmp_path / "run"))
+@pytest.mark.parametrize(("view", "sees"), [("privileged", True), ("", False)])
+def test_examples_say_what_the_teacher_sees(toy_run: Path, tmp_path: Path, view: str, sees: bool) -> None:
+    run = Path(shutil.copytree(toy_run, tmp_path / "run"))
+    tree = json.loads((run / "examples.json").read_text())
+    (run / "examples.json").write_text(json.dumps(tree | {"view": view}))
+    [body] = parse(page(read(Run.open(run)))).all("body")
+    assert ("who sees the path too" in body.text) is sees
+    assert ("which the teacher sees" in body.text) is sees
+
+
+def test_text_from_a_run_cannot_become_markup(toy_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(toy_run, tmp_path / "run"))
     evil = '<script>alert("x")</script></title><img src=x onerror=y>" onmouseover="z\n\'&lt;'
     tree = json.loads((run / "examples.json").read_text())
     one = tree["examples"][0]
@@ -205,6 +209,7 @@ def test_text_from_a_run_cannot_become_markup(whole: Path, tmp_path: Path) -> No
         {"owner": "prompt", "text": evil, "count": 3},
         {"owner": "model", "tokens": [token]},
         {"owner": "tool", "text": evil, "count": 3},
+        {"owner": "user", "text": evil, "count": 3},
     ]
     one["rollouts"]["after"] = after
     (run / "examples.json").write_text(json.dumps(tree))
@@ -216,6 +221,7 @@ def test_text_from_a_run_cannot_become_markup(whole: Path, tmp_path: Path) -> No
     assert "<img" not in text
     article = parse(text).all("article")[0]
     assert article.all("p", "question")[0].text == evil
+    assert [d.text.count(evil) for owner in ("tool", "user") for d in article.all("div", owner)][-2:] == [1, 1]
     [span] = article.all("section")[-1].all("span", "o")
     assert span.text == evil
     assert set(span.attributes) == {"class", "title", "tabindex"}
@@ -242,8 +248,8 @@ def test_a_run_without_a_teacher_or_students(tmp_path: Path) -> None:
     assert titles(tree) == ["Reward", "Gates, iteration 1", "Time by part"]
 
 
-def test_a_run_that_was_killed_says_where_it_stands(whole: Path, tmp_path: Path) -> None:
-    run = Path(shutil.copytree(whole, tmp_path / "run"))
+def test_a_run_that_was_killed_says_where_it_stands(toy_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(toy_run, tmp_path / "run"))
     for name in ("summary.json", "grid.json", "examples.json", "report.html"):
         (run / name).unlink()
     lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
@@ -263,7 +269,7 @@ def test_values_that_are_no_numbers_are_not_drawn(tmp_path: Path) -> None:
     assert "nan" not in tree.text
 
 
-def test_a_page_stays_small(whole: Path, tmp_path: Path) -> None:
+def test_a_page_stays_small(toy_run: Path, tmp_path: Path) -> None:
     """Thousands of steps of eight hop counts, and ten examples of rollouts as long as a book."""
     hops = range(1, 9)
     metrics = {f"{name}/{h}": 0.5 for name in ("accuracy", "informative", "truth") for h in hops}
@@ -282,7 +288,9 @@ def test_a_page_stays_small(whole: Path, tmp_path: Path) -> None:
     rollout = {"answer": "a", "correct": True, "stop": "answered", "kl": 0.3, "parts": parts}
     one = {"hops": 1, "question": "q", "answers": ["a"], "verdict": None, "path": []}
     one["rollouts"] = {"before": rollout, "after": rollout}
-    run.write("examples.json", json.dumps({"set": "m1", "student": "s", "teacher": "t", "examples": [one] * 10}))
+    run.write(
+        "examples.json", json.dumps({"set": "m1", "student": "s", "teacher": "t", "view": "", "examples": [one] * 10})
+    )
     text = page(read(run))
     assert len(text.encode()) < 5_000_000
     assert "500 more tokens" in parse(text).all("article")[0].text

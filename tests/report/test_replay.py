@@ -10,22 +10,28 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from toys.scripted import DictSearcher, ScriptedEngine, says, searches
+from toys.scripted import DictSearcher, ScriptedEngine, says, searching, tools
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from piplay.chat.base import Chat
-from piplay.chat.native import SEARCH_TOOL
 from piplay.config import Config, load_config
 from piplay.engine.local.attention import load_model
 from piplay.engine.protocol import Generate
+from piplay.envs.search.question import Passage, Question, Step
+from piplay.envs.search.tool import SEARCH
 from piplay.report import replay
 from piplay.report.replay import FEWEST, MOST, choose, pieces, play_examples, play_grid, score, teacher_of
 from piplay.training.assemble import load_chat
-from piplay.training.loop import Ground
 from piplay.training.run_directory import Run
-from piplay.types import Owner, Passage, PolicyRef, Seat, Step, StopReason, Task, Trajectory
+from piplay.types import Owner, PolicyRef, ScoredTrajectory, StopReason, Trajectory
+
+pytestmark = pytest.mark.slow
 
 CPU = torch.device("cpu")
+SEARCH_TOOL = {
+    "type": "function",
+    "function": {"name": SEARCH.name, "description": SEARCH.description, "parameters": SEARCH.parameters},
+}
 
 
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")
@@ -35,13 +41,14 @@ PATH = (Step("Bor", "p1", "river: the Tamsin."), Step("the Tamsin", "", "mouth: 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path, toy: Callable[[str], Path]) -> Run:
     """As a run of two iterations leaves it: task sets of 5 and 8, three students, a teacher that is another model."""
-    made = Run.create(tmp_path_factory.mktemp("replay") / "run", load_config(str(toy_recipe), {"evaluation.grid": "4"}))
+    made = Run.create(tmp_path_factory.mktemp("replay") / "run", load_config(str(toy_recipe), {"report.grid": "4"}))
     for m, count in ((1, 5), (2, 8)):
         tasks = [
-            Task(f"m{m}/{i}", 1 + i % 2, f"Where is {m} of {i}?", (f"Oum {m} {i}",), BOR, PATH) for i in range(count)
+            Question(f"m{m}/{i}", 1 + i % 2, f"Where is {m} of {i}?", (f"Oum {m} {i}",), BOR, PATH)
+            for i in range(count)
         ]
         made.save_tasks(f"m{m}-write", tasks)
-    for folder in (*map(made.kept, range(3)), made.final("student"), made.final("teacher")):
+    for folder in (*map(made.snapshot, range(3)), made.final("student"), made.final("teacher")):
         shutil.copytree(toy("qwen3"), folder)
     torch.manual_seed(3)
     teacher = AutoModelForCausalLM.from_pretrained(made.final("teacher"))
@@ -52,21 +59,35 @@ def run(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path, toy: Callabl
     return made
 
 
+class Land:
+    """An environment of one passage, in which every question is ill-typed."""
+
+    heldout = ()
+    tools = tuple(tools(DictSearcher([BOR])).values())
+
+    def audit(self, task: Question) -> str:
+        return "ill_typed"
+
+    def describe(self) -> str:
+        return "a passage"
+
+
 @pytest.fixture
-def told(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, str], bool]], tuple[Ground, Chat]]:
+def told(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, str], bool]], tuple[Land, Chat]]:
     """Lets every student search once and then answer: right where a test says so of its folder's name and the task."""
 
-    def tell(right: Callable[[str, str], bool]) -> tuple[Ground, Chat]:
+    def tell(right: Callable[[str, str], bool]) -> tuple[Land, Chat]:
         tasks = {task.question: task for found in run.task_sets().values() for task in found}
+        chat = load_chat(run.final("student"), tools=(SEARCH,))
 
-        def engine(config: Config, chat: Chat) -> ScriptedEngine:
+        def engine(config: Config) -> ScriptedEngine:
             assert config.model
 
             def script(request: Generate) -> str:
                 text = chat.tokenizer.decode(request.ids_T.tolist())
                 [task] = [task for question, task in tasks.items() if question in text]
                 if "Tamsin" not in text:
-                    return searches("Bor")
+                    return searching("Bor")
                 return says(task.answers[0] if right(config.model.name, task.id) else "nowhere")
 
             return ScriptedEngine(chat, script)
@@ -74,36 +95,36 @@ def told(run: Run, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[str, 
         monkeypatch.setattr(replay, "load_engine", engine)
         config = run.config.model_copy(update={"limits": run.config.limits.model_copy(update={"turn_tokens": 200})})
         monkeypatch.setattr(run, "config", config)
-        return Ground(DictSearcher([BOR]), (), (), lambda task: "ill_typed"), load_chat(run.final("student"))
+        return Land(), chat
 
     return tell
 
 
-def seat_of(ids: list[int], owners: list[Owner], prefix: list[int] | None) -> Seat:
+def scored(ids: list[int], owners: list[Owner], views: dict[str, list[int]]) -> ScoredTrajectory:
     owner_T = np.array(owners, np.int8)
     start = int((owner_T != Owner.PROMPT).argmax())
-    story = Trajectory(
+    trajectory = Trajectory(
         ("s",), "student", PolicyRef("student"), np.array(ids), owner_T, np.zeros(len(ids), np.float32), start, (), (),
         StopReason.ANSWERED,
     )  # fmt: skip
-    return Seat(story, ("g",), 0.0, None if prefix is None else np.array(prefix))
+    return ScoredTrajectory(trajectory, ("g",), views={name: np.array(prompt) for name, prompt in views.items()})
 
 
-@pytest.mark.parametrize("prefix", [None, [9, 8, 7, 6, 5, 4, 3]])
-def test_each_token_has_the_kl_of_the_whole_vocabulary(
-    run: Run, toy: Callable[[str], Path], prefix: list[int] | None
-) -> None:
+@pytest.mark.parametrize("view", ["", "privileged"])
+def test_each_token_has_the_kl_of_the_whole_vocabulary(run: Run, toy: Callable[[str], Path], view: str) -> None:
     """Token by token from the two distributions, each from a plain forward of what stood before that token alone."""
     chat = load_chat(toy("qwen3"))
     ids = np.random.default_rng(5).integers(3, 300, 24).tolist()
     owners = [Owner.PROMPT] * 6 + [Owner.MODEL] * 7 + [Owner.TOOL] * 5 + [Owner.MODEL] * 6
     folders = (toy("qwen3"), run.final("teacher"))
-    found = score(chat, *(load_model(folder, CPU) for folder in folders), seat_of(ids, owners, prefix))
+    prompts = {"": ids[:6], "privileged": [9, 8, 7, 6, 5, 4, 3]}
+    played = scored(ids, owners, {"privileged": prompts["privileged"]})
+    found = score(chat, *(load_model(folder, CPU) for folder in folders), played, view)
     plain = [AutoModelForCausalLM.from_pretrained(folder).double() for folder in folders]
     written = [t for t, owner in enumerate(owners) if owner is Owner.MODEL]
     assert len(found) == len(written)
     for row, t in zip(found, written, strict=True):
-        views = [ids[:t], (ids[:6] if prefix is None else prefix) + ids[6:t]]
+        views = [ids[:t], prompts[view] + ids[6:t]]
         with torch.no_grad():
             p, q = (m(torch.tensor([v])).logits[0, -1].softmax(-1) for m, v in zip(plain, views, strict=True))
         assert row["kl"] == pytest.approx(float((p * (p / q).log()).sum()), abs=1e-4)
@@ -116,7 +137,7 @@ def test_each_token_has_the_kl_of_the_whole_vocabulary(
 
 def test_equal_models_behind_equal_prompts_do_not_differ(toy: Callable[[str], Path]) -> None:
     model, owners = load_model(toy("llama"), CPU), [Owner.PROMPT] * 3 + [Owner.MODEL] * 5
-    found = score(load_chat(toy("llama")), model, model, seat_of([5, 6, 7, 8, 9, 10, 11, 12], owners, None))
+    found = score(load_chat(toy("llama")), model, model, scored([5, 6, 7, 8, 9, 10, 11, 12], owners, {}), "")
     assert [row["kl"] for row in found] == [0.0] * 5
     assert all(row["student"] == row["teacher"] for row in found)
 
@@ -162,7 +183,8 @@ def test_the_grid_is_what_each_student_solves(run: Run, told: Any) -> None:
 
 def test_examples_are_whole_rollouts_of_both_students(run: Run, told: Any) -> None:
     found = play_examples(run, *told(lambda student, task: student == "student" and int(task[-1]) > 1))
-    assert (found["set"], found["student"], found["teacher"]) == ("m2-write", "student", "teacher")
+    assert (found["set"], found["student"]) == ("m2-write", "student")
+    assert (found["teacher"], found["view"]) == ("teacher", "privileged")
     tokenizer = AutoTokenizer.from_pretrained(run.final("student"))
     tasks = {task.question: task for task in run.task_sets()["m2-write"]}
     assert len(found["examples"]) == FEWEST
@@ -178,7 +200,7 @@ def test_examples_are_whole_rollouts_of_both_students(run: Run, told: Any) -> No
             messages = [
                 {"role": "system", "content": "Answer the question: search for one fact at a time."},
                 {"role": "user", "content": one["question"]},
-                {"role": "assistant", "content": searches("Bor")},
+                {"role": "assistant", "content": searching("Bor")},
                 {"role": "tool", "content": "Bor: Bor lies on the Tamsin."},
             ]
             text = tokenizer.apply_chat_template(
@@ -196,20 +218,27 @@ def test_examples_are_whole_rollouts_of_both_students(run: Run, told: Any) -> No
 
 
 def test_without_the_students_before_there_is_only_after(run: Run, told: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    ground, chat = told(lambda student, task: True)
-    monkeypatch.setattr(run, "kept", lambda iteration: run.folder / "nowhere")
-    assert play_grid(run, ground, chat)["students"] == []
-    assert {tuple(one["rollouts"]) for one in play_examples(run, ground, chat)["examples"]} == {("after",)}
+    land, chat = told(lambda student, task: True)
+    monkeypatch.setattr(run, "snapshot", lambda iteration: run.folder / "nowhere")
+    assert play_grid(run, land, chat)["students"] == []
+    assert {tuple(one["rollouts"]) for one in play_examples(run, land, chat)["examples"]} == {("after",)}
 
 
-def test_the_teacher_is_the_one_that_scores_the_measured_policy() -> None:
-    assert teacher_of(load_config("pi-play", {})) == "teacher"
-    alone = {"phases.study.learn.student.distill": "0.0"}
-    config = load_config("pi-play", alone)
-    phases = tuple(
-        phase.model_copy(
-            update={"learn": {r: learn.model_copy(update={"teacher": None}) for r, learn in phase.learn.items()}}
-        )
-        for phase in config.phases
-    )
-    assert teacher_of(config.model_copy(update={"phases": phases})) is None
+@pytest.mark.parametrize(
+    ("losses", "teacher"),
+    [
+        ("{}", None),
+        ("{ kl = { policy = 'examiner' } }", None),
+        ("{ kl = { policy = 'examiner' }, distill = { policy = 'teacher' } }", ("teacher", "privileged")),
+        ("{ distill = { policy = 'examiner', view = '' } }", ("examiner", "")),
+        ("{ far = { kind = 'distill', policy = 'examiner', weight = 0.0 } }", ("examiner", "privileged")),
+        ("{ distill = { policy = 'teacher', view = 'what no student is shown' } }", None),
+    ],
+)
+def test_the_teacher_is_whom_a_loss_of_the_agent_asks(losses: str, teacher: tuple[str, str] | None) -> None:
+    found = teacher_of(load_config("pi-play", {"phases.study.learn.student.losses": losses}))
+    assert (found and (found.policy, found.view)) == teacher
+
+
+def test_of_another_agent_there_is_no_teacher() -> None:
+    assert teacher_of(load_config("pi-play", {"agent": "examiner"})) is None

@@ -9,25 +9,19 @@ import pytest
 from piplay.cli.main import main
 from piplay.report import command
 
+pytestmark = pytest.mark.slow
+
 PLAYED = ("grid.json", "examples.json", "report.html")
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
-    """A finished run."""
-    folder = tmp_path_factory.mktemp("command") / "run"
-    assert main(["train", str(toy_recipe), "--run-dir", str(folder)]) == 0
-    return folder
-
-
 @pytest.fixture
-def run(whole: Path, tmp_path: Path) -> Path:
+def run(toy_run: Path, tmp_path: Path) -> Path:
     """A copy that a test may change."""
-    return Path(shutil.copytree(whole, tmp_path / "run"))
+    return Path(shutil.copytree(toy_run, tmp_path / "run"))
 
 
 def test_what_is_missing_is_made_again_to_the_same_bits(
-    run: Path, whole: Path, capfd: pytest.CaptureFixture[str]
+    run: Path, toy_run: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for name in PLAYED:
         (run / name).unlink()
@@ -37,12 +31,12 @@ def test_what_is_missing_is_made_again_to_the_same_bits(
         str(run / "report.html"),
     ]
     for name in PLAYED:
-        assert (run / name).read_bytes() == (whole / name).read_bytes()
+        assert (run / name).read_bytes() == (toy_run / name).read_bytes()
 
 
 def test_what_is_there_is_not_played_again(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(run / "final")
-    shutil.rmtree(run / "kept")
+    shutil.rmtree(run / "snapshots")
     assert main(["report", str(run)]) == 0
     assert capfd.readouterr().out == f"{run / 'report.html'}\n"
 
@@ -59,10 +53,10 @@ def test_where_the_world_is_gone_the_page_is_made_without(run: Path, capfd: pyte
     assert "Examples" not in (run / "report.html").read_text()
 
 
-def test_without_kept_students_there_are_examples_and_no_grid(tmp_path: Path, toy_recipe: Path) -> None:
-    words = ["--iterations", "1", "--evaluation.grid", "0"]
+def test_without_snapshots_there_are_examples_and_no_grid(tmp_path: Path, toy_recipe: Path) -> None:
+    words = ["--iterations", "1", "--report.grid", "0"]
     assert main(["train", str(toy_recipe), "--run-dir", str(tmp_path / "run"), *words]) == 0
-    assert not (tmp_path / "run" / "kept").exists()
+    assert not (tmp_path / "run" / "snapshots").exists()
     assert not (tmp_path / "run" / "grid.json").exists()
     text = (tmp_path / "run" / "report.html").read_text()
     assert "After training" in text

@@ -8,34 +8,36 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches
+from toys.scripted import DictSearcher, ScriptedEngine, context, says, searching, tools
 
 from piplay.chat.base import Chat
-from piplay.config import Limits, Policy
+from piplay.config import EngineSettings, Limits, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
-from piplay.envs.search.searcher import SearchError
+from piplay.envs.search.question import Passage, Question
+from piplay.envs.search.tool import query_of
 from piplay.methods.pi_play.game import Examine, Study
-from piplay.rollout.context import Context, WantSearch, WantTurn
-from piplay.rollout.drive import drive, watch
+from piplay.rollout.context import Context, ToolRequest, TurnRequest
+from piplay.rollout.driver import drive, watch
+from piplay.rollout.tools import ToolError
 from piplay.training.assemble import load_chat
-from piplay.types import Episode, Passage, StopReason, Task, Trajectory
+from piplay.types import Episode, StopReason, Trajectory
 
 PASSAGES = [Passage(f"p{i}", f"Town {i}", f"Town {i} lies on the river R{i}.") for i in range(9)]
-TASKS = [Task(f"t{i}", 1 + i % 3, source=passage) for i, passage in enumerate(PASSAGES)]
+TASKS = [Question(f"t{i}", 1 + i % 3, source=passage) for i, passage in enumerate(PASSAGES)]
 
 
 def play(chat: Chat, engine: object, searcher: object, probes: int = 3, count: int = 9) -> list[Episode]:
     game = Examine({}, probes=probes, gates=())
     stories = [game.play(task, context(chat, ("m1", "examine", 0, i))) for i, task in enumerate(TASKS[:count])]
-    return drive(stories, engine, searcher, 1)
+    return drive(stories, engine, tools(searcher))
 
 
 def talk(request: Generate) -> str:
     """An episode's number of turns and its searches follow from its key alone."""
     number, turn = request.key[3], request.key[-1]
     if turn < number % 4:
-        return searches(f"Town {(number + turn) % 9}", think=f"turn {turn}")
+        return searching(f"Town {(number + turn) % 9}", think=f"turn {turn}")
     if request.policy.name == "examiner":
         return says(f"Question: Which river is {number}? Answer: R{number}", think="done")
     return says(f"R{number if request.key[5] else 0}")
@@ -56,9 +58,9 @@ def at_odds(requests: list[Generate]) -> list[Generate]:
 
 def flat(episodes: Sequence[Episode]) -> list[tuple[object, ...]]:
     return [
-        (e.key, e.written, e.gate, dict(e.facts), s.reward, s.trajectory.key, s.trajectory.ids_T.tolist())
+        (e.key, e.written, dict(e.facts), s.reward, s.trajectory.key, s.trajectory.ids_T.tolist())
         for e in episodes
-        for s in e.seats
+        for s in e.trajectories
     ]
 
 
@@ -69,7 +71,7 @@ def test_the_order_in_which_turns_finish_changes_nothing(tiny_chat: Chat, choose
         for order in (everything, choose)
     ]
     assert flat(played[0]) == flat(played[1])
-    assert {len(e.seats[0].trajectory.turns) for e in played[0]} == {1, 2, 3, 4}
+    assert {len(e.trajectories[0].trajectory.turns) for e in played[0]} == {1, 2, 3, 4}
 
 
 def test_no_episode_waits_for_another(tiny_chat: Chat) -> None:
@@ -99,11 +101,11 @@ def test_searches_that_are_open_together_are_one_batch(tiny_chat: Chat) -> None:
 
 def test_a_failing_query_stops_only_who_asked(tiny_chat: Chat) -> None:
     def one_asks_down(request: Generate) -> str:
-        return searches("down") if request.key[3] == 2 else talk(request)
+        return searching("down") if request.key[3] == 2 else talk(request)
 
     whole = play(tiny_chat, ScriptedEngine(tiny_chat, talk), DictSearcher(PASSAGES), probes=0)
     broken = play(tiny_chat, ScriptedEngine(tiny_chat, one_asks_down), DictSearcher(PASSAGES, ["down"]), probes=0)
-    assert broken[2].seats[0].trajectory.stop is StopReason.TOOL_FAILED
+    assert broken[2].trajectories[0].trajectory.stop is StopReason.TOOL_FAILED
     assert flat(broken[:2] + broken[3:]) == flat(whole[:2] + whole[3:])
 
 
@@ -116,8 +118,8 @@ def test_no_two_requests_of_a_batch_share_a_key(tiny_chat: Chat) -> None:
 
 def test_students_of_one_question_have_sessions_of_their_own(tiny_chat: Chat) -> None:
     engine = ScriptedEngine(tiny_chat, lambda request: "R1")
-    task = Task("t", 1, "Which river?", ("R1",), PASSAGES[0])
-    drive([Study({}, rollouts=5).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    task = Question("t", 1, "Which river?", ("R1",), PASSAGES[0])
+    drive([Study(rollouts=5).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
     assert len({request.session for request in engine.seen}) == 5
 
 
@@ -131,7 +133,7 @@ def test_watching_tells_every_turn_and_search_once_and_changes_nothing(tiny_chat
     engine, searcher = ScriptedEngine(tiny_chat, talk, last_alone), DictSearcher(PASSAGES, ["Town 1"])
     game = Examine({}, probes=3, gates=())
     stories = [game.play(task, context(tiny_chat, ("m1", "examine", 0, i))) for i, task in enumerate(TASKS)]
-    watching = watch(stories, engine, searcher, 1)
+    watching = watch(stories, engine, tools(searcher))
     told: list[tuple[object, object]] = []
     while True:
         try:
@@ -141,29 +143,29 @@ def test_watching_tells_every_turn_and_search_once_and_changes_nothing(tiny_chat
             break
     alone = play(tiny_chat, ScriptedEngine(tiny_chat, talk, last_alone), DictSearcher(PASSAGES, ["Town 1"]))
     assert flat(episodes) == flat(alone)
-    turns = {want.request.key: result.ids.tolist() for want, result in told if isinstance(want, WantTurn)}
+    turns = {want.generate.key: result.ids.tolist() for want, result in told if isinstance(want, TurnRequest)}
     assert turns.keys() == {request.key for request in engine.seen}
-    found = [(want.query, result) for want, result in told if isinstance(want, WantSearch)]
+    found = [(query_of(want.call), result) for want, result in told if isinstance(want, ToolRequest)]
     assert len(turns) + len(found) == len(told)
     assert Counter(query for query, _ in found) == Counter(
         json.loads(turn.text.split("<tool_call>")[1].split("</tool_call>")[0])["arguments"]["query"].strip()
         for e in episodes
-        for s in e.seats
+        for s in e.trajectories
         for turn in s.trajectory.turns
-        if turn.query
+        if turn.call
     )
     for query, result in found:
-        assert isinstance(result, SearchError) if query == "Town 1" else [p.title for p in result] == [query]
+        assert isinstance(result, ToolError) if query == "Town 1" else [p.title for p in result.data] == [query]
 
 
 def test_stories_nest_and_an_empty_gathering_is_empty(tiny_chat: Chat) -> None:
-    found = drive([nested(context(tiny_chat, ()), 2)], ScriptedEngine(tiny_chat, talk), DictSearcher([]), 1)
+    found = drive([nested(context(tiny_chat, ()), 2)], ScriptedEngine(tiny_chat, talk), tools(DictSearcher([])))
     assert found == [[[[0, 0]], [[1, 0]]]]
 
     async def nobody(ctx: Context) -> list[object]:
         return await ctx.gather(iter(()))
 
-    assert drive([nobody(context(tiny_chat))], ScriptedEngine(tiny_chat, talk), DictSearcher([]), 1) == [[]]
+    assert drive([nobody(context(tiny_chat))], ScriptedEngine(tiny_chat, talk), tools(DictSearcher([]))) == [[]]
 
 
 def test_an_error_in_a_story_is_not_swallowed(tiny_chat: Chat) -> None:
@@ -172,7 +174,7 @@ def test_an_error_in_a_story_is_not_swallowed(tiny_chat: Chat) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        drive([broken(context(tiny_chat))], ScriptedEngine(tiny_chat, lambda request: "x"), DictSearcher([]), 1)
+        drive([broken(context(tiny_chat))], ScriptedEngine(tiny_chat, lambda request: "x"), tools(DictSearcher([])))
 
 
 @pytest.mark.parametrize(("kind", "protocol"), [("qwen3", "auto"), ("llama", "auto"), ("base", "tags")])
@@ -183,15 +185,13 @@ def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(
     limits = Limits(turns=2, turn_tokens=16, tokens=1400)
 
     def played(numbers: Sequence[int], slots: int) -> list[Trajectory]:
-        engine = LocalEngine(
-            toy(kind), {"student": Policy()}, seed=5, slots=slots, threads=1, micro_batch_tokens=256,
-            end_ids=chat.end_ids, closes=chat.closes,
-        )  # fmt: skip
+        settings = EngineSettings(slots=slots, threads=1, micro_batch_tokens=256)
+        engine = LocalEngine.start(toy(kind), {"student": Policy()}, settings, seed=5)
         stories = [
             context(chat, ("e", i), limits).converse("student", "Be brief.", PASSAGES[i % 9].text * (1 + i % 3))
             for i in numbers
         ]
-        return drive(stories, engine, DictSearcher([]), 1)
+        return drive(stories, engine, tools(DictSearcher([])))
 
     together = played(range(12), slots=12)
     crowded = played(range(12), slots=3)

@@ -7,21 +7,25 @@ import pytest
 
 from piplay.cli.main import main
 from piplay.config import load_config
+from piplay.envs.search.benchmarks import first_of_each_hop
+from piplay.methods.pi_play.evaluation import play_teacher
 from piplay.methods.pi_play.metrics import em_by_hops
-from piplay.methods.pi_play.play import with_path
 from piplay.rollout.stage import Stage
 from piplay.tiny_base.card import capability_card
-from piplay.training.assemble import load_chat, load_engine, load_ground, playing, tiny_base
+from piplay.training.assemble import load_chat, load_engine, load_environment, playing, tiny_base, tool_specs
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_card_measures_every_role(small_world: Path) -> None:
     settings = {"world": str(small_world), "engine.threads": "1", "evaluation.per_hop": "3"}
-    config = playing(load_config("pi-play", settings), tiny_base())
-    chat, ground = load_chat(tiny_base()), load_ground(config)
-    card = capability_card(config, ground, load_engine(config, chat), chat, seeds_per_hop=4)
+    config = load_config("pi-play", settings)
+    environment = load_environment(config)
+    chat, engine = load_chat(tiny_base(), tools=tool_specs(environment)), load_engine(playing(config, tiny_base()))
+    card = capability_card(config, environment, engine, chat, seeds_per_hop=4)
     assert card["questions"] == {"1": 3, "2": 3, "3": 3, "4": 3}
-    stage = Stage(load_engine(config, chat), chat, ground.searcher, config.limits, config.search.top_k)
-    shown = with_path(stage, "student", ground.heldout, ("card", "path"))
+    stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
+    shown = play_teacher(stage, "student", first_of_each_hop(environment.heldout, 3), ("card", "path"))
     assert card["student_with_path"] == em_by_hops(shown)[0]
     assert sum(card["student_with_path"].values()) > 3 > sum(card["student_greedy"].values())
     assert all(share * 6 == pytest.approx(round(share * 6)) for share in card["student_sampled"].values()), "each twice"

@@ -8,17 +8,18 @@ import numpy as np
 import pytest
 import torch
 from toys.models import toy_model
-from toys.scripted import DictSearcher, context
+from toys.scripted import DictSearcher, context, tools
 from transformers import AutoModelForCausalLM
 
 from piplay.chat.base import Chat
 from piplay.config import Policy
 from piplay.engine.local.engine import LocalEngine
+from piplay.envs.search.tool import SEARCH, query_of, searches
 from piplay.envs.world.generate import varied
 from piplay.envs.world.questions import Solver
 from piplay.envs.world.render import passage
-from piplay.methods.pi_play.game import EXAMINER, examiner_view
-from piplay.rollout.drive import drive
+from piplay.methods.pi_play.views import EXAMINER, examiner_view
+from piplay.rollout.driver import drive
 from piplay.tiny_base.lessons import Classroom, Lesson
 from piplay.tiny_base.train import loss_of
 from piplay.training.assemble import load_chat, tiny_base
@@ -50,27 +51,24 @@ def learnt_by_heart(model: Path, lesson: Lesson) -> None:
 def test_a_lesson_learnt_by_heart_is_played_token_for_token(tmp_path: Path, kind: str, protocol: str) -> None:
     """In every family's shape and in both chats: the tool is called, answers, and a question is written."""
     model = toy_model(kind, tmp_path / "model")
-    chat = load_chat(model, protocol)
+    chat = load_chat(model, protocol, (SEARCH,))
     room = classroom(chat)
     records, texts = room.records, room.passages
     start, relations = next(chain for chain in iter(lambda: room.chain(2), 0) if chain)
     lesson = room.examine(start, relations)
     learnt_by_heart(model, lesson)
-    engine = LocalEngine(
-        model, {"examiner": Policy()}, seed=0, slots=2, threads=1, micro_batch_tokens=4096,
-        end_ids=chat.end_ids, closes=chat.closes,
-    )  # fmt: skip
+    engine = LocalEngine(model, {"examiner": Policy()}, seed=0, slots=2, threads=1, micro_batch_tokens=4096)
     story = context(chat, temperature=0.0).converse("examiner", EXAMINER, examiner_view(texts[start], 2))
-    [played] = drive([story], engine, DictSearcher(list(texts.values())), 1)
+    [played] = drive([story], engine, tools(DictSearcher(list(texts.values()))))
     assert played.stop is StopReason.ANSWERED
-    assert [call.query for call in played.calls] == [records.by_name[start].facts[relations[0]]]
+    assert [query_of(use.call) for use in searches(played)] == [records.by_name[start].facts[relations[0]]]
     assert played.answer.startswith("Question: ")
     np.testing.assert_array_equal(played.ids_T, lesson.ids_T)
     np.testing.assert_array_equal(played.owner_T == Owner.MODEL, lesson.model_T)
 
 
 def test_before_each_search_a_student_says_what_is_still_asked() -> None:
-    chat = load_chat(tiny_base())
+    chat = load_chat(tiny_base(), tools=(SEARCH,))
     room = classroom(chat)
     solver = Solver(room.records)
     chains = [found for _ in range(60) if (found := room.chain(3))]
@@ -88,7 +86,7 @@ def test_before_each_search_a_student_says_what_is_still_asked() -> None:
 
 
 def test_a_chain_in_order_prefers_what_a_passage_says_first() -> None:
-    room = classroom(load_chat(tiny_base()))
+    room = classroom(load_chat(tiny_base(), tools=(SEARCH,)))
     places: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
     for in_order, counts in places.items():
         for start, (relation,) in (room.chain(1, in_order) for _ in range(3000)):

@@ -13,6 +13,8 @@ from piplay.tiny_base import train
 from piplay.tiny_base.train import pretrain
 from piplay.training.assemble import load_chat
 
+pytestmark = pytest.mark.slow
+
 
 def test_what_was_interrupted_goes_on_with_the_rates_of_its_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -58,4 +60,4 @@ def test_a_model_of_any_shape_is_made_in_either_chat(tmp_path: Path, shape: str,
     if protocol == "tags":
         with pytest.raises(InputError, match="no chat template"):
             load_chat(tmp_path)
-    assert load_chat(tmp_path, protocol).end_ids
+    assert load_chat(tmp_path, protocol).stop.ids

@@ -5,49 +5,55 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from piplay.methods.pi_play.game import Examine, Study
+from piplay.methods.pi_play import Examine, Study
 from piplay.types import Episode
 
 
 class _Paid:
-    """Pays what the ids add up to, so that any model, however bad, has something to learn from."""
+    """Rewards what the ids add up to, so that any model, however bad, has something to learn from."""
 
-    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
+    def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:
         return [
-            replace(e, seats=tuple(replace(s, reward=float(s.trajectory.ids_T.sum() % 97) / 97) for s in e.seats))
-            for e in super().settle(episodes)
+            replace(
+                e,
+                trajectories=tuple(
+                    replace(s, reward=float(s.trajectory.ids_T.sum() % 97) / 97) for s in e.trajectories
+                ),
+            )
+            for e in super().finalize_batch(episodes)
         ]
 
 
 class PaidExamine(_Paid, Examine):
-    """``Examine`` under other pay, and with a question after the seed passage: no toy model writes one."""
+    """``Examine`` under another reward, and with a question after the seed passage: no toy model writes one."""
 
-    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
+    def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:
         return [
-            replace(e, written=replace(e.written, question=f"What is {e.task.source.title}?")) if e.written else e
-            for e in super().settle(episodes)
+            replace(e, written=tuple(replace(task, question=f"What is {e.task.source.title}?") for task in e.written))
+            for e in super().finalize_batch(episodes)
         ]
 
 
 class PaidStudy(_Paid, Study):
-    """``Study`` under other pay."""
+    """``Study`` under another reward."""
 
 
 class SolvedStudy(PaidStudy):
     """Says of every task that all samples solved it."""
 
-    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
-        return [replace(e, facts=e.facts | {"k": len(e.seats)}) for e in super().settle(episodes)]
+    def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:
+        return [replace(e, facts={**e.facts, "k": len(e.trajectories)}) for e in super().finalize_batch(episodes)]
 
 
 RECIPE = """\
 name = "toy"
 iterations = 2
 checkpoint_every = 2
-hop_odds = [1]
 limits = { turns = 2, turn_tokens = 10, tokens = 1400 }
 engine = { threads = 1, slots = 6 }
-evaluation = { per_hop = 1, teacher_every = 2, teacher_tasks = 2, probe_questions = 4, grid = 3 }
+sources.seed_passages = { kind = "pi_play:SeedPassages", hop_odds = [1] }
+evaluation = { kind = "pi_play", per_hop = 1, teacher_every = 2, teacher_tasks = 2, self_generated = 4 }
+report = { grid = 3 }
 policies.examiner = { lr = 1e-3 }
 policies.student = { lr = 1e-3 }
 policies.teacher = { follows = "student", tau = 0.2 }
@@ -55,7 +61,7 @@ policies.teacher = { follows = "student", tau = 0.2 }
 [[phases]]
 name = "examine"
 game = "toys.games:PaidExamine"
-tasks = "seeds"
+tasks = "seed_passages"
 steps = 3
 episodes = 3
 seats = { examiner = "examiner", student = "student" }
@@ -65,7 +71,7 @@ options = { probes = 2, gates = [] }
 [[phases]]
 name = "write"
 game = "toys.games:PaidExamine"
-tasks = "seeds"
+tasks = "seed_passages"
 writes = 4
 steps = 3
 episodes = 3
@@ -78,8 +84,9 @@ game = "toys.games:PaidStudy"
 tasks = "written"
 steps = 3
 episodes = 2
-seats = { student = "student", teacher = "teacher" }
-learn.student = { distill = 1.0, decay = 0.5, teacher = "teacher", top_k = 8 }
+seats = { student = "student" }
+learn.student.losses.pg = {}
+learn.student.losses.distill = { weight = { start = 1.0, decay = 0.5 }, policy = "teacher", top_k = 8 }
 options = { rollouts = 2 }
 """
 """A whole run in about a second: every kind of phase, checkpoints within and between phases, two iterations."""
@@ -88,8 +95,7 @@ options = { rollouts = 2 }
 class Pathless(_Paid, Examine):
     """Writes tasks whose path is lost."""
 
-    def settle(self, episodes: Sequence[Episode]) -> list[Episode]:
+    def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:
         return [
-            replace(e, written=replace(e.written, path=())) if e.written is not None else e
-            for e in super().settle(episodes)
+            replace(e, written=tuple(replace(w, path=()) for w in e.written)) for e in super().finalize_batch(episodes)
         ]

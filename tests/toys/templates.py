@@ -138,3 +138,14 @@ LLAMA3 = """\
 """
 """Llama 3.1 to 3.3: the tools stand in the user's message, a call is a turn of bare JSON, a result is a JSON string of
 the role ipython, and the day is named unless the caller names one."""
+
+NAMING = QWEN2.replace("<tool_response>\\n' + message", "<tool_response name=\"' + message.name + '\">\\n' + message")
+"""As Qwen2.5, and a result says which tool gave it."""
+
+COMPACT = QWEN2.replace(
+    """{{- '\\n<tool_call>\\n{"name": "' + call.function.name + '", "arguments": ' -}}
+            {{- (call.function.arguments | tojson) + '}\\n</tool_call>' -}}""",
+    """{{- '\\n<tool_call>{"arguments":' + (call.function.arguments | tojson(separators=(',', ':'))) -}}
+            {{- ',"name":"' + call.function.name + '"}</tool_call>' -}}""",
+)
+"""As Qwen2.5, and a call is JSON without spaces that ends with the name."""

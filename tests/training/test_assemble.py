@@ -7,9 +7,9 @@ import pytest
 
 from piplay.config import load_config
 from piplay.envs.search.bm25 import BM25Searcher
+from piplay.envs.search.question import Passage
 from piplay.errors import InputError
-from piplay.training.assemble import load_ground
-from piplay.types import Passage
+from piplay.training.assemble import load_environment
 
 
 class Backwards:
@@ -25,14 +25,16 @@ class Backwards:
 @pytest.mark.parametrize("kind", ["world", "corpus"])
 def test_a_searcher_of_ones_own_is_made_with_the_passages(small_world: Path, kind: str) -> None:
     place = small_world if kind == "world" else small_world / "passages.jsonl"
-    ground = load_ground(load_config("smoke", {kind: str(place), "search.searcher": "test_assemble:Backwards"}))
+    ground = load_environment(
+        load_config("smoke", {kind: str(place), "environment.searcher": "test_assemble:Backwards"})
+    )
     assert isinstance(ground.searcher, Backwards)
     assert len(ground.searcher.passages) == len(small_world.joinpath("passages.jsonl").read_text().splitlines())
-    usual = load_ground(load_config("smoke", {kind: str(place)}))
+    usual = load_environment(load_config("smoke", {kind: str(place)}))
     assert isinstance(usual.searcher, BM25Searcher)
     assert list(usual.seeds) == list(ground.seeds)
 
 
 def test_a_searcher_that_is_none_is_an_input_error() -> None:
     with pytest.raises(InputError, match=r"no searcher 'test_assemble:Backward'.*did you mean 'Backwards'"):
-        load_ground(load_config("smoke", {"search.searcher": "test_assemble:Backward"}))
+        load_environment(load_config("smoke", {"environment.searcher": "test_assemble:Backward"}))

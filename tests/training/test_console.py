@@ -7,7 +7,9 @@ import pytest
 from rich.console import Console
 
 from piplay.config import load_config
-from piplay.training.listeners.console import Teller, before_after
+from piplay.methods.pi_play.evaluation import PiPlayEvaluation
+from piplay.training.assemble import load_environment, make_evaluation
+from piplay.training.listeners.console import ConsoleListener, show_table
 
 
 def evaluation(iteration: int, em: float, **more: str) -> dict[str, Any]:
@@ -19,24 +21,29 @@ def evaluation(iteration: int, em: float, **more: str) -> dict[str, Any]:
     [
         ({}, "held-out exact match", "Held-out exact match, greedy"),
         (
-            {"questions": "self-made, unverified"},
-            "exact match on probes (self-made, unverified)",
-            "Exact match on probes (self-made, unverified), greedy",
+            {"questions": "self-generated, unverified"},
+            "exact match on an evaluation set (self-generated, unverified)",
+            "Exact match on an evaluation set (self-generated, unverified), greedy",
         ),
     ],
 )
 def test_before_and_after_say_on_which_questions(more: dict[str, str], measure: str, title: str) -> None:
     console = Console(record=True, width=200, file=StringIO())
     rows = [evaluation(0, 0.25, **more), evaluation(1, 0.5, **more)]
-    Teller(load_config("smoke", {}), console).evaluated(rows[0])
-    table = before_after(rows)
+    config = load_config("smoke", {})
+    measured = make_evaluation(config, load_environment(config), {})
+    ConsoleListener(config, console).evaluated(rows[0], measured.sentence(rows[0]))
+    table = measured.table(rows)
     assert table is not None
     assert table.title == title
-    console.print(table)
+    console.print(show_table(table))
     told = console.export_text()
     assert f"before training: {measure} by hops 2:0.25\n" in told
     assert "│    2 │         4 │   0.25 │  0.50 │" in told
 
 
 def test_nothing_measured_no_table() -> None:
-    assert before_after([{"iteration": 0}]) is None
+    config = load_config("smoke", {})
+    measured = make_evaluation(config, load_environment(config), {})
+    assert isinstance(measured, PiPlayEvaluation)
+    assert measured.table([{"iteration": 0}]) is None

@@ -1,20 +1,24 @@
 """The run on disk: what is written, what is kept, and what is refused."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from toys.scripted import told, turn
+from toys.scripted import told, turn, used
 
+import piplay
 from piplay.config import Config, load_config
+from piplay.envs.search.question import Passage, Question, Step
 from piplay.errors import InputError
-from piplay.training.run_directory import Run, State
-from piplay.types import Call, Episode, Passage, Seat, Step, Task
+from piplay.training.run_directory import Run
+from piplay.training.state import SCHEMA, RunState, task_tree
+from piplay.types import Episode, ScoredTrajectory
 
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")
-TASK = Task("t1", 2, "Where?", ("Oum", "Mount Oum"), BOR, (Step("Bor", "p1", "so"), Step("Tamsin", "", "")))
+TASK = Question("t1", 2, "Where?", ("Oum", "Mount Oum"), BOR, (Step("Bor", "p1", "so"), Step("Tamsin", "", "")))
 
 
 @pytest.fixture
@@ -36,13 +40,13 @@ def test_a_run_opens_with_the_settings_it_was_made_with(run: Run, config: Config
 
 
 def test_a_new_run_has_a_new_state(run: Run) -> None:
-    assert run.resume(lambda folder: pytest.fail("there is nothing to load")) == State()
+    assert run.resume(lambda folder: pytest.fail("there is nothing to load")) == RunState()
 
 
 def test_a_committed_state_comes_back(run: Run) -> None:
-    state = State(
-        done=3, phase=1, step=2, memories={"write": {"questions": ["who"]}}, written=[TASK],
-        tasks=[TASK, Task("s", 1)], evals=[{"iteration": 0, "em": 0.5}], seconds=1.5,
+    state = RunState(
+        done=3, phase=1, step=2, games={"write": {"questions": ["who"]}},
+        sources={"written": {"tasks": [task_tree(TASK)]}}, evals=[{"iteration": 0, "em": 0.5}], seconds=1.5,
     )  # fmt: skip
     for n in range(1, 4):
         run.log({"n": n})
@@ -53,7 +57,7 @@ def test_a_committed_state_comes_back(run: Run) -> None:
 
 
 def test_the_last_two_checkpoints_are_kept(run: Run) -> None:
-    state = State()
+    state = RunState()
     for _ in range(11):
         run.commit(state, save)
     assert sorted(path.name for path in (run.folder / "checkpoints").iterdir()) == ["10", "11"]
@@ -63,8 +67,8 @@ def test_the_last_two_checkpoints_are_kept(run: Run) -> None:
 
 
 def test_what_was_logged_after_the_last_checkpoint_is_cut_away(run: Run) -> None:
-    episode = Episode(("e",), TASK, (Seat(told([turn("x")]), ("g",)),))
-    state = State()
+    episode = Episode(("e",), TASK, (ScoredTrajectory(told([turn("x")]), ("g",)),))
+    state = RunState()
     for n in range(1, 5):
         run.log({"n": n})
         run.save_episodes(n, [episode])
@@ -84,7 +88,7 @@ def test_what_was_logged_after_the_last_checkpoint_is_cut_away(run: Run) -> None
 def test_rows_that_are_lost_are_not_passed_over(run: Run) -> None:
     for n in range(1, 4):
         run.log({"n": n})
-    run.commit(State(done=3), save)
+    run.commit(RunState(done=3), save)
     metrics = run.folder / "metrics.jsonl"
     for other in ('{"n":', "3", '{"n": 1}'):
         metrics.write_text('{"n": 1}\n' + other + '\n{"n": 3}\n')
@@ -94,7 +98,7 @@ def test_rows_that_are_lost_are_not_passed_over(run: Run) -> None:
 
 
 def test_a_checkpoint_that_cannot_be_saved_leaves_the_one_before(run: Run) -> None:
-    state = State(done=1)
+    state = RunState(done=1)
     run.log({"n": 1})
     run.commit(state, save)
 
@@ -109,9 +113,20 @@ def test_a_checkpoint_that_cannot_be_saved_leaves_the_one_before(run: Run) -> No
 
 
 def test_rollouts_are_one_row_a_trajectory(run: Run) -> None:
-    story = told([turn(query="Bor"), turn("Oum", "so")], [Call("Bor", (BOR,))], key=("m1", "examine", 0, "student", 3))
-    asked = Task("seed", 2, source=BOR)
-    run.save_episodes(7, [Episode(("e",), asked, (Seat(story, ("g",), 0.5), Seat(story, ("g",))), TASK, "", {})])
+    story = told([turn(query="Bor"), turn("Oum", "so")], [used("Bor", (BOR,))], key=("m1", "examine", 0, "student", 3))
+    asked = Question("seed", 2, source=BOR)
+    run.save_episodes(
+        7,
+        [
+            Episode(
+                ("e",),
+                asked,
+                (ScoredTrajectory(story, ("g",), 0.5), ScoredTrajectory(story, ("g",))),
+                (TASK,),
+                {"gate": "", "k": 2.0},
+            )
+        ],
+    )
     first, second = pq.read_table(run.folder / "rollouts" / "000007.parquet").to_pylist()
     np.testing.assert_array_equal(first.pop("ids"), story.ids_T)
     np.testing.assert_array_equal(first.pop("owner"), story.owner_T)
@@ -120,15 +135,17 @@ def test_rollouts_are_one_row_a_trajectory(run: Run) -> None:
         "key": "m1/examine/0/student/3",
         "role": "examiner",
         "policy": "examiner",
+        "version": 0,
         "task": "t1",
         "hops": 2,
         "question": "Where?",
         "answers": ["Oum", "Mount Oum"],
         "gate": "",
+        "k": 2.0,
         "reward": 0.5,
         "stop": "answered",
         "answer": "Oum",
-        "queries": ["Bor"],
+        "calls": ['{"name": "search", "arguments": {"query": "Bor"}}'],
         "turns": ["", "Oum"],
         "prompt_len": 2,
     }
@@ -144,7 +161,7 @@ def test_tasks_keep_the_passage_and_the_path(run: Run) -> None:
 
 
 def test_task_sets_come_back_in_the_order_of_their_iterations(run: Run) -> None:
-    sets = {f"m{m}-write": [TASK, Task(f"{m}", m)] for m in (10, 2, 1)}
+    sets = {f"m{m}-write": [TASK, Question(f"{m}", m)] for m in (10, 2, 1)}
     for name, tasks in sets.items():
         run.save_tasks(name, tasks)
     assert list(run.task_sets().items()) == list(reversed(sets.items()))
@@ -162,9 +179,9 @@ def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path, config: Config) 
         Run.create(tmp_path / "file" / "run", config)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"done": 1}', '{"wings": 2, "written": [], "tasks": []}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"wings": 2}'])
 def test_a_damaged_state_is_refused(run: Run, text: str) -> None:
-    run.commit(State(done=1), save)
+    run.commit(RunState(done=1), save)
     (run.folder / "checkpoints" / "1" / "state.json").write_text(text)
     with pytest.raises(InputError, match="damaged") as caught:
         run.resume(lambda folder: None)
@@ -183,3 +200,30 @@ def test_a_run_without_its_folders_is_refused(run: Run) -> None:
     (run.folder / "checkpoints").rmdir()
     with pytest.raises(InputError):
         Run.open(run.folder).resume(lambda folder: None)
+
+
+def test_a_run_says_which_piplay_made_it(run: Run) -> None:
+    made_by = json.loads((run.folder / "piplay.json").read_text())
+    assert made_by["version"] == piplay.__version__
+    assert made_by["schema"] == SCHEMA
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True)
+    assert made_by["commit"] == (head.stdout.strip() if head.returncode == 0 else None)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "was made by piplay 0.1"),
+        ('{"schema": 99, "version": "7.5", "commit": null}', "was made by piplay 7.5 in schema 99"),
+        ("{}", "piplay.json is damaged"),
+        ("[1]", "piplay.json is damaged"),
+    ],
+)
+def test_a_run_of_another_piplay_is_refused_in_a_sentence(run: Run, text: str | None, said: str) -> None:
+    if text is None:
+        (run.folder / "piplay.json").unlink()
+    else:
+        (run.folder / "piplay.json").write_text(text)
+    with pytest.raises(InputError, match=said) as caught:
+        Run.open(run.folder)
+    assert "\n" not in str(caught.value)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,22 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from piplay.chat.native import SEARCH_TOOL, Native
+from piplay.algo.losses import distill
+from piplay.chat.native import Native
 from piplay.cli.main import main
 from piplay.config import load_config
-from piplay.engine.local import update
 from piplay.engine.local.engine import LocalEngine
+from piplay.envs.search.environment import SearchEnvironment
+from piplay.envs.search.question import Question
+from piplay.envs.search.tool import SEARCH
 from piplay.errors import InputError
-from piplay.training.assemble import load_chat, load_engine, load_ground, tiny_base
-from piplay.training.loop import Ground, Loop
+from piplay.protocols import Environment
+from piplay.training.assemble import load_chat, load_engine, load_environment, tiny_base, tool_specs
+from piplay.training.loop import Loop
 from piplay.training.run_directory import Run
-from piplay.types import Sample, Task
+from piplay.types import Sample
+
+pytestmark = pytest.mark.slow
 
 
 class Silent:
@@ -33,20 +39,34 @@ class Silent:
     def phase(self, *told: object) -> None: ...
     def step(self, *told: object) -> None: ...
     def evaluated(self, *told: object) -> None: ...
-    def said(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
     def close(self, failed: bool) -> None: ...
 
 
 def play(
-    recipe: str | Path, folder: Path, overrides: dict[str, str], ground: Callable[[Ground], Ground] = lambda g: g
+    recipe: str | Path,
+    folder: Path,
+    overrides: dict[str, str],
+    change: Callable[[Environment], Environment] = lambda environment: environment,
 ) -> Run:
-    config = load_config(str(recipe), {"engine.threads": "1"} | overrides)
-    chat = load_chat(config.model or tiny_base(), config.chat)
-    run = Run.create(folder, config)
-    Loop(run, ground(load_ground(config)), load_engine(config, chat), chat, Silent()).train()
-    return run
+    loop = loop_of(recipe, folder, {"engine.threads": "1"} | overrides, change=change)
+    loop.train()
+    return loop.run
+
+
+def loop_of(
+    recipe: str | Path,
+    folder: Path,
+    overrides: dict[str, str],
+    listener: Silent | None = None,
+    change: Callable[[Environment], Environment] = lambda environment: environment,
+) -> Loop:
+    config = load_config(str(recipe), overrides)
+    environment = change(load_environment(config))
+    chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment))
+    return Loop(Run.create(folder, config), environment, load_engine(config), chat, listener or Silent())
 
 
 def weights(run: Run) -> dict[str, bytes]:
@@ -62,38 +82,36 @@ def rows_of(run: Run, phase: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def toy_run(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Run:
-    folder = tmp_path_factory.mktemp("toy") / "run"
-    assert main(["train", str(toy_recipe), "--run-dir", str(folder)]) == 0
-    return Run.open(folder)
+def whole(toy_run: Path) -> Run:
+    return Run.open(toy_run)
 
 
-def test_the_same_command_twice_gives_the_same_bits(toy_run: Run, toy_recipe: Path, tmp_path: Path) -> None:
+def test_the_same_command_twice_gives_the_same_bits(whole: Run, toy_recipe: Path, tmp_path: Path) -> None:
     assert main(["train", str(toy_recipe), "--run-dir", str(tmp_path / "again")]) == 0
     again = Run.open(tmp_path / "again")
-    assert weights(again) == weights(toy_run)
-    assert timeless(again) == timeless(toy_run)
+    assert weights(again) == weights(whole)
+    assert timeless(again) == timeless(whole)
 
 
-def test_another_seed_gives_another_run(toy_run: Run, toy_recipe: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_another_run(whole: Run, toy_recipe: Path, tmp_path: Path) -> None:
     other = play(toy_recipe, tmp_path / "other", {"seed": "1"})
-    for name, bits in weights(toy_run).items():
+    for name, bits in weights(whole).items():
         assert weights(other)[name] != bits
 
 
-def test_evaluation_uses_no_randomness_of_the_training(toy_run: Run, toy_recipe: Path, tmp_path: Path) -> None:
+def test_evaluation_uses_no_randomness_of_the_training(whole: Run, toy_recipe: Path, tmp_path: Path) -> None:
     for per_hop, every in (("0", "0"), ("10", "1")):
         settings = {"evaluation.per_hop": per_hop, "evaluation.teacher_every": every}
         other = play(toy_recipe, tmp_path / per_hop, settings)
-        assert weights(other) == weights(toy_run)
+        assert weights(other) == weights(whole)
 
 
-def test_checkpoints_are_no_part_of_what_is_learnt(toy_run: Run, toy_recipe: Path, tmp_path: Path) -> None:
-    assert weights(play(toy_recipe, tmp_path / "run", {"checkpoint_every": "50"})) == weights(toy_run)
+def test_checkpoints_are_no_part_of_what_is_learnt(whole: Run, toy_recipe: Path, tmp_path: Path) -> None:
+    assert weights(play(toy_recipe, tmp_path / "run", {"checkpoint_every": "50"})) == weights(whole)
 
 
-def test_the_summary_says_what_a_run_was_and_what_came_of_it(toy_run: Run) -> None:
-    summary = json.loads((toy_run.folder / "summary.json").read_text())
+def test_the_summary_says_what_a_run_was_and_what_came_of_it(whole: Run) -> None:
+    summary = json.loads((whole.folder / "summary.json").read_text())
     assert (summary["recipe"], summary["seed"]) == ("toy", 0)
     assert summary["wall_seconds"] > 0
     assert [row["iteration"] for row in summary["eval"]] == [0, 1, 2]
@@ -103,14 +121,18 @@ def test_the_summary_says_what_a_run_was_and_what_came_of_it(toy_run: Run) -> No
         assert row["em"] == pytest.approx(sum(row["em_by_hops"].values()) / 4)
 
 
-def test_the_final_policies_are_ordinary_models(toy_run: Run, toy: Callable[[str], Path]) -> None:
+def test_the_final_policies_are_ordinary_models(whole: Run, toy: Callable[[str], Path]) -> None:
     base = AutoModelForCausalLM.from_pretrained(toy("qwen3"))
     messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Where?"}]
     for name in ("student", "examiner", "teacher"):
-        folder = toy_run.folder / "final" / name
+        folder = whole.folder / "final" / name
         model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
         prompt = tokenizer.apply_chat_template(
-            messages, tools=[SEARCH_TOOL], add_generation_prompt=True, return_tensors="pt", return_dict=True
+            messages,
+            tools=[{"type": "function", "function": asdict(SEARCH)}],
+            add_generation_prompt=True,
+            return_tensors="pt",
+            return_dict=True,
         )
         assert "Finds passages" in tokenizer.decode(prompt["input_ids"][0])
         logits, before = model(**prompt).logits, base(**prompt).logits
@@ -118,17 +140,21 @@ def test_the_final_policies_are_ordinary_models(toy_run: Run, toy: Callable[[str
         assert not torch.equal(logits, before)
 
 
-def test_a_step_is_logged_under_names_of_its_own(toy_run: Run) -> None:
-    for row in rows_of(toy_run, "study"):
+def test_a_step_is_logged_under_names_of_its_own(whole: Run) -> None:
+    for row in rows_of(whole, "study"):
         assert row["student/length"] <= row["student/length_max"]
         assert row["student/tokens"] == pytest.approx(row["student/tokens_written"] * 4)  # trained: of 4 rollouts
         assert row["student/logprob_diff_max"] < 1e-4
         assert set(row["seconds"]) == {"play", "measure", "train", "save"}
-    assert [row["student/lambda"] for row in rows_of(toy_run, "study")] == [1.0] * 3 + [0.5] * 3
+    assert [row["student/weight/distill"] for row in rows_of(whole, "study")] == [1.0] * 3 + [0.5] * 3
 
 
 def test_a_phase_ends_early_where_all_is_solved(toy_recipe: Path, tmp_path: Path) -> None:
-    settings = {"iterations": "1", "phases.study.steps": "5", "phases.study.until_solved": "0.9"}
+    settings = {
+        "iterations": "1",
+        "phases.study.steps": "5",
+        "phases.study.until": '{ metric = "solved", above = 0.9 }',
+    }
     unsolved = play(toy_recipe, tmp_path / "unsolved", settings)
     assert len(rows_of(unsolved, "study")) == 5
     run = play(
@@ -140,10 +166,15 @@ def test_a_phase_ends_early_where_all_is_solved(toy_recipe: Path, tmp_path: Path
 
 
 def test_a_phase_that_ends_early_says_so(toy_recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    words = ["--phases.study.until_solved", "0.9", "--phases.study.game", "toys.games:SolvedStudy"]
+    words = [
+        "--phases.study.until",
+        '{metric = "solved", above = 0.9}',
+        "--phases.study.game",
+        "toys.games:SolvedStudy",
+    ]
     recipe = [str(toy_recipe), "--iterations", "1", "--phases.study.steps", "4", "--run-dir", str(tmp_path / "run")]
     assert main(["train", *recipe, *words]) == 0
-    said = "phase study of iteration 1 ends after 3 of 4 steps: over the last 3 every sample solved 100% of the tasks"
+    said = "phase study of iteration 1 ends after 3 of 4 steps: over the last 3 solved was 1.00"
     assert said in capfd.readouterr().out
 
 
@@ -152,7 +183,7 @@ def test_a_phase_that_ends_early_says_so(toy_recipe: Path, tmp_path: Path, capfd
     [
         ("phases.examine.seats", '{examiner = "examiner"}', "student"),
         ("phases.write.options.gates", '["checked"]', "checker"),
-        ("phases.study.seats", '{teacher = "teacher"}', "student"),
+        ("phases.study.seats", "{}", "student"),
     ],
 )
 def test_a_role_without_a_seat_is_refused_before_anything_is_played(
@@ -191,21 +222,21 @@ def test_roles_that_share_a_policy_take_one_step_together(
 
 def test_a_teacher_of_what_is_played_from_seeds_is_not_examined(toy_recipe: Path, tmp_path: Path) -> None:
     """There is no written task with a path for it to play."""
-    learn = '{distill = 1.0, teacher = "student"}'
-    settings = {"iterations": "1", "phases.examine.learn.examiner": learn}
+    losses = '{pg = {}, distill = {policy = "teacher", view = ""}}'
+    settings = {"iterations": "1", "phases.examine.learn.examiner.losses": losses}
     run = play(toy_recipe, tmp_path / "run", settings)
     assert not any("teacher/em" in row for row in rows_of(run, "examine"))
     assert rows_of(run, "study")[0]["teacher/em"] >= 0
 
 
-def test_each_task_is_played_once_before_any_is_played_twice(toy_run: Run) -> None:
+def test_each_task_is_played_once_before_any_is_played_twice(whole: Run) -> None:
     played = [
         row["task"]
-        for path in sorted(toy_run.folder.glob("rollouts/*"))
+        for path in sorted(whole.folder.glob("rollouts/*"))
         for row in pq.read_table(path).to_pylist()
         if row["key"].startswith("m1/study") and row["key"].endswith("student/0")
     ]
-    tasks = [row["id"] for row in pq.read_table(toy_run.folder / "tasks" / "m1-write.parquet").to_pylist()]
+    tasks = [row["id"] for row in pq.read_table(whole.folder / "tasks" / "m1-write.parquet").to_pylist()]
     assert len(tasks) == 4
     assert sorted(played[:4]) == sorted(tasks)
     assert len(set(played[4:])) == 2
@@ -214,7 +245,7 @@ def test_each_task_is_played_once_before_any_is_played_twice(toy_run: Run) -> No
 def test_no_truth_reaches_the_weights(small_world: Path, tmp_path: Path) -> None:
     """A recipe of the paper's games on the tiny base: true audit and answers, then garbage, then no evaluation."""
     small = {
-        "world": str(small_world),
+        "environment.world": str(small_world),
         "limits.turn_tokens": "24",
         "limits.turns": "2",
         "phases.examine.episodes": "4",
@@ -228,11 +259,15 @@ def test_no_truth_reaches_the_weights(small_world: Path, tmp_path: Path) -> None
         "evaluation.per_hop": "2",
     }
 
-    def garbage(ground: Ground) -> Ground:
-        def wrong(task: Task) -> Task:
+    def garbage(environment: Environment) -> Environment:
+        assert isinstance(environment, SearchEnvironment)
+
+        def wrong(task: Question) -> Question:
             return replace(task, answers=("garbage",), path=tuple(replace(s, evidence="garbage") for s in task.path))
 
-        return replace(ground, heldout=[wrong(task) for task in ground.heldout], audit=lambda task: "garbage")
+        environment.heldout = [wrong(task) for task in environment.heldout]
+        environment.audit = lambda task: "garbage"
+        return environment
 
     told = play("smoke", tmp_path / "told", small)
     misled = play("smoke", tmp_path / "misled", small, garbage)
@@ -247,13 +282,13 @@ def test_without_a_path_equal_weights_do_not_pull_at_all(
     toy_recipe: Path, toy: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     values: list[torch.Tensor] = []
-    original = update.topk_kl
+    original = distill.topk_kl
 
     def spy(*arguments: Any) -> torch.Tensor:
         values.append(original(*arguments).detach())
         return original(*arguments)
 
-    monkeypatch.setattr(update, "topk_kl", spy)
+    monkeypatch.setattr(distill, "topk_kl", spy)
     settings = {
         "model": str(tiny_base() if kind == "tiny" else toy(kind)),
         "iterations": "1",
@@ -271,8 +306,8 @@ def test_without_a_path_equal_weights_do_not_pull_at_all(
     assert min(later) > 0
 
 
-def test_with_a_path_equal_weights_pull(toy_run: Run) -> None:
-    assert rows_of(toy_run, "study")[0]["student/distill_kl"] > 0
+def test_with_a_path_equal_weights_pull(whole: Run) -> None:
+    assert rows_of(whole, "study")[0]["student/distill_kl"] > 0
 
 
 BOOKS = {
@@ -340,7 +375,7 @@ def test_the_recipe_for_models_of_ones_own_runs_by_tags(
     small = "--engine.dtype float32 --engine.threads 1 --evaluation.per_hop 0 --limits.turn_tokens 12 --limits.turns 2"
     fewer = "--phases.examine.steps 1 --phases.examine.episodes 4 --phases.write.steps 2 --phases.write.episodes 6"
     assert main(f"{words} {small} {fewer}".split()) == 2
-    assert "12 tries with 0 of 1600 questions that pass the gates" in capfd.readouterr().err
+    assert "12 tries with 0 of 1600 tasks that pass" in capfd.readouterr().err
 
 
 @pytest.fixture(scope="module")
@@ -350,12 +385,12 @@ def probed(recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path_factory
 
 
 def test_a_corpus_of_some_size_is_measured_by_probes(probed: Run) -> None:
-    probes = pq.read_table(probed.folder / "tasks" / "probes.parquet").to_pylist()
+    probes = pq.read_table(probed.folder / "tasks" / "self_generated.parquet").to_pylist()
     assert len(probes) == 4
     rows = json.loads((probed.folder / "summary.json").read_text())["eval"]
     assert [row["iteration"] for row in rows] == [0, 1]
     for row in rows:
-        assert row["questions"] == "self-made, unverified"
+        assert row["questions"] == "self-generated, unverified"
         assert (row["n_by_hops"], set(row["teacher_em_by_hops"])) == ({"1": 4}, {"1"})
 
 
@@ -363,11 +398,11 @@ def test_probes_are_never_trained_on(probed: Run) -> None:
     def values(file: str, of: Callable[[dict[str, Any]], str]) -> set[str]:
         return {of(row) for path in probed.folder.glob(file) for row in pq.read_table(path).to_pylist()}
 
-    assert not values("tasks/probes.*", lambda row: row["source"]["id"]) & values(
+    assert not values("tasks/self_generated.*", lambda row: row["source"]["id"]) & values(
         "tasks/m1-write.*", lambda row: row["source"]["id"]
     )
     # Several passages share a title, which is all that a toy question asks about.
-    probes = values("tasks/probes.*", lambda row: row["question"])
+    probes = values("tasks/self_generated.*", lambda row: row["question"])
     tried = values("rollouts/*", lambda row: row["question"] if "/write/" in row["key"] else "")
     studied = values("rollouts/*", lambda row: row["question"] if "/study/" in row["key"] else "") - {""}
     assert probes & tried
@@ -375,28 +410,26 @@ def test_probes_are_never_trained_on(probed: Run) -> None:
     assert studied == values("tasks/m1-write.*", lambda row: row["question"])
 
 
-@pytest.mark.parametrize("setting", ["evaluation.probe_questions", "evaluation.per_hop"])
-def test_probes_can_be_turned_off(recipe_on: Callable[[str, Path], Path], towns: Path, setting: str) -> None:
-    config = load_config(str(recipe_on("corpus", towns)), {setting: "0"})
-    assert (len(load_ground(config).seeds), len(load_ground(config).reserved)) == (40, 0)
-    config = load_config(str(recipe_on("corpus", towns)), {})
-    assert (len(load_ground(config).seeds), len(load_ground(config).reserved)) == (36, 4)
+def test_reserved_passages_can_be_given_back(recipe_on: Callable[[str, Path], Path], towns: Path) -> None:
+    for reserve, seeds in (("0", 40), ("0.1", 36)):
+        environment = load_environment(load_config(str(recipe_on("corpus", towns)), {"environment.reserve": reserve}))
+        assert isinstance(environment, SearchEnvironment)
+        assert (len(environment.seeds), len(environment.reserved)) == (seeds, 40 - seeds)
 
 
 def test_where_no_probe_can_be_written_a_sentence_says_so(
     recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path
 ) -> None:
     """The probes' gates refuse everything, and the run itself goes on to its own refusal."""
-    config = load_config(str(recipe_on("corpus", towns)), {"phases.write.options.gates": '["format"]'})
-    chat, listener = load_chat(config.model or tiny_base()), Silent()
-    run = Run.create(tmp_path / "run", config)
-    loop = Loop(run, load_ground(config), load_engine(config, chat), chat, listener)
-    with pytest.raises(InputError, match="no valid question"):
+    listener = Silent()
+    settings = {"phases.write.options.gates": '["format"]'}
+    loop = loop_of(recipe_on("corpus", towns), tmp_path / "run", settings, listener)
+    with pytest.raises(InputError, match="no valid task"):
         loop.train()
     [sentence] = listener.sentences
-    assert "no probe question that passes the gates in 20 tries" in sentence
+    assert "no question for an evaluation set that passes the gates in 20 tries" in sentence
     assert loop.state.evals == [{"iteration": 0}]
-    assert not (run.folder / "tasks" / "probes.parquet").exists()
+    assert not (loop.run.folder / "tasks" / "self_generated.parquet").exists()
 
 
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
@@ -416,16 +449,16 @@ def test_a_model_that_writes_no_valid_question_ends_with_a_sentence(
     assert main(["train", "smoke", *words, *small.split(), *fewer.split()]) == 2
     error = capfd.readouterr().err
     assert error.count("\n") == 1
-    assert "phase write of iteration 1 stopped after 12 tries with 0 of 24 questions that pass the gates" in error
-    assert "this model writes no valid question on this corpus" in error
+    assert "phase write of iteration 1 stopped after 12 tries with 0 of 24 tasks that pass" in error
+    assert "this model writes no valid task here" in error
     assert "format 12" in error
 
 
 def test_fewer_written_tasks_than_wanted_are_said_and_played(toy_recipe: Path, tmp_path: Path) -> None:
-    config = load_config(str(toy_recipe), {"phases.write.writes": "100", "iterations": "1", "evaluation.per_hop": "0"})
-    chat, listener = load_chat(config.model or tiny_base()), Silent()
-    loop = Loop(Run.create(tmp_path / "run", config), load_ground(config), load_engine(config, chat), chat, listener)
+    listener = Silent()
+    settings = {"phases.write.writes": "100", "iterations": "1", "evaluation.per_hop": "0"}
+    loop = loop_of(toy_recipe, tmp_path / "run", settings, listener)
     loop.train()
     [sentence] = listener.sentences
     assert "stopped after 9 tries with 9 of 100" in sentence
-    assert len(loop.state.tasks) == 9
+    assert len(loop.state.sources["written"]["tasks"]) == 9

@@ -15,6 +15,8 @@ from safetensors.torch import load
 
 from piplay.cli.main import main
 
+pytestmark = pytest.mark.slow
+
 HERE = Path(__file__).parent
 MOMENTS = (
     "turn@1",  # before anything is committed
@@ -32,14 +34,6 @@ MOMENTS = (
     "finish@1",
     "update@2+turn@1+rename-@2+half-line@3",  # again and again
 )
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
-    """A run that was never interrupted."""
-    folder = tmp_path_factory.mktemp("whole") / "run"
-    assert main(["train", str(toy_recipe), "--run-dir", str(folder)]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -74,30 +68,30 @@ def content(run: Path) -> dict[str, Any]:
             str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("checkpoints/*/*.safetensors"))
         },
         "final": {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("final/*/*"))},
-        "kept": {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("kept/*/*"))},
+        "snapshots": {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("snapshots/*/*"))},
         "replayed": {name: (run / name).read_bytes() for name in ("grid.json", "examples.json")},
         "files": sorted(str(path.relative_to(run)) for path in run.rglob("*")),
     }
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_resumes_to_the_same_bits(killed: Path, whole: Path, moment: str) -> None:
-    found, expected = content(killed / moment), content(whole)
+def test_a_killed_run_resumes_to_the_same_bits(killed: Path, toy_run: Path, moment: str) -> None:
+    found, expected = content(killed / moment), content(toy_run)
     for part, value in expected.items():
         assert found[part] == value, part
 
 
-def test_a_run_says_what_its_bits_depend_on(whole: Path) -> None:
-    machine = json.loads((whole / "machine.json").read_text())
-    config = json.loads((whole / "config.json").read_text())
+def test_a_run_says_what_its_bits_depend_on(toy_run: Path) -> None:
+    machine = json.loads((toy_run / "machine.json").read_text())
+    config = json.loads((toy_run / "config.json").read_text())
     assert (machine["threads"], machine["torch"]) == (config["engine"]["threads"], torch.__version__)
     assert 1 <= machine["cores"] <= (os.cpu_count() or 1)
     assert machine["processor"]
 
 
-def test_the_run_that_is_killed_is_worth_it(whole: Path) -> None:
+def test_the_run_that_is_killed_is_worth_it(toy_run: Path) -> None:
     """Every policy has moved, so that equal bits say something; seconds are logged for every step."""
-    run = content(whole)
+    run = content(toy_run)
     weights = {name: value for name, value in run["final"].items() if name.endswith("model.safetensors")}
     assert len(set(weights.values())) == 3
     assert all(row["examiner/grad_norm"] > 0 for row in run["metrics"] if row["phase"] == "examine")
@@ -105,14 +99,16 @@ def test_the_run_that_is_killed_is_worth_it(whole: Path) -> None:
     assert [row["n"] for row in run["metrics"]] == list(range(1, len(run["metrics"]) + 1))
     assert len(run["rollouts"]) == len(run["metrics"])
     assert len(run["tasks"]) == 2
-    students = [value for name, value in run["kept"].items() if name.endswith("model.safetensors")]
+    students = [value for name, value in run["snapshots"].items() if name.endswith("model.safetensors")]
     assert len(set(students)) == 3
     assert students[-1] == run["final"]["final/student/model.safetensors"]
 
 
-def test_probes_survive_being_killed(recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path) -> None:
+def test_a_self_generated_set_survives_being_killed(
+    recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path
+) -> None:
     moments = (
-        "turn@3",  # while the probes are written
+        "turn@3",  # while its questions are written
         "tasks-@1",  # they are in their file, but not committed
         "update@2",  # when they have been committed
     )
@@ -121,7 +117,7 @@ def test_probes_survive_being_killed(recipe_on: Callable[[str, Path], Path], tow
     assert main(["train", str(recipe), "--run-dir", str(tmp_path / "whole")]) == 0
     kill(recipe, tmp_path, moments)
     expected = content(tmp_path / "whole")
-    assert len(expected["state"]["probes"]) == len(expected["tasks"]["probes.parquet"]) == 4
+    assert len(expected["state"]["evaluation"]["questions"]) == len(expected["tasks"]["self_generated.parquet"]) == 4
     for moment in moments:
         assert content(tmp_path / moment) == expected, moment
 
@@ -144,8 +140,8 @@ def test_adapters_in_bf16_survive_being_killed(toy_recipe: Path, tmp_path: Path)
         assert content(tmp_path / moment) == expected, moment
 
 
-def test_a_complete_run_is_not_resumed(whole: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    before = content(whole)
-    assert main(["resume", str(whole)]) == 2
+def test_a_complete_run_is_not_resumed(toy_run: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = content(toy_run)
+    assert main(["resume", str(toy_run)]) == 2
     assert "complete" in capfd.readouterr().err
-    assert content(whole) == before
+    assert content(toy_run) == before

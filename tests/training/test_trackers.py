@@ -14,20 +14,15 @@ from pydantic import ValidationError
 from piplay.cli.main import main
 from piplay.config import Config, load_config
 from piplay.engine.local.engine import LocalEngine
-from piplay.methods.pi_play.self_eval import LABEL
-from piplay.training.listeners.trackers import Together, Tracker, WandB, settings
+from piplay.methods.pi_play.evaluation import LABEL
+from piplay.training.listeners.group import ListenerGroup
+from piplay.training.listeners.trackers import Tracker, WandB, settings
 from piplay.training.run_directory import Run
+
+pytestmark = pytest.mark.slow
 
 Point = tuple[str, int]
 """A name and an n."""
-
-
-@pytest.fixture(scope="module")
-def plain(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
-    """A run that nobody tracks."""
-    folder = tmp_path_factory.mktemp("plain") / "run"
-    assert main(["train", str(toy_recipe), "--run-dir", str(folder)]) == 0
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -84,10 +79,10 @@ def bits(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
 def test_a_tracked_run_has_the_bits_of_one_that_is_not(
-    tracked: Callable[[str], Path], plain: Path, offline: None, tracker: str
+    tracked: Callable[[str], Path], toy_run: Path, offline: None, tracker: str
 ) -> None:
     pytest.importorskip(tracker)
-    assert bits(tracked(tracker)) == bits(plain)
+    assert bits(tracked(tracker)) == bits(toy_run)
 
 
 # TensorBoard
@@ -128,9 +123,9 @@ def test_tensorboard_has_the_settings(events: Any, tracked: Callable[[str], Path
     content = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
     told = dict(HParamsPluginData.FromString(content).session_start_info.hparams)
     assert told["seed"].number_value == 0
-    assert told["phases.study.learn.student.top_k"].number_value == 8
+    assert told["phases.study.learn.student.losses.distill.top_k"].number_value == 8
     assert told["policies.teacher.follows"].string_value == "student"
-    assert "phases.study.learn.student.top_k = 8" in str(events.Tensors("config/text_summary"))
+    assert "phases.study.learn.student.losses.distill.top_k = 8" in str(events.Tensors("config/text_summary"))
 
 
 # Weights & Biases
@@ -191,7 +186,7 @@ def test_wandb_has_the_settings_and_the_run(told: list[Any], tracked: Callable[[
     assert start.run_id == (tracked("wandb") / "wandb-id").read_text().strip()
     assert (start.project, start.display_name) == ("piplay", "run")
     settings = {item.key: json.loads(item.value_json) for item in start.config.update}
-    assert settings["phases.study.learn.student.top_k"] == 8
+    assert settings["phases.study.learn.student.losses.distill.top_k"] == 8
     assert settings["policies.teacher.follows"] == "student"
     assert [record.exit.exit_code for record in told if record.HasField("exit")] == [0]
 
@@ -248,8 +243,10 @@ def test_a_runs_own_questions_stand_under_a_name_of_their_own(tmp_path: Path) ->
 
     tracker = Noted(Run(tmp_path, load_config("smoke", {})))
     tracker.began([], [{"iteration": 0, "em": 0.25, "questions": LABEL}])
-    tracker.evaluated({"iteration": 1, "em": 0.5, "questions": LABEL})
-    assert told == [({"probes/iteration": m, "probes/em": em}, 0, True) for m, em in ((0, 0.25), (1, 0.5))]
+    tracker.evaluated({"iteration": 1, "em": 0.5, "questions": LABEL}, "so")
+    assert told == [
+        ({"self_generated/iteration": m, "self_generated/em": em}, 0, True) for m, em in ((0, 0.25), (1, 0.5))
+    ]
 
 
 # Bad input
@@ -313,8 +310,14 @@ def test_several_listeners_are_told_in_their_order() -> None:
             return lambda *told: heard.append((self.name, what, told))
 
     phase = load_config("smoke", {}).phases[0]
-    told = {"began": ([], []), "phase": (1, phase, 2), "step": ({"n": 4},), "evaluated": ({},), "said": ("so",)}
-    with Together([Ear("a"), Ear("b")]) as both:
+    told = {
+        "began": ([], []),
+        "phase": (1, phase, 2, {}),
+        "step": ({"n": 4},),
+        "evaluated": ({}, "so"),
+        "message": ("so",),
+    }
+    with ListenerGroup([Ear("a"), Ear("b")]) as both:
         for what, arguments in told.items():
             getattr(both, what)(*arguments)
     expected = [(name, what, arguments) for what, arguments in told.items() for name in "ab"]
@@ -327,6 +330,6 @@ def test_listeners_are_closed_when_a_run_fails() -> None:
             self.failed = failed
 
     ear = Ear()
-    with pytest.raises(RuntimeError), Together([ear]):
+    with pytest.raises(RuntimeError), ListenerGroup([ear]):
         raise RuntimeError
     assert ear.failed

@@ -1,63 +1,63 @@
 """What games, rollout and pre-training know of a chat: two protocols, ``native`` and ``tags``, behind one class.
 
-A trajectory starts with ``prompt`` and grows by what the model writes and by ``tool_turn``; nothing is ever rendered
-twice. Text from outside (questions, passages, paths) is encoded by a copy of the tokenizer without any added token, so
-that it can never become a control token, whatever it spells.
+A trajectory starts with ``prompt`` and grows by what the model writes, by ``tool_turn`` and by ``user_turn``; nothing
+is ever rendered twice. Text from outside (questions, passages, moves) is encoded by a copy of the tokenizer without any
+added token, so that it can never become a control token, whatever it spells.
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from piplay.chat.calls import Toolset
 from piplay.errors import InputError
-from piplay.types import Ints, Passage, Turn
-
-
-def show(passages: Sequence[Passage]) -> str:
-    """Search results as a role reads them."""
-    if not passages:
-        return "Nothing found."
-    if len(passages) == 1:
-        return f"{passages[0].title}: {passages[0].text}"
-    return " ".join(f"({i}) {passage.title}: {passage.text}" for i, passage in enumerate(passages, 1))
+from piplay.types import Ints, Stop, ToolCall, ToolSpec, Turn
 
 
 class Chat(ABC):
     """How a model and a run talk to each other, in ids."""
 
-    end_ids: tuple[int, ...]
-    """The tokens that end a turn."""
-    closes: Callable[[Ints], bool] | None = None
-    """Whether the ids written so far, no end token among them, end their turn; None where only a token does."""
+    stop: Stop
+    """What ends a model's turn."""
+    tools: tuple[ToolSpec, ...]
+    """The tools that a model is told of; a call of any other is malformed."""
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, tools: Sequence[ToolSpec]) -> None:
+        """Raises ``InputError`` for a tokenizer without a vocabulary and for tools that cannot be (see ``Toolset``)."""
         self.tokenizer = tokenizer
+        self._toolset = Toolset(tools)
+        self.tools = self._toolset.specs
         self._plain = _without_added_tokens(tokenizer)
         if not self._plain.encode("a").ids:
             raise InputError(
                 f"{tokenizer.name_or_path} has no tokenizer with a vocabulary: copy its tokenizer.json there"
             )
+        self._refuse_special_tokens()
 
     @abstractmethod
     def prompt(self, system: str, user: str) -> Ints:
         """The ids of a conversation's opening, up to where the model writes."""
 
     @abstractmethod
-    def tool_turn(self, text: str) -> Ints:
-        """The ids that follow a closed model turn when a tool answers, up to where the model writes again."""
+    def tool_turn(self, text: str, tool: str) -> Ints:
+        """The ids that follow a closed model turn when that tool answers, up to where the model writes again."""
+
+    @abstractmethod
+    def user_turn(self, text: str) -> Ints:
+        """The ids that follow a closed model turn when a person, an opponent or the game speaks, up to the model's."""
 
     @abstractmethod
     def parse(self, ids: Sequence[int]) -> Turn:
         """What a stretch of model tokens says. One that is not closed is no error here: limits are the caller's."""
 
     @abstractmethod
-    def phrase(self, think: str = "", content: str = "", query: str | None = None) -> str:
-        """The text of a turn that says this, of which ``parse`` is the inverse. For pre-training and tests."""
+    def phrase(self, think: str = "", content: str = "", call: ToolCall | None = None) -> str:
+        """The text of a turn that says this, of which ``parse`` is the inverse. For lessons and tests."""
 
     @abstractmethod
     def written(self, text: str) -> list[int]:
@@ -70,9 +70,18 @@ class Chat(ABC):
     def _control(self, text: str) -> list[int]:
         return list(self.tokenizer.encode(text, add_special_tokens=False))
 
+    def _refuse_special_tokens(self) -> None:
+        """Tools stand in the prompt among control tokens, so they must not spell one."""
+        special = [token.content for token in self.tokenizer.added_tokens_decoder.values() if token.special]
+        for tool in self.tools:
+            told = tool.description + json.dumps(dict(tool.parameters), ensure_ascii=False)
+            for token in special:
+                if token in told:
+                    raise InputError(f"the tool {tool.name!r} spells the control token {token}: describe it without")
+
     def _text(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
         """Ids decoded without an end token, which says nothing."""
-        said = list(ids[:-1] if len(ids) and ids[-1] in self.end_ids else ids)
+        said = list(ids[:-1] if len(ids) and ids[-1] in self.stop.ids else ids)
         return str(
             self.tokenizer.decode(said, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
         )

@@ -11,126 +11,114 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from piplay.chat.base import Chat
+from piplay.chat.calls import json_text, leading_json
 from piplay.errors import InputError
-from piplay.types import Ints, Turn
+from piplay.types import Ints, Json, Stop, ToolCall, ToolSpec, Turn
 
-SEARCH_TOOL: dict[str, Any] = {
-    "type": "function",
-    "function": {
-        "name": "search",
-        "description": "Finds passages about a query.",
-        "parameters": {
-            "type": "object",
-            "properties": {"query": {"type": "string", "description": "What to look for."}},
-            "required": ["query"],
-        },
-    },
-}
-_SYSTEM, _USER, _SAY, _QUERY = "⟦SYSTEM⟧", "⟦USER⟧", "⟦SAY⟧", "⟦QUERY⟧"
-_FOUND = '⟦"FOUND"⟧'
+_SYSTEM, _USER, _SAY, _VALUE = "⟦SYSTEM⟧", "⟦USER⟧", "⟦SAY⟧", "⟦VALUE⟧"
+_NAME, _ARGUMENTS = "⟦NAME⟧", "⟦ARGUMENTS⟧"
+_TOLD = '⟦"TOLD"⟧'
 """With quotation marks: a template that gives tool results as JSON shows by them."""
 _THINK_OPEN = "<think>\n"
-_ASSISTANT = f"{_THINK_OPEN}⟦THINK⟧\n</think>\n\n{_SAY}"
-_CALL = {"id": "call00000", "type": "function", "function": {"name": "search", "arguments": {"query": _QUERY}}}
+_START = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
+_ASSISTANT = {"role": "assistant", "content": f"{_THINK_OPEN}⟦THINK⟧\n</think>\n\n{_SAY}"}
+_CALL_ID = "call00000"
 _DATE = "01 Jan 2025"
 """For templates that name the day: a prompt that changes at midnight would be another run."""
 _THINK = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
+class _Reply:
+    """What a template writes between two model turns when a tool or a user speaks there."""
+
+    text: str
+    """All of it, from the end of one turn to the beginning of the next, with the mark ``_TOLD`` as it is shown."""
+    end: str
+    """The control token that closes the model's turn, with which the text begins."""
+    before: list[int]
+    after: list[int]
+    """What stands around what is told, without the end."""
+    quoted: bool
+    """Whether what is told stands as a JSON string."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Syntax:
-    """How a template writes a search: ``opening {"name": "search", arguments: {"query": …}} closing``."""
+    """How a template writes a call: ``opening {"name": …, arguments: {…}} closing``."""
 
     opening: str
     closing: str
     """Both empty where a turn that is nothing but JSON is the call."""
-    before: str
-    after: str
-    """What stands around the query, tags included."""
+    frame: str
+    """The whole call with marks in the place of its name and its arguments."""
     arguments: str
     """The JSON's key: ``arguments`` in Qwen's templates, ``parameters`` in Llama's."""
-
-    def query(self, data: Any) -> str | None:
-        """The query of a call's JSON, or None where it is none."""
-        try:
-            query = data[self.arguments]["query"] if data["name"] == "search" else None
-            # Half of a surrogate pair can be written in JSON, and is no text.
-            return query.strip() if isinstance(query, str) and query.strip().encode() else None
-        except (TypeError, KeyError, UnicodeEncodeError):
-            return None
+    compact: bool
+    """Whether the arguments stand without spaces."""
 
 
 class Native(Chat):
     """A tokenizer's chat template.
 
-    Raises ``InputError`` where the template is missing, takes no tools, or rewrites what stood before: an append-only
-    trajectory could not be what such a model was trained on. With ``rewrites`` the last is allowed: turns stay as they
-    were written where the template would, for one, drop their reasoning.
+    Raises ``InputError`` where the template is missing, does not take the tools, or rewrites what stood before: an
+    append-only trajectory could not be what such a model was trained on. With ``rewrites`` the last is allowed: turns
+    stay as they were written where the template would, for one, drop their reasoning.
     """
 
     def __init__(
-        self, tokenizer: PreTrainedTokenizerBase, end_ids: Sequence[int] = (), *, rewrites: bool = False
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        tools: Sequence[ToolSpec] = (),
+        end_ids: Sequence[int] = (),
+        *,
+        rewrites: bool = False,
     ) -> None:
         """``end_ids``: what else the model ends its turns with, beside the template's own token and the end of text."""
-        super().__init__(tokenizer)
+        super().__init__(tokenizer, tools)
         if not tokenizer.chat_template:
             raise self._refusal("no chat template")
-        start: list[dict[str, Any]] = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
-        found = {"role": "tool", "content": _FOUND, "name": "search", "tool_call_id": _CALL["id"]}
-        turn: list[dict[str, Any]] = [{"role": "assistant", "content": _ASSISTANT}, found]
-        call: list[dict[str, Any]] = [{"role": "assistant", "content": _ASSISTANT, "tool_calls": [_CALL]}, found]
-        opening, first, second, called = (self._render(start + rest) for rest in ([], turn, turn * 2, call))
-        self._json = _FOUND not in first
-        shown = self._told(_FOUND)
-        begun, _, tail = opening.partition(_USER)
-        marks = (begun.count(_SYSTEM), opening.count(_USER), first.count(_SAY), first.count(shown))
-        if marks != (1, 1, 1, 1) or opening == self._render(start, tools=None):
-            raise self._refusal(
-                "a chat template that does not show the tool, each message and the tool's result once and in order"
-            )
+        self._rewrites = rewrites
+        self._begun = self._render(_START)
+        before, _, tail = self._begun.partition(_USER)
+        hidden = [tool for tool in self.tools if self._begun == self._render(_START, without=tool)]
+        if hidden or (before.count(_SYSTEM), self._begun.count(_USER)) != (1, 1):
+            raise self._refusal("a chat template that does not show each tool and each message once and in order")
         # Some templates open the reasoning themselves, in the prompt.
-        self._thinks = opening.endswith(_THINK_OPEN)
-        said = _ASSISTANT.removeprefix(_THINK_OPEN) if self._thinks else _ASSISTANT
-        if not rewrites and not (first.startswith(opening + said) and second.startswith(first + said)):
-            raise self._refusal(
-                "a chat template that is not append-only (it rewrites earlier turns when one is added)",
-                "use --chat native, which keeps turns as they were written all the same",
-            )
-        between, _, after = first.partition(_SAY)[2].partition(shown)
-        if not second.endswith(_SAY + between + shown + after):
-            raise self._refusal(
-                "a chat template that puts something else around a tool's second result than around its first"
-            )
-        self._end = max(
-            (token for token in tokenizer.get_added_vocab() if between.startswith(token)), key=len, default=""
-        )
-        if not self._end:
-            raise self._refusal("a chat template that does not close a turn with a control token")
-        head, _, middle = begun.partition(_SYSTEM)
+        self._thinks = self._begun.endswith(_THINK_OPEN)
+        head, _, middle = before.partition(_SYSTEM)
         self._opening = (self._control(head), self._control(middle), self._control(tail))
-        self._tool = (self._control(between.removeprefix(self._end)), self._control(after))
-        self._call = self._syntax(called, opening, between + shown + after)
-        ends = [tokenizer.convert_tokens_to_ids(self._end), tokenizer.eos_token_id, *end_ids]
-        self.end_ids = tuple(dict.fromkeys(int(end) for end in ends if end is not None))
+        self._results = {tool.name: self._reply(_result(tool)) for tool in self.tools}
+        replies = list(self._results.values())
+        ends = [reply.end for reply in replies] or [self._end_of(self._render([*_START, _ASSISTANT]))]
+        self._end = ends[0]
+        self._syntax = self._syntax_of(self.tools[0], replies[0].text) if replies else None
+        stops = [*tokenizer.convert_tokens_to_ids(ends), tokenizer.eos_token_id, *end_ids]
+        self.stop = Stop(tuple(dict.fromkeys(int(end) for end in stops if end is not None)))
 
     def prompt(self, system: str, user: str) -> Ints:
         head, middle, tail = self._opening
         return np.array([*head, *self.encode(system), *middle, *self.encode(user), *tail], dtype=np.int64)
 
-    def tool_turn(self, text: str) -> Ints:
-        before, after = self._tool
-        return np.array([*before, *self.encode(self._told(text)), *after], dtype=np.int64)
+    def tool_turn(self, text: str, tool: str) -> Ints:
+        return self._told(text, self._results[tool])
 
-    def phrase(self, think: str = "", content: str = "", query: str | None = None) -> str:
+    def user_turn(self, text: str) -> Ints:
+        """See ``Chat.user_turn``. Raises ``InputError`` where the template cannot put one behind a model's turn."""
+        return self._told(text, self._user)
+
+    def phrase(self, think: str = "", content: str = "", call: ToolCall | None = None) -> str:
+        """See ``Chat.phrase``. Reasoning and content cannot hold what ends reasoning or begins a call."""
         opened = "" if self._thinks else "<think>"
-        call = "" if query is None else self._call.before + _escaped(query) + self._call.after
-        return (f"{opened}{think}</think>" if think or self._thinks else "") + content + call
+        called = "" if call is None else self._called(call)
+        return (f"{opened}{think}</think>" if think or self._thinks else "") + content + called
 
     def written(self, text: str) -> list[int]:
         return self._control(text + self._end)
@@ -139,77 +127,151 @@ class Native(Chat):
         """See ``Chat.parse``. Of several calls the first counts, and none within the reasoning does."""
         text = self._text(ids)
         # Bare JSON may stand behind a control token, as Llama's <|python_tag|>.
-        told = text if self._call.opening else self._text(ids, skip_special_tokens=True)
+        bare = self._syntax is not None and not self._syntax.opening
+        told = self._text(ids, skip_special_tokens=True) if bare else text
         told = f"<think>{told}" if self._thinks else told
         think = _THINK.search(told)
-        content, query, malformed = self._called(_THINK.sub("", told, count=1))
-        return Turn(text, think.group(1).strip() if think else "", content, query, malformed)
+        content, call, malformed = self._read(_THINK.sub("", told, count=1))
+        return Turn(text, think.group(1).strip() if think else "", content, call, malformed)
 
-    def _called(self, text: str) -> tuple[str, str | None, bool]:
-        """What a turn says beside its call, the call's query, and whether it tries a call that cannot be read."""
-        opening, closing = self._call.opening, self._call.closing
+    def _read(self, text: str) -> tuple[str, ToolCall | None, bool]:
+        """What a turn says beside its call, the call, and whether it tries a call that cannot be read."""
+        if self._syntax is None:
+            return text.strip(), None, False
+        opening, closing = self._syntax.opening, self._syntax.closing
         if not opening:
             text = text.strip()
             if not text.startswith("{"):
                 return text, None, False
-            query = self._call.query(_leading_json(text)[0])
-            return "", query, query is None
-        call = re.compile(f"{re.escape(opening)}(.*?){re.escape(closing)}", re.DOTALL)
-        first, content = call.search(text), call.sub("", text).strip()
+            call = self._call(leading_json(text)[0], self._syntax.arguments)
+            return "", call, call is None
+        between = re.compile(f"{re.escape(opening)}(.*?){re.escape(closing)}", re.DOTALL)
+        first, content = between.search(text), between.sub("", text).strip()
         inner = first.group(1).strip() if first else ""
-        data, length = _leading_json(inner)
-        query = self._call.query(data) if length == len(inner) else None
-        malformed = (query is None and opening in text) or opening in content
-        return content, None if malformed else query, malformed
+        data, length = leading_json(inner)
+        call = self._call(data, self._syntax.arguments) if length == len(inner) else None
+        malformed = (call is None and opening in text) or opening in content
+        return content, None if malformed else call, malformed
 
-    def _syntax(self, called: str, opening: str, rest: str) -> _Syntax:
-        """How a search reads, from the rendering of one that ``rest`` follows."""
-        turn = called.removesuffix(rest)
+    def _call(self, data: Json, arguments: str) -> ToolCall | None:
+        """The call that a JSON value is, where it is one."""
+        return self._toolset.call(data.get("name"), data.get(arguments)) if isinstance(data, dict) else None
+
+    def _called(self, call: ToolCall) -> str:
+        """A call as the template writes it."""
+        if self._syntax is None:
+            raise ValueError(f"a chat without tools cannot call {call.name!r}")
+        syntax, added = self._syntax, self.tokenizer.get_added_vocab()
+        unspoken = (syntax.opening, syntax.closing, "<think>", "</think>", *added)
+        arguments = json_text(dict(call.arguments), unspoken, syntax.compact)
+        return syntax.frame.replace(_NAME, call.name).replace(_ARGUMENTS, arguments)
+
+    def _told(self, text: str, reply: _Reply) -> Ints:
+        told = self.encode(_quoted(text) if reply.quoted else text)
+        return np.array([*reply.before, *told, *reply.after], dtype=np.int64)
+
+    @cached_property
+    def _user(self) -> _Reply:
+        reply = self._reply({"role": "user", "content": _TOLD})
+        if self.tokenizer.convert_tokens_to_ids(reply.end) not in self.stop.ids:
+            raise self._refusal(
+                f"a chat template that closes a turn before a user's with {reply.end}, which ends no turn"
+            )
+        return reply
+
+    def _reply(self, message: dict[str, Any]) -> _Reply:
+        """What stands around a message that follows a model's turn, checked on two such turns."""
+        turn = [_ASSISTANT, message]
+        first, second = self._render(_START + turn), self._render(_START + turn * 2)
+        quoted = _TOLD not in first
+        shown = _quoted(_TOLD) if quoted else _TOLD
+        role = message["role"]
+        if (first.count(_SAY), first.count(shown)) != (1, 1):
+            raise self._refusal(f"a chat template that does not show a model's turn and a {role}'s once and in order")
+        said = _ASSISTANT["content"].removeprefix(_THINK_OPEN) if self._thinks else _ASSISTANT["content"]
+        if not self._rewrites and not (first.startswith(self._begun + said) and second.startswith(first + said)):
+            raise self._refusal(
+                f"a chat template that is not append-only (it rewrites earlier turns when a {role}'s is added)",
+                "use --chat native, which keeps turns as they were written all the same",
+            )
+        text = first.partition(_SAY)[2]
+        between, _, after = text.partition(shown)
+        if not second.endswith(_SAY + text):
+            raise self._refusal(
+                f"a chat template that puts something else around a {role}'s second turn than its first"
+            )
+        end = self._end_of(first)
+        return _Reply(text, end, self._control(between.removeprefix(end)), self._control(after), quoted)
+
+    def _end_of(self, rendered: str) -> str:
+        """The control token that closes the model's turn."""
+        rest = rendered.partition(_SAY)[2]
+        end = max((token for token in self.tokenizer.get_added_vocab() if rest.startswith(token)), key=len, default="")
+        if not end:
+            raise self._refusal("a chat template that does not close a turn with a control token")
+        return end
+
+    def _syntax_of(self, tool: ToolSpec, rest: str) -> _Syntax:
+        """How calls read, from the rendering of one that ``rest`` follows."""
+        arguments = {next(iter(tool.parameters.get("properties", {})), "value"): _VALUE}
+        called = {"id": _CALL_ID, "type": "function", "function": {"name": tool.name, "arguments": arguments}}
+        rendered = self._render([*_START, {**_ASSISTANT, "tool_calls": [called]}, _result(tool)])
+        turn = rendered.removesuffix(rest)
         for begin in (match.start() for match in re.finditer(r"\{", turn)):
-            data, length = _leading_json(turn[begin:])
-            names = [key for key, value in data.items() if value == {"query": _QUERY}] if isinstance(data, dict) else []
-            if turn != called and names and data.get("name") == "search":
+            data, length = leading_json(turn[begin:])
+            keys = [key for key, value in data.items() if value == arguments] if isinstance(data, dict) else []
+            if turn != rendered and keys and data.get("name") == tool.name:
                 _, say, head = turn[:begin].rpartition(_SAY)
-                head = (head if say else head.removeprefix(opening)).lstrip()
-                before, _, after = turn[begin:].partition(_QUERY)
-                return _Syntax(head.strip(), turn[begin + length :].strip(), head + before, after, names[0])
+                head = (head if say else head.removeprefix(self._begun)).lstrip()
+                frame, compact = _frame(turn[begin:], tool.name, arguments)
+                return _Syntax(head.strip(), turn[begin + length :].strip(), head + frame, keys[0], compact)
         raise self._refusal("a chat template that does not write a call as one JSON object with a name and arguments")
 
-    def _told(self, text: str) -> str:
-        """A tool's result as the template quotes it."""
-        return _escaped(text) if self._json else text
-
-    def _render(
-        self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]] | None = (SEARCH_TOOL,)
-    ) -> str:
+    def _render(self, messages: Sequence[dict[str, Any]], without: ToolSpec | None = None) -> str:
+        tools = [_function(tool) for tool in self.tools if tool is not without]
         try:
             return str(
                 self.tokenizer.apply_chat_template(
                     list(messages),
-                    tools=tools and list(tools),
+                    tools=tools or None,
                     add_generation_prompt=True,
                     tokenize=False,
                     date_string=_DATE,
                 )
             )
         except Exception as error:  # jinja raises what a template wants to say
-            raise self._refusal(f"a chat template that cannot render a tool conversation ({error})") from error
+            roles = ", ".join(message["role"] for message in messages)
+            raise self._refusal(f"a chat template that cannot render a conversation of {roles} ({error})") from error
 
-    def _refusal(self, problem: str, instead: str = "use a chat model whose template takes tools") -> InputError:
+    def _refusal(self, problem: str, instead: str = "") -> InputError:
+        instead = instead or f"use {'a chat model whose template takes tools' if self.tools else 'another chat model'}"
         return InputError(
             f"the tokenizer of {self.tokenizer.name_or_path} has {problem}: {instead}, or --chat tags, which needs no "
             "template"
         )
 
 
-def _leading_json(text: str) -> tuple[Any, int]:
-    """The JSON value that a text begins with and its length, or (None, 0)."""
-    try:
-        return json.JSONDecoder().raw_decode(text)
-    except (ValueError, RecursionError):
-        return None, 0
+def _function(tool: ToolSpec) -> dict[str, Any]:
+    """A tool as templates take it."""
+    function = {"name": tool.name, "description": tool.description, "parameters": dict(tool.parameters)}
+    return {"type": "function", "function": function}
 
 
-def _escaped(text: str) -> str:
+def _result(tool: ToolSpec) -> dict[str, Any]:
+    """A message with a tool's result, as templates take it."""
+    return {"role": "tool", "content": _TOLD, "name": tool.name, "tool_call_id": _CALL_ID}
+
+
+def _frame(call: str, name: str, arguments: Json) -> tuple[str, bool]:
+    """A rendered call with marks for its name and its arguments, and whether the arguments stand without spaces."""
+    starts = (match.start() for match in re.finditer(r"\{", call))
+    start = next(start for start in starts if leading_json(call[start:])[0] == arguments)
+    length = leading_json(call[start:])[1]
+    frame = call[:start] + _ARGUMENTS + call[start + length :]
+    named = re.sub(rf'("name"\s*:\s*"){name}"', rf'\g<1>{_NAME}"', frame, count=1)
+    return named, not re.search(r"\s", call[start : start + length])
+
+
+def _quoted(text: str) -> str:
     """Text as it stands between the quotation marks of a JSON string."""
     return json.dumps(text, ensure_ascii=False)[1:-1]

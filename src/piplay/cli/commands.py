@@ -226,7 +226,13 @@ def run(arguments: Sequence[str]) -> None:
     overrides: dict[str, str] = {}
     if words and words[0] in SETTABLE:
         words, overrides = _overrides(words, SETTABLE[words[0]])
-    command = tyro.cli(Command, prog="piplay", args=words, config=(OmitSubcommandPrefixes, OmitArgPrefixes))
+    command = tyro.cli(
+        Command,
+        prog="piplay",
+        description="`piplay --version` prints the version.",
+        args=words,
+        config=(OmitSubcommandPrefixes, OmitArgPrefixes),
+    )
     match command:
         case Train(recipe, _, True) | Doctor(recipe):
             from piplay.cli.doctor import doctor
@@ -234,11 +240,11 @@ def run(arguments: Sequence[str]) -> None:
 
             doctor(load_config(recipe, overrides), command.run_dir if isinstance(command, Train) else None)
         case Train(recipe, run_dir, _):
-            from piplay.training.start import train
+            from piplay.api import train
 
             train(recipe, run_dir, **overrides)
         case Resume(run_dir):
-            from piplay.training.start import resume
+            from piplay.api import resume
 
             resume(run_dir)
         case Ask():
@@ -326,6 +332,7 @@ def _lines() -> Iterator[str]:
 
 
 def _play(command: Play, overrides: dict[str, str]) -> None:
+    from piplay.agent import without_place
     from piplay.cli.preview import preview
     from piplay.cli.show import plain_console, show_preview
     from piplay.config import load_config
@@ -339,20 +346,19 @@ def _play(command: Play, overrides: dict[str, str]) -> None:
         recipe, weights = command.recipe or run.config, run.checkpoint()
         if weights is None:
             raise InputError(f"the run {run.folder} has no checkpoint yet: its policies are the base")
-        settings = run.config.model_dump(mode="json", include={"model", "policies", "search", "world", "corpus"})
-        if overrides.keys() & {"world", "corpus"}:
-            settings |= {"world": None, "corpus": None}
+        settings = run.config.model_dump(mode="json", include={"model", "policies", "environment"})
+        settings |= without_place(overrides)
     config = load_config(recipe, settings | overrides)
     show_preview(preview(config, command.role, command.n, command.hops, weights), plain_console())
 
 
 def _report(command: Report) -> None:
     from piplay.report.command import report
-    from piplay.training.assemble import load_ground
+    from piplay.training.assemble import load_environment
     from piplay.training.run_directory import Run
 
     run = Run.open(command.run_dir)
-    print(report(run, lambda: load_ground(run.config), print))
+    print(report(run, lambda: load_environment(run.config), print))
 
 
 def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
@@ -372,11 +378,20 @@ def _card(command: Card, overrides: dict[str, str]) -> None:
 
     from piplay.config import load_config
     from piplay.tiny_base.card import capability_card
-    from piplay.training.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
+    from piplay.training.assemble import (
+        load_chat,
+        load_engine,
+        load_environment,
+        model_folder,
+        playing,
+        run_at,
+        tool_specs,
+    )
 
     run = run_at(command.model)
-    recipe = command.recipe or (run.config if run else "pi-play")
-    config = playing(load_config(recipe, overrides), model_folder(command.model))
-    chat = load_chat(model_folder(command.model), config.chat)
-    ground, engine = load_ground(config), load_engine(config, chat)
-    print(json.dumps(capability_card(config, ground, engine, chat), indent=1))
+    config = load_config(command.recipe or (run.config if run else "pi-play"), overrides)
+    folder = model_folder(command.model)
+    environment = load_environment(config)
+    chat = load_chat(folder, config.chat, tool_specs(environment))
+    engine = load_engine(playing(config, folder))
+    print(json.dumps(capability_card(config, environment, engine, chat), indent=1))

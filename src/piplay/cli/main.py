@@ -5,17 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
+import piplay
 from piplay.errors import InputError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Bad input is one sentence on standard error and exit code 2."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if words == ["--version"]:  # before the imports that take a second
+        print(f"piplay {piplay.__version__}")
+        return 0
     from piplay.cli.commands import run
 
     # A recipe may name things of the current folder. It stands last, so that no file there hides a library.
     if "" not in sys.path:
         sys.path.append("")
-    words = list(sys.argv[1:] if arguments is None else arguments)
     trains = words[:1] in (["train"], ["resume"])
     try:
         run(words)

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
+from piplay.envs.search.question import Question
 from piplay.errors import InputError, nearest
-from piplay.methods.base import Game
-from piplay.methods.pi_play.game import Recite
-from piplay.methods.pi_play.metrics import Audit
-from piplay.methods.pi_play.self_eval import ROUNDS, write_probes
+from piplay.methods.pi_play.game import PrivilegedStudy
+from piplay.protocols import Audit, Environment, Game, TaskSource, make_game
 from piplay.rollout.stage import Stage
 from piplay.streams import stream
-from piplay.training.assemble import load_chat, load_engine, load_ground, tiny_base
-from piplay.training.loop import Ground, make_game, seed_tasks
+from piplay.training.assemble import (
+    check_parts,
+    load_chat,
+    load_engine,
+    load_environment,
+    make_sources,
+    tiny_base,
+    tool_specs,
+)
+from piplay.training.learner import make_losses
+from piplay.training.sources import WrittenSource
 from piplay.types import Episode, Key, Task
+
+ROUNDS = 5
+"""How often as many tasks are tried as are wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,85 +44,136 @@ class Preview:
     audit: Audit | None
 
 
+@dataclass(frozen=True, slots=True)
+class _Seated:
+    """Who plays what."""
+
+    phase: Phase
+    game: Game
+    seats: Mapping[str, str]
+    temperature: float
+    role: str
+    about: str
+
+
 def preview(config: Config, role: str, count: int, hops: int | None = None, weights: Path | None = None) -> Preview:
     """Play ``count`` tasks of a role as the recipe's phase would.
 
-    An examiner starts from seed passages. A phase that plays written tasks gets held-out questions where there are any,
-    else questions that the examiner writes for it. A teacher plays with the path in its prompt, greedily; every other
-    role samples at temperature 1, as in training.
+    A phase that plays written tasks gets held-out tasks where there are any, else tasks that the recipe's writing phase
+    writes for it. A policy that a loss asks what it makes of another view plays as the teacher: with the path in its
+    prompt, greedily.
 
     Args:
-        hops: only tasks of that many hops.
+        hops: only questions of that many hops.
         weights: a checkpoint whose policies play; by default they are all the base.
 
     Raises:
-        InputError: the recipe seats no such role, or there is no task of so many hops.
+        InputError: the recipe seats no such role, there is no task of so many hops, or tasks have none.
     """
     if count < 1:
         raise InputError(f"{count} episodes cannot be played: ask for at least 1")
     if hops is not None and hops < 1:
         raise InputError(f"a task of {hops} hops is none: ask for at least 1")
-    for phase in config.phases:
-        make_game(phase, {})
-    phase = _phase(config, role)
-    taught = any(learn.teacher == role for learn in phase.learn.values())
-    # A teacher's seat writes nothing in training, it scores: here it plays with its path, as where its health is taken.
-    game: Game = Recite({}) if taught else make_game(phase, {})
-    seats = {"teacher": phase.seats[role]} if taught else phase.seats
-    chat = load_chat(config.model or tiny_base(), config.chat)
-    ground, engine = load_ground(config), load_engine(config, chat)
+    environment = load_environment(config)
+    check_parts(config, environment)
+    seated = _seated(config, role)
+    chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment))
+    engine = load_engine(config)
     if weights is not None:
         engine.load(weights)
-    stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
+    stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
     key: Key = ("play", role)
-    if phase.tasks == "seeds":
-        tasks = _seeds(config, ground, key, count, hops)
-    elif ground.heldout:
-        tasks = _heldout(config, ground, key, count, hops)
-    else:
-        tasks = _written(config, ground, stage, count, hops)
-    temperature = 0.0 if taught else 1.0
-    episodes = game.settle(stage.play(game.play, key, tasks, seats, temperature))
-    name = "the teacher with its path" if taught else f"{phase.game}, phase {phase.name}"
-    about = f"{config.name}: {name}, at temperature {temperature:g}, played by {weights or config.model or 'the base'}"
-    return Preview(about, "teacher" if taught else role, episodes, chat, ground.audit)
+    tasks = _Tasks(config, environment, stage, hops).of(seated.phase, key, count)
+    if isinstance(seated.game, PrivilegedStudy):
+        _check_questions(tasks, "a teacher is shown the path of a question")
+    played = stage.play(seated.game.play, key, tasks, seated.seats, seated.temperature)
+    by = weights or config.model or "the base"
+    about = f"{config.name}: {seated.about}, at temperature {seated.temperature:g}, played by {by}"
+    return Preview(about, seated.role, seated.game.finalize_batch(played), chat, environment.audit)
 
 
-def _phase(config: Config, role: str) -> Phase:
-    """The phase in which the role learns, or the first that seats it."""
-    seated = [phase for phase in config.phases if role in phase.seats]
-    if not seated:
-        roles = sorted({role for phase in config.phases for role in phase.seats})
+def _seated(config: Config, role: str) -> _Seated:
+    """The phase in which the role learns, or the first that seats it, or that of the policy that a loss asks."""
+    seating = [phase for phase in config.phases if role in phase.seats]
+    if seating:
+        phase = next((phase for phase in seating if role in phase.learn), seating[0])
+        about = f"{phase.game}, phase {phase.name}"
+        return _Seated(phase, make_game(phase, {}), phase.seats, phase.temperature, role, about)
+    teachers = {policy: phase for phase in reversed(config.phases) for policy in _teachers(phase)}
+    if role not in teachers:
+        roles = sorted({role for phase in config.phases for role in phase.seats} | teachers.keys())
         raise InputError(
             f"the recipe {config.name} has no role {role!r}{nearest(role, roles)}; it has {', '.join(roles)}"
         )
-    return next((phase for phase in seated if role in phase.learn), seated[0])
+    about = "the teacher with its path"
+    return _Seated(teachers[role], PrivilegedStudy(), {"teacher": role}, 0.0, "teacher", about)
 
 
-def _seeds(config: Config, ground: Ground, key: Key, count: int, hops: int | None) -> list[Task]:
-    return [
-        replace(task, hops=hops or task.hops)
-        for task in seed_tasks(config.seed, config.hop_odds, ground.seeds, key, count)
-    ]
+def _teachers(phase: Phase) -> set[str]:
+    """The policies that a phase's losses ask what they make of another view."""
+    losses = [loss for learn in phase.learn.values() for loss, _ in make_losses(learn).values()]
+    return {scoring.policy for loss in losses for scoring in loss.scorings if scoring.view}
 
 
-def _heldout(config: Config, ground: Ground, key: Key, count: int, hops: int | None) -> list[Task]:
-    tasks = [task for task in ground.heldout if hops in (None, task.hops)]
-    if not tasks:
-        known = ", ".join(map(str, sorted({task.hops for task in ground.heldout})))
-        raise InputError(f"there is no held-out question of {hops} hops, only of {known}")
-    order = stream(config.seed, (*key, "order")).permutation(len(tasks))
-    return [tasks[i] for i in order[:count]]
+class _Tasks:
+    """What the phases of a recipe play where nothing is written yet."""
+
+    def __init__(self, config: Config, environment: Environment, stage: Stage, hops: int | None) -> None:
+        self._config, self._environment, self._stage, self._hops = config, environment, stage, hops
+        self._sources: dict[str, TaskSource] = make_sources(config, environment, {})
+
+    def of(self, phase: Phase, key: Key, count: int) -> list[Task]:
+        """Tasks for a phase: of its own source, held out, or written for it."""
+        source = self._sources[phase.tasks]
+        if not isinstance(source, WrittenSource):
+            return [self._of_hops(task) for task in source.draw((*key, 0), count)]
+        if self._environment.heldout:
+            return self._heldout(key, count)
+        return self._written(phase.tasks, count)
+
+    def _of_hops(self, task: Task) -> Task:
+        if self._hops is None:
+            return task
+        _check_questions([task], f"--hops {self._hops}")
+        assert isinstance(task, Question)
+        return replace(task, hops=self._hops)
+
+    def _heldout(self, key: Key, count: int) -> list[Task]:
+        tasks = list(self._environment.heldout)
+        if self._hops is not None:
+            known = _check_questions(tasks, f"--hops {self._hops}")
+            tasks = [question for question in known if question.hops == self._hops]
+            if not tasks:
+                there = ", ".join(map(str, sorted({question.hops for question in known})))
+                raise InputError(f"there is no held-out question of {self._hops} hops, only of {there}")
+        order = stream(self._config.seed, (*key, "order")).permutation(len(tasks))
+        return [tasks[i] for i in order[:count]]
+
+    def _written(self, source: str, count: int) -> list[Task]:
+        """What the recipe's writing phase writes."""
+        phase = next(phase for phase in self._config.phases if phase.writes and phase.writes_to == source)
+        game, tries = make_game(phase, {}), max(phase.episodes, count)
+        found: list[Task] = []
+        for number in range(ROUNDS):
+            key: Key = ("play", phase.name, number)
+            tasks = self.of(phase, key, tries)
+            episodes = game.finalize_batch(self._stage.play(game.play, key, tasks, phase.seats, phase.temperature))
+            found += [task for episode in episodes for task in episode.written]
+            if len(found) >= count:
+                return found[:count]
+        if not found:
+            who = next(iter(game.roles))
+            raise InputError(
+                f"phase {phase.name} wrote no task that passes in {ROUNDS * tries} tries: `--role {who}` shows what is "
+                "written"
+            )
+        return found
 
 
-def _written(config: Config, ground: Ground, stage: Stage, count: int, hops: int | None) -> list[Task]:
-    """What the recipe's writing phase writes."""
-    phase = next(phase for phase in config.phases if phase.writes)
-    game, tries = make_game(phase, {}), max(phase.episodes, count)
-    tasks = write_probes(stage, game, phase.seats, lambda key: _seeds(config, ground, key, tries, hops), count)
-    if not tasks:
-        raise InputError(
-            f"the examiner wrote no question that passes the gates in {ROUNDS * tries} tries: `--role examiner` shows "
-            "what it writes"
-        )
-    return tasks
+def _check_questions(tasks: Sequence[Task], what: str) -> list[Question]:
+    """The tasks, which have to be questions. Raises ``InputError`` where one is none."""
+    questions = [task for task in tasks if isinstance(task, Question)]
+    if len(questions) < len(tasks):
+        other = next(task.kind for task in tasks if not isinstance(task, Question))
+        raise InputError(f"{what}: this recipe plays tasks of the kind {other!r}, which are no questions with hops")
+    return questions

@@ -9,14 +9,16 @@ from itertools import groupby
 from rich.console import Console
 from rich.text import Text
 
-from piplay.agent import Reply
+from piplay.agent import Reply, searched, written_call
 from piplay.chat.base import Chat
 from piplay.cli.preview import Preview
-from piplay.methods.pi_play.game import written_task
-from piplay.methods.pi_play.metrics import Audit
-from piplay.types import Call, Episode, Owner, Passage, Seat, StopReason, Trajectory, Turn
+from piplay.envs.search.question import Passage, Question
+from piplay.envs.search.tool import SEARCH, passages_of
+from piplay.methods.pi_play.gates import written_question
+from piplay.protocols import Audit
+from piplay.types import Episode, Owner, ScoredTrajectory, StopReason, Task, ToolUse, Trajectory, Turn
 
-STYLES = {Owner.PROMPT: "dim", Owner.MODEL: "bold green", Owner.TOOL: "cyan"}
+STYLES = {Owner.PROMPT: "dim", Owner.MODEL: "bold green", Owner.TOOL: "cyan", Owner.USER: "yellow"}
 LINE = 100
 """Characters of a passage that are shown."""
 
@@ -26,22 +28,32 @@ def plain_console() -> Console:
     return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-def show_steps(steps: Iterator[Turn | Call | Reply], console: Console) -> None:
-    """An agent's steps as they come: thoughts, searches with what they found, the answer with its sources."""
+def show_steps(steps: Iterator[Turn | ToolUse | Reply], console: Console) -> None:
+    """An agent's steps as they come: thoughts, tool calls with what they found, the answer with its sources."""
     for step in steps:
         match step:
             case Turn():
                 if step.think:
                     console.print(_field("thinks", step.think))
-                if step.query is not None:
-                    console.print(Text.assemble(("searches ", "dim"), (step.query, "bold")))
-            case Call():
-                for passage in step.passages:
-                    console.print(_passage("  found", passage))
-                if not step.passages:
-                    console.print(_field("  found", "nothing"))
+                if step.call is not None:
+                    query = searched(step.call)
+                    did, what = ("calls", written_call(step.call)) if query is None else ("searches", query)
+                    console.print(Text.assemble((f"{did:8} ", "dim"), (what, "bold")))
+            case ToolUse():
+                _show_found(step, console)
             case Reply():
                 _show_answer(step, console)
+
+
+def _show_found(use: ToolUse, console: Console) -> None:
+    if searched(use.call) is None:
+        console.print(_field("  found", use.result.text))
+        return
+    passages = passages_of(use)
+    for passage in passages:
+        console.print(_passage("  found", passage))
+    if not passages:
+        console.print(_field("  found", "nothing"))
 
 
 def _show_answer(reply: Reply, console: Console) -> None:
@@ -59,7 +71,7 @@ def _show_answer(reply: Reply, console: Console) -> None:
 
 ENDS = {
     StopReason.ANSWERED: "the agent said nothing",
-    StopReason.MALFORMED: "the agent's last call of the search tool cannot be read",
+    StopReason.MALFORMED: "the agent's last tool call cannot be read",
     StopReason.TURNS: "the agent was still searching in its last turn (limits.turns)",
     StopReason.TURN_TOKENS: "the agent's last turn was too long (limits.turn_tokens)",
     StopReason.TOTAL_TOKENS: "the agent's search was too long (limits.tokens)",
@@ -74,44 +86,74 @@ def show_preview(preview: Preview, console: Console) -> None:
     if console.is_terminal:
         console.print(Text.assemble("tokens of ", *((f" {owner.name.lower()} ", STYLES[owner]) for owner in Owner)))
     for number, episode in enumerate(preview.episodes, 1):
-        hops = f"{episode.task.hops} hop" + "s" * (episode.task.hops != 1)
-        console.print(f"\n{number}/{len(preview.episodes)}  {episode.task.id}, {hops}", style="bold")
+        console.print(f"\n{number}/{len(preview.episodes)}  {_named(episode.task)}", style="bold")
         _show_episode(episode, preview, console)
 
 
+def _named(task: Task) -> str:
+    return f"{task.id}, {task.hops} hop{'s' * (task.hops != 1)}" if isinstance(task, Question) else task.id
+
+
 def _show_episode(episode: Episode, preview: Preview, console: Console) -> None:
-    told = [seat for seat in episode.seats if seat.trajectory.role == preview.role]
-    others = [seat for seat in episode.seats if seat.trajectory.role != preview.role]
-    if episode.task.question:
-        console.print(_field("question", episode.task.question))
-        console.print(_field("gold", " | ".join(episode.task.answers)))
+    told = [one for one in episode.trajectories if one.trajectory.role == preview.role]
+    others = [one for one in episode.trajectories if one.trajectory.role != preview.role]
+    _show_task(episode.task, console)
     prompt: list[int] = []
-    for number, seat in enumerate(told, 1):
-        story = seat.trajectory
+    for number, scored in enumerate(told, 1):
+        story = scored.trajectory
         if len(told) > 1:
             console.print(f"rollout {number} of {len(told)}", style="dim")
         # Rollouts of one question share their prompt: it is shown once.
         known, prompt = prompt, story.ids_T[: story.prompt_len].tolist()
         _show_tokens(story, preview.chat, console, after=story.prompt_len if prompt == known else 0)
-        console.print(_field("ended", _ending(seat)))
-        if preview.role == "examiner" and episode.task.source is not None:
-            _show_written(episode, story, preview.audit, console)
-    for seat in others:
-        console.print(_field(seat.trajectory.role, f"{seat.trajectory.answer or '(no answer)'}: {_ending(seat)}"))
+        console.print(_field("ended", _ending(scored, preview.chat)))
+    _show_outcome(episode, preview, console)
+    for scored in others:
+        story = scored.trajectory
+        console.print(_field(story.role, f"{story.answer or '(no answer)'}: {_ending(scored, preview.chat)}"))
 
 
-def _show_written(episode: Episode, story: Trajectory, audit: Audit | None, console: Console) -> None:
+def _show_task(task: Task, console: Console) -> None:
+    """A question with its answers; of another task what it has on disk."""
+    if not isinstance(task, Question):
+        for name, value in task.row().items():
+            console.print(_field(name, str(value)))
+    elif task.question:
+        console.print(_field("question", task.question))
+        console.print(_field("gold", " | ".join(task.answers)))
+
+
+def _show_outcome(episode: Episode, preview: Preview, console: Console) -> None:
+    """What an episode leaves, and what its game noted of it; of questions only beside the one who wrote them."""
+    task = episode.task
+    if isinstance(task, Question):
+        writer = episode.trajectories[0].trajectory
+        if task.question or task.source is None or writer.role != preview.role:
+            return
+        for draft in episode.written or (written_question(task, writer),):
+            assert isinstance(draft, Question)
+            _show_written(draft, preview.audit, str(episode.facts.get("gate", "")), console)
+    else:
+        for made in episode.written:
+            _show_task(made, console)
+    noted = [f"{name} {_number(value)}" for name, value in episode.facts.items() if name != "gate" and value != ""]
+    if noted:
+        console.print(_field("facts", ", ".join(noted)))
+
+
+def _show_written(draft: Question, audit: Audit | None, gate: str, console: Console) -> None:
     """What an examiner wrote, whether it stands, and whether it is true."""
-    draft = episode.written or written_task(episode.task, story)
     console.print(_field("question", draft.question or "none: the last turn does not say Question: … Answer: …"))
     console.print(_field("answer", " | ".join(draft.answers)))
     for number, step in enumerate(draft.path, 1):
         console.print(_field("path" if number == 1 else "", f"{number}. {step.query} > {step.evidence}"))
-    console.print(_field("gates", f"refused by {episode.gate}" if episode.gate else "passed"))
+    console.print(_field("gates", f"refused by {gate}" if gate else "passed"))
     if audit is not None and draft.question:
         console.print(_field("truth", audit(draft)))
-    if episode.facts:
-        console.print(_field("facts", ", ".join(f"{name} {value:g}" for name, value in episode.facts.items())))
+
+
+def _number(value: float | str) -> str:
+    return value if isinstance(value, str) else f"{value:g}"
 
 
 def _show_tokens(story: Trajectory, chat: Chat, console: Console, after: int) -> None:
@@ -126,13 +168,16 @@ def _show_tokens(story: Trajectory, chat: Chat, console: Console, after: int) ->
             console.print(_field(f"[{owner.name.lower()}]", textwrap.indent(text, " " * 9)[9:]))
 
 
-def _ending(seat: Seat) -> str:
-    story = seat.trajectory
-    written, searches = int((story.owner_T == Owner.MODEL).sum()), len(story.calls)
-    return (
-        f"{story.stop}, reward {seat.reward:.2f}, {searches} search{'es' * (searches != 1)}, "
-        f"{written} of {len(story.ids_T)} tokens written"
-    )
+def _ending(scored: ScoredTrajectory, chat: Chat) -> str:
+    story = scored.trajectory
+    written = int((story.owner_T == Owner.MODEL).sum())
+    called = [_called(tool.name, sum(use.call.name == tool.name for use in story.uses)) for tool in chat.tools]
+    parts = [str(story.stop), f"reward {scored.reward:.2f}", *called]
+    return f"{', '.join(parts)}, {written} of {len(story.ids_T)} tokens written"
+
+
+def _called(tool: str, count: int) -> str:
+    return f"{count} search{'es' * (count != 1)}" if tool == SEARCH.name else f"{tool} {count}×"
 
 
 def _field(name: str, value: str) -> Text:

@@ -1,14 +1,18 @@
-"""What games, losses and the loop know of an engine: the same for one process and for a cluster."""
+"""What games, losses and the loop know of an engine: the same for one process and for a cluster.
+
+An engine is a ``Sampler``, which writes turns, and a ``Trainer``, which owns the policies' weights.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from piplay.types import Floats, Ints, Key, PolicyRef, Sample
+from piplay.algo.losses.base import Loss
+from piplay.types import Floats, Ints, Key, PolicyRef, Sample, Stop
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,8 @@ class Generate:
     """The most tokens to draw, at least 1."""
     temperature: float
     """Above 0: sample from the whole distribution (no top-p, no top-k). 0: greedy. Rollouts to learn from have 1."""
+    stop: Stop
+    """What ends the turn."""
 
     def __post_init__(self) -> None:
         if len(self.ids_T) == 0 or self.max_new < 1 or not 0 <= self.temperature < math.inf:
@@ -45,6 +51,8 @@ class Generated:
     """Log-probability of each token at temperature 1, also where it was chosen greedily."""
     closed: bool
     """Whether its last token ended the turn: an end token, or one that completes a text that does."""
+    version: int
+    """How many updates the policy had seen when it wrote this; a snapshot's are those of when it was taken."""
 
 
 @dataclass(slots=True)
@@ -74,39 +82,31 @@ class Usage:
         }
 
 
-@dataclass(frozen=True, slots=True)
-class Objective:
-    """How ``train`` turns a sample's terms into a loss (docs/method.md, formula 5).
+class EngineLost(Exception):  # noqa: N818 (said of the engine, not of the call)
+    """The engine or a part of it died; the run can be resumed from its last checkpoint."""
 
-        loss = Σ_samples Σ_t  pg_t · L_t  +  distill_t · D_t  +  β · kl_t · k3_t
 
-    over the tokens the model wrote. The weights come averaged in ``Sample.terms``; λ and the advantage are in them,
-    β is here. One call is one strictly on-policy step, so the importance ratio is 1 by construction.
+class Sampler(Protocol):
+    """Writes turns under named policies.
+
+    How errors travel: a request that cannot be served (an unknown policy, more tokens than can be cached) raises
+    ``ValueError``, by ``submit`` or, where turns are written elsewhere, by a later ``ready``. What goes wrong while
+    turns are written raises by ``ready``. In both cases the run is over. Once a part of the engine has died, every call
+    raises ``EngineLost``.
     """
 
-    eps: float = 0.2
-    """ε of the clipped ratio."""
-    top_k: int = 32
-    """Size of the student's top-k set in D; the rest of the vocabulary is one bucket."""
-    beta: float = 0.0
-    """β, multiplies the ``kl`` term."""
-    teacher: str | None = None
-    """The policy that scores the ``distill`` term behind ``Sample.teacher_prefix``."""
-    reference: str | None = None
-    """π_ref of the ``kl`` term."""
-
-
-class Engine(Protocol):
-    """Named policies that write turns and learn from samples."""
-
     deterministic: bool
-    """Whether the same calls in the same order give the same bits."""
+    """Whether the same calls in the same order give the same bits. The rollout then asks in an order that is always
+    the same, and waits for tools; else turns are written while tools answer."""
 
     def submit(self, request: Generate) -> None:
         """Queue a turn. Several policies and sessions may be pending at once; turns of one session wait in line."""
 
     def ready(self) -> list[Generated]:
-        """Finished turns in submission order: at least one while anything is pending, else none."""
+        """Finished turns: at least one while anything is pending, else none.
+
+        A deterministic engine gives them in the order of submission, others as they come.
+        """
 
     def close(self, session: Key) -> None:
         """Forget a session's cache. It must have nothing pending."""
@@ -114,20 +114,42 @@ class Engine(Protocol):
     def usage(self) -> Usage:
         """A copy of the counts so far."""
 
-    def train(
-        self, policy: str, samples: Sequence[Sample], objective: Objective, lr: float | None = None
-    ) -> dict[str, float]:
-        """One optimiser step on ``policy``, then one move of each policy that follows it.
 
-        ``lr`` overrides the policy's own for this step. Where no token has a loss weight other than 0 the optimiser's
-        step is left out (its moments would decay on nothing); the followers move all the same.
+class Trainer(Protocol):
+    """Owns the policies' weights."""
+
+    def train(
+        self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss], lr: float | None = None
+    ) -> dict[str, float]:
+        """One optimiser step on ``policy``, then one move of each policy that follows it; its version rises by one.
+
+            loss = Σ_samples Σ_t Σ_term  terms[term]_t · losses[term]_t      over the tokens the model wrote
+
+        ``lr`` overrides the policy's own for this step. Where no token has a weight other than 0 the optimiser's step
+        is left out (its moments would decay on nothing); the followers move all the same.
         """
 
+    def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
+        """Log-probabilities of the samples' tokens behind one of their views, by default their own prompt.
+
+        One array (T,) a sample; 0 where the model did not write.
+        """
+
+    def snapshot(self, policy: str, name: str) -> PolicyRef:
+        """Keep the policy as it is now under a name, to play and to be scored, until it is forgotten."""
+
+    def forget(self, snapshot: PolicyRef) -> None:
+        """Free a snapshot's weights. It must have nothing pending."""
+
     def save(self, folder: Path) -> None:
-        """Write every policy and optimiser state, to the bit."""
+        """Write every policy, snapshot and optimiser state, to the bit."""
 
     def load(self, folder: Path) -> None:
         """Read back what ``save`` wrote. Raises ``InputError`` where a file is missing, cut short or of another run."""
 
     def export(self, policy: str, folder: Path) -> None:
         """Write the live weights as an ordinary Hugging Face folder, tokenizer files included."""
+
+
+class Engine(Sampler, Trainer, Protocol):
+    """Named policies that write turns and learn from samples."""

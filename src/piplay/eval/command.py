@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,30 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from piplay.config import Config, Evaluation, Policy, Search
+from piplay.config import Component, Config, Policy
 from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
-from piplay.envs.search.searcher import Searcher
+from piplay.envs.search.environment import SearchEnvironment
+from piplay.envs.search.question import Question
+from piplay.envs.search.tool import SearchTool
 from piplay.errors import InputError
 from piplay.eval.scores import Record, differences, ks, records, summary
-from piplay.methods.pi_play.play import alone
+from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
-from piplay.training.assemble import load_chat, load_engine, load_ground, model_folder, playing, run_at
-from piplay.types import StopReason, Task
+from piplay.training.assemble import (
+    load_chat,
+    load_engine,
+    load_environment,
+    model_folder,
+    playing,
+    run_at,
+    tool_specs,
+)
+from piplay.types import StopReason
 
 WORLD = "world"
 """The benchmark that is a world's own held-out questions."""
-POLICY = "student"
+TOP_K = 1
+"""Passages that one search returns where neither the command nor a run says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,16 +46,19 @@ class Contestant:
     name: str
     """As it was given on the command line."""
     stage: Stage
+    policy: str
+    """The stage's one policy."""
     settings: dict[str, Any]
     """Under which limits it plays, how much a search returns, in which dtype, where, and on how many threads."""
 
-    def play(self, tasks: Sequence[Task], samples: int, temperature: float) -> list[Record]:
+    def play(self, tasks: Sequence[Question], samples: int, temperature: float) -> list[Record]:
         """Every question greedily, and ``samples`` times at the temperature."""
         torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
-        greedy = alone(self.stage, POLICY, tasks, ("eval", "greedy"))
+        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"))
         if not samples:
             return records(greedy, ())
-        drawn = alone(self.stage, POLICY, tasks, ("eval", "samples"), samples=samples, temperature=temperature)
+        key = "eval", "samples"
+        drawn = play_student(self.stage, self.policy, tasks, key, samples=samples, temperature=temperature)
         return records(greedy, drawn)
 
 
@@ -75,23 +89,13 @@ def evaluate(
     _check(settings)
     world, corpus = _place(model, bench, world, corpus)
     settings |= {"world": world, "corpus": corpus}
-    most, run = limit or sys.maxsize, run_at(model)
-    config = Config(
-        name="eval",
-        seed=seed,
-        phases=(),
-        policies={POLICY: Policy()},
-        search=run.config.search.model_copy(update={"top_k": Search().top_k}) if run else Search(),
-        world=world,
-        corpus=corpus,
-        evaluation=Evaluation(policy=POLICY, teacher="", per_hop=most),
-    )
-    ground = load_ground(config)
-    tasks = ground.heldout if bench == WORLD else first_of_each_hop(read_benchmark(Path(bench)), most)
+    most = limit or sys.maxsize
+    environment = _environment(model, bench, world, corpus, seed)
+    tasks = first_of_each_hop(environment.heldout if bench == WORLD else read_benchmark(Path(bench)), most)
     if not tasks:
         raise InputError("the world has no held-out questions: make it anew, or give --bench FILE.")
     names = [model] if against is None else [model, against]
-    contestants = [_contestant(name, config, ground.searcher, settings) for name in names]
+    contestants = [_contestant(name, environment, settings) for name in names]
     if out is not None:
         _make(out)
 
@@ -119,22 +123,44 @@ def evaluate(
         console.print(f"every answer is in {out / 'records.jsonl'}, every number in {out / 'eval.json'}")
 
 
-def _contestant(name: str, config: Config, searcher: Searcher, given: Mapping[str, Any]) -> Contestant:
+def _environment(model: str, bench: str, world: Path | None, corpus: Path | None, seed: int) -> SearchEnvironment:
+    """What the models search: as the first model's run has it, if it comes from one, in the world or corpus given."""
+    run = run_at(model)
+    usual = run.config.environment if run else Component(kind="search")
+    places = {"world": world and str(world), "corpus": corpus and str(corpus)}
+    config = _settings(Component(kind=usual.kind, **usual.options | places), seed)
+    environment = load_environment(config, truth=bench == WORLD)
+    if not isinstance(environment, SearchEnvironment):
+        raise InputError(f"the run {model} plays in the environment {usual.kind}: only what searches can be asked.")
+    return environment
+
+
+def _settings(environment: Component, seed: int) -> Config:
+    """Those of a model that comes from no run."""
+    return Config(name="eval", seed=seed, phases=(), policies={"student": Policy()}, environment=environment)
+
+
+def _contestant(name: str, environment: SearchEnvironment, given: Mapping[str, Any]) -> Contestant:
     """A model as it played in its run, if it comes from one, but for what is given otherwise."""
     folder, run = model_folder(name), run_at(name)
-    usual = run.config if run else config
-    chat = load_chat(folder, usual.chat if run and given["chat"] == "auto" else given["chat"])
+    usual = run.config if run else _settings(Component(kind="search"), given["seed"])
+    kind = usual.chat if run and given["chat"] == "auto" else given["chat"]
+    chat = load_chat(folder, kind, tool_specs(environment))
     limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})
-    top_k, one = given["top_k"] or usual.search.top_k, playing(usual, folder)
+    top_k, one = given["top_k"] or usual.environment.options.get("top_k", TOP_K), playing(usual, folder)
     changed = {key: given[key] for key in ("threads", "device", "dtype") if given[key] is not None}
     if one.engine.cache_tokens is not None:
         changed["cache_tokens"] = max(one.engine.cache_tokens, limits.tokens)
     engine = one.engine.model_copy(update=changed)
-    player = load_engine(one.model_copy(update={"seed": given["seed"], "engine": engine}), chat)
+    player = load_engine(one.model_copy(update={"seed": given["seed"], "engine": engine}))
+    tools = {
+        tool.spec.name: replace(tool, top_k=top_k) if isinstance(tool, SearchTool) else tool
+        for tool in environment.tools
+    }
     prompts = {"student": given["prompt"]} if given["prompt"] else usual.prompts
-    stage = Stage(player, chat, searcher, limits, top_k, prompts)
+    stage = Stage(player, chat, tools, limits, prompts, given["seed"])
     where = engine.model_dump(include={"dtype", "device", "threads"})
-    return Contestant(name, stage, limits.model_dump() | {"top_k": top_k} | where)
+    return Contestant(name, stage, usual.agent, limits.model_dump() | {"top_k": top_k} | where)
 
 
 def greedy_table(title: str, numbers: Mapping[str, Any]) -> Table:
@@ -205,7 +231,8 @@ def _place(model: str, bench: str, world: Path | None, corpus: Path | None) -> t
         raise InputError("--world and --corpus are both given: search one of them.")
     run = run_at(model) if world is None and corpus is None else None
     if run is not None:
-        world, corpus = run.config.world, run.config.corpus
+        searched = run.config.environment.options
+        world, corpus = (Path(searched[name]) if searched.get(name) else None for name in ("world", "corpus"))
     if bench == WORLD and corpus is not None:
         who = "--corpus" if run is None else f"the run {model}, on a corpus,"
         raise InputError(f"{who} needs questions with known answers: give --bench FILE with it.")

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from piplay.envs.search.question import Question
+from piplay.envs.search.tool import query_of, searches
 from piplay.eval.metrics import cover_em, em, f1, pass_at_k
 from piplay.eval.statistics import bootstrap, paired_bootstrap, wilson
-from piplay.types import Episode, Key, Seat, Task
+from piplay.types import Episode, Key, ScoredTrajectory
 
 ALL = "all"
 SHARES = ("em", "cover_em")
@@ -34,7 +36,7 @@ class Answer:
 class Record:
     """One question as one model answered it."""
 
-    task: Task
+    task: Question
     greedy: Answer
     samples: tuple[Answer, ...] = ()
 
@@ -66,15 +68,23 @@ def ks(samples: int) -> list[int]:
 
 
 def records(greedy: Sequence[Episode], sampled: Sequence[Episode]) -> list[Record]:
-    """The episodes of ``evaluator.alone`` put together; ``sampled`` may be empty."""
-    samples = [tuple(_answer(seat, e.task) for seat in e.seats) for e in sampled] or [()] * len(greedy)
-    return [Record(e.task, _answer(e.seats[0], e.task), s) for e, s in zip(greedy, samples, strict=True)]
+    """The episodes of ``play_student`` put together; ``sampled`` may be empty."""
+    samples = [tuple(_answer(one, _asked(e)) for one in e.trajectories) for e in sampled] or [()] * len(greedy)
+    return [
+        Record(_asked(e), _answer(e.trajectories[0], _asked(e)), drawn)
+        for e, drawn in zip(greedy, samples, strict=True)
+    ]
 
 
-def _answer(seat: Seat, task: Task) -> Answer:
-    story, golds = seat.trajectory, task.answers
+def _asked(episode: Episode) -> Question:
+    assert isinstance(episode.task, Question)
+    return episode.task
+
+
+def _answer(scored: ScoredTrajectory, task: Question) -> Answer:
+    story, golds = scored.trajectory, task.answers
     said = story.answer
-    queries = tuple(call.query for call in story.calls)
+    queries = tuple(query_of(use.call) for use in searches(story))
     return Answer(said, em(said, golds), f1(said, golds), cover_em(said, golds), queries, str(story.stop))
 
 

@@ -26,6 +26,8 @@ from piplay.report.svg import (
 
 MOST_BARS = 120
 """Bars over the steps of a run; where it has more steps, neighbours are added up."""
+MOST_SHADES = 11
+"""Shades that are named beside them; of more, some."""
 ROW = 18.0
 
 
@@ -68,8 +70,8 @@ def stacked_over_steps(
                 name = f"step {' and '.join(map(str, steps))}: k = {k} for {count} of {total} tasks"
                 shapes.append(box(left, top, (right - left) * 0.92, bottom - top, *_solved(k, most, name)))
                 done += count
-    for k in range(most + 1):
-        top = TOP + 8 + 14 * k
+    for row, k in enumerate(range(0, most + 1, math.ceil((most + 1) / MOST_SHADES))):
+        top = TOP + 8 + 14 * row
         shapes.append(box(WIDTH - 38, top, 9, 9, *_solved(k, most, f"k = {k}")))
         shapes.append(words(WIDTH - 26, top + 8, f"k={k}"))
     return figure(title, unit, caption, canvas(title, HEIGHT, *shapes))

@@ -25,6 +25,10 @@ from piplay.report.svg import (
 
 MOST_POINTS = 240
 """Points of one curve; where it has more, neighbours are averaged."""
+MOST_NAMED = 8
+"""Iterations that are all named under the axis."""
+MOST_LETTERS = 16
+"""Of a name beside a line; its dots have it whole."""
 MARKERS = (
     "M-3,0a3,3 0 1,0 6,0a3,3 0 1,0 -6,0z",
     "M-3,-3h6v6h-6z",
@@ -54,10 +58,14 @@ def over_steps(
     return _chart(title, unit, caption, lines, frame, step_axes(frame, blocks), "step")
 
 
-def over_iterations(title: str, unit: str, caption: str, lines: Sequence[Curve]) -> Html:
-    """Shares over the iterations of a run; 0 is the base."""
+def over_iterations(title: str, unit: str, caption: str, lines: Sequence[Curve], shares: bool = False) -> Html:
+    """Lines over the iterations of a run; 0 is the base. ``shares``: the axis is 0 to 1."""
     iterations = sorted({x for line in lines for stretch in line.stretches for x, _ in stretch})
-    frame = _frame(lines, iterations[0] - 0.15, max(iterations[-1], 1.0) + 0.15, shares=True)
+    first, last = iterations[0], iterations[-1]
+    margin = 0.15 * max(1.0, last / MOST_NAMED)
+    frame = _frame(lines, first - margin, max(last, 1.0) + margin, shares)
+    if len(iterations) > MOST_NAMED:
+        iterations = [mark for mark in ticks(first, last) if first <= mark <= last]
     places = {m: f"{m:g}" if m else "base" for m in iterations}
     return _chart(title, unit, caption, lines, frame, axes(frame, places, "iterations done", 15), "iteration")
 
@@ -75,15 +83,15 @@ def _mean(points: Points) -> tuple[float, float]:
 def _frame(lines: Sequence[Curve], x_from: float, x_to: float, shares: bool) -> Frame:
     values = [y for line in lines for stretch in line.stretches for _, y in stretch]
     marks = [0.0, 1.0] if shares else ticks(min(0.0, *values), max(0.0, *values))
-    right = 10.0 if len(lines) < 2 else 24.0 + LETTER * max(len(line.name) for line in lines)
+    right = 10.0 if len(lines) < 2 else 24.0 + LETTER * max(len(_short(line.name)) for line in lines)
     return Frame(x_from, x_to, marks[0], marks[-1], right)
 
 
 def _chart(
-    title: str, unit: str, caption: str, lines: Sequence[Curve], frame: Frame, ground: Sequence[Html], place: str
+    title: str, unit: str, caption: str, lines: Sequence[Curve], frame: Frame, behind: Sequence[Html], place: str
 ) -> Html:
     drawn = [_line(frame, line, i, place) for i, line in enumerate(lines)]
-    return figure(title, unit, caption, canvas(title, HEIGHT, *ground, *drawn, *_names(frame, lines)))
+    return figure(title, unit, caption, canvas(title, HEIGHT, *behind, *drawn, *_names(frame, lines)))
 
 
 def _line(frame: Frame, line: Curve, i: int, place: str) -> Html:
@@ -118,8 +126,12 @@ def _names(frame: Frame, lines: Sequence[Curve]) -> list[Html]:
         tag(
             "g",
             _marker(left, height, i),
-            words(left + 7, height + 3.5, lines[i].name),
+            words(left + 7, height + 3.5, _short(lines[i].name)),
             class_=f"line s{i % len(MARKERS)}",
         )
         for height, (_, i) in zip(heights, ends, strict=True)
     ]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MOST_LETTERS else f"{name[: MOST_LETTERS - 1]}…"

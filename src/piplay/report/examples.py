@@ -13,6 +13,8 @@ LEVELS = (0.01, 0.1, 0.5, 2.0)
 """Nats of KL at which the shade grows darker."""
 MOST_TOKENS, MOST_LETTERS = 500, 1500
 """Of one rollout and of one tool result; what goes beyond is counted, not shown."""
+HEARD = {"tool": "search result", "user": "told"}
+"""What stands between the model's turns, by its owner."""
 VERDICTS = {
     "true": "the world agrees",
     "false": "the world says otherwise",
@@ -27,7 +29,7 @@ def examples(found: Tree) -> list[Html]:
     """All examples, the key to their marks first."""
     shown = found["examples"]
     most = max((one["rollouts"]["after"]["kl"] or 0.0 for one in shown), default=0.0)
-    return [_key(found), *(_example(one, most) for one in shown)]
+    return [_key(found), *(_example(one, most, bool(found["view"])) for one in shown)]
 
 
 def _key(found: Tree) -> Html:
@@ -37,12 +39,13 @@ def _key(found: Tree) -> Html:
     )
     if not found["teacher"]:
         return tag("p", text + "No teacher scored them.")
+    sees = ", who sees the path too" if found["view"] else ""
     shades = [tag("span", f" {word} ", class_=f"k{i}") for i, word in enumerate(_levels())]
     return join(
         tag(
             "p",
-            text + "Each token is scored by the teacher as it was at the end, who sees the path too: the darker, the "
-            "larger KL(student ‖ teacher) at that token; ",
+            f"{text}Each token is scored by the teacher as it was at the end{sees}: the darker, the larger "
+            "KL(student ‖ teacher) at that token; ",
             tag("span", "dotted", class_="o"),
             " where the teacher would have written another. Hover over a token, or tap it, for what both hold likely.",
         ),
@@ -56,7 +59,8 @@ def _levels() -> list[str]:
     return [f"< {marks[0]}", *between, f"> {marks[-1]}"]
 
 
-def _example(one: Tree, most: float) -> Html:
+def _example(one: Tree, most: float, path_seen: bool) -> Html:
+    """A question as it was played; ``path_seen``: by the teacher."""
     verdict = f" ({VERDICTS[one['verdict']]})" if one["verdict"] else None
     answer = " or ".join(one["answers"])
     steps = [
@@ -71,7 +75,7 @@ def _example(one: Tree, most: float) -> Html:
         tag("h3", f"{hops_name(one['hops'])} ", tag("small", ", ".join(marks))),
         tag("p", one["question"], class_="question"),
         tag("p", "The examiner's answer: ", tag("b", answer), verdict),
-        tag("p", "Its path, which the teacher sees:", class_="lead") if steps else None,
+        tag("p", "Its path, which the teacher sees:" if path_seen else "Its path:", class_="lead") if steps else None,
         tag("ol", *steps) if steps else None,
         tag("div", *(_rollout(when, rollout) for when, rollout in told.items()), class_="pair"),
     )
@@ -86,9 +90,9 @@ def _rollout(when: str, rollout: Tree) -> Html:
         if part["owner"] == "prompt":
             summary = tag("summary", f"prompt, {part['count']} tokens")
             parts.append(tag("details", summary, tag("div", _cut(part["text"]), class_="prompt")))
-        elif part["owner"] == "tool":
-            label = tag("span", "search result", class_="who")
-            parts.append(tag("div", label, _cut(part["text"].strip()), class_="tool"))
+        elif part["owner"] in HEARD:
+            label = tag("span", HEARD[part["owner"]], class_="who")
+            parts.append(tag("div", label, _cut(part["text"].strip()), class_=part["owner"]))
         else:
             shown = part["tokens"][: max(left, 0)]
             more = len(part["tokens"]) - len(shown)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from importlib import resources
+from pathlib import Path
 
-from piplay.methods.pi_play.self_eval import measured, titled
-from piplay.report import sections
+from piplay.config import Component
+from piplay.methods.pi_play.evaluation import measured, titled
+from piplay.report import generic, sections
 from piplay.report.examples import examples
 from piplay.report.markup import Html, join, number, share, tag
 from piplay.report.read import Record
@@ -37,11 +39,17 @@ def _parts(record: Record) -> list[Html]:
         letters = {block.letter: block.phase for block in record.blocks}
         words = ", ".join(f"{letter} {phase}" for letter, phase in letters.items())
         strip = tag("p", f"The strip under a chart shows the phases of the run: {words}. A dot is a step.")
-    more = sections.behaviour(record)
     found = record.examples
+    own, more = generic.own_numbers(record)
+    learning = (
+        _charts(sections.learning(record)),
+        _folded("How they play", sections.behaviour(record)),
+        _folded("The game's own numbers", own, more),
+    )
     parts = [
         ("Before and after", None, _charts(sections.outcome(record))),
-        ("Learning", strip, join(_charts(sections.learning(record)), _folded("How they play", more))),
+        ("Evaluation by iteration", None, _charts(generic.evaluation(record))),
+        ("Learning", strip, join(*learning)),
         ("The examiner's questions", None, _charts(sections.tasks(record))),
         ("Whether they are true", None, _charts(sections.truth(record))),
         ("Examiners against students", None, _charts(sections.grid(record))),
@@ -56,13 +64,14 @@ def _charts(charts: list[Html]) -> Html:
     return tag("div", *charts, class_="charts") if charts else Html()
 
 
-def _folded(name: str, charts: list[Html]) -> Html:
-    return tag("details", tag("summary", name), _charts(charts)) if charts else Html()
+def _folded(name: str, charts: list[Html], note: str = "") -> Html:
+    found = tag("p", note) if note else None
+    return tag("details", tag("summary", name), _charts(charts), found) if charts else Html()
 
 
 def outcome(record: Record) -> str:
     """What came of the run so far, in one sentence or two."""
-    evals = [row for row in record.evals if "em" in row]
+    evals = record.exact_match
     if len(evals) > 1:
         first, last = evals[0], evals[-1]
         before, after, count = share(first["em"]), share(last["em"]), sum(first["n_by_hops"].values())
@@ -72,7 +81,7 @@ def outcome(record: Record) -> str:
     elif evals:
         text = f"Before training, {measured(evals[0])} is {share(evals[0]['em'])}."
     else:
-        text = "No held-out questions were played: there is no before and after, only accuracy on written tasks."
+        text = generic.outcome(record) or _unmeasured(record)
     if record.finished:
         return text
     if not record.rows:
@@ -84,17 +93,33 @@ def outcome(record: Record) -> str:
     return f"{text} The run is not finished: it stands at {place}."
 
 
+def _unmeasured(record: Record) -> str:
+    if record.has_examiner:
+        return "No held-out questions were played: there is no before and after, only accuracy on written tasks."
+    return "Nothing was evaluated: there is no before and after."
+
+
 def facts(record: Record) -> str:
     """What the settings and the clock say of a run, in one line."""
     config = record.config
-    place = config.world or config.corpus
     phases = ", ".join(phase.name for phase in config.phases)
     return " · ".join(
         (
             f"{number(record.seconds / 60)} minutes",
             f"{config.iterations} × ({phases})",
             f"model {config.model.name}" if config.model else "the embedded tiny base",
-            f"{'world' if config.world else 'corpus'} {place.name}" if place else "the default world",
+            _place(config.environment),
             f"{config.engine.device}, {config.engine.dtype}, threads: {config.engine.threads}",
         )
     )
+
+
+def _place(environment: Component) -> str:
+    """What is played in: a world or a corpus by its name, any other environment with its options."""
+    for kind in ("world", "corpus"):
+        if environment.options.get(kind):
+            return f"{kind} {Path(environment.options[kind]).name}"
+    if environment.kind == "search":
+        return "the default world"
+    options = ", ".join(f"{name}: {value}" for name, value in environment.options.items())
+    return f"environment {environment.kind}" + (f" ({options})" if options else "")

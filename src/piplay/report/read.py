@@ -1,9 +1,8 @@
-"""Everything that the page says, read from a run directory; nothing is computed anew but counts and sums."""
+"""Everything that the page says, read from a run directory; no number is computed but counts and sums."""
 
 from __future__ import annotations
 
 import json
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +10,16 @@ from itertools import groupby
 from typing import Any
 
 from piplay.config import Config
+from piplay.envs.search.environment import SearchEnvironment
+from piplay.envs.search.question import Question
 from piplay.errors import InputError
+from piplay.registry import resolve
 from piplay.report.curves import Curve
 from piplay.report.svg import Block
 from piplay.training.run_directory import Run
+
+LARGEST = 1e100
+"""What has no place on an axis: infinity, and what comes near it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,40 +49,66 @@ class Record:
         """The metrics of all steps."""
         return [row for _, rows in self.phases for row in rows]
 
+    @property
+    def roles(self) -> list[str]:
+        """Everyone who has a seat in some phase."""
+        return list(dict.fromkeys(role for phase in self.config.phases for role in phase.seats))
+
+    @property
+    def has_examiner(self) -> bool:
+        """Whether an examiner writes questions, as in π-Play."""
+        return "examiner" in self.roles
+
+    @property
+    def exact_match(self) -> list[dict[str, Any]]:
+        """The evaluations that have exact match by hops, as π-Play's do."""
+        return [row for row in self.evals if {"em", "em_by_hops", "n_by_hops"} <= row.keys()]
+
     def curves(self, keys: Mapping[str, str]) -> list[Curve]:
         """Metrics over the steps by the names of their curves, a stretch for each phase that has it; none without."""
         found = []
         for name, key in keys.items():
             stretches = []
             for _, rows in self.phases:
-                points = [(float(row["n"]), float(row[key])) for row in rows if math.isfinite(row.get(key, math.nan))]
+                points = [(float(row["n"]), float(row[key])) for row in rows if is_number(row.get(key))]
                 stretches += [points] if points else []
             found += [Curve(name, stretches)] if stretches else []
         return found
 
     def by_hops(self, prefix: str) -> list[Curve]:
         """The curves of ``prefix/1``, ``prefix/2``, …, as far as there are any."""
-        hops = {int(key.rpartition("/")[2]) for row in self.rows for key in row if key.rpartition("/")[0] == prefix}
+        hops = {h for row in self.rows for h in _counted(row, prefix)}
         return self.curves({hops_name(h): f"{prefix}/{h}" for h in sorted(hops)})
 
     def by_role(self, name: str) -> list[Curve]:
-        """The curves of ``ROLE/name`` for the roles that learn."""
-        return self.curves({role: f"{role}/{name}" for phase in self.config.phases for role in phase.learn})
+        """The curves of ``ROLE/name`` for the roles that learn; where none does, for all."""
+        learning = dict.fromkeys(role for phase in self.config.phases for role in phase.learn)
+        return self.curves({role: f"{role}/{name}" for role in learning or self.roles})
 
     def gates(self, iteration: int) -> Counter[str]:
         """How many written questions each gate refused in an iteration; ``passed`` counts the others."""
         found: Counter[str] = Counter()
         for row in self.rows:
             if row["iteration"] == iteration:
-                found.update({key[5:]: int(value) for key, value in row.items() if key.startswith("gate/")})
+                counts = {key[5:]: value for key, value in row.items() if key.startswith("gate/")}
+                found.update({gate: int(count) for gate, count in counts.items() if is_number(count) and count >= 0})
         return found
 
     def solved(self) -> dict[int, dict[int, int]]:
         """For each step with students: how many of its tasks exactly k samples solved, by k."""
-        found = {
-            row["n"]: {int(key[2:]): int(n) for key, n in row.items() if key.startswith("k/")} for row in self.rows
-        }
+        found = {row["n"]: {k: int(n) for k, n in _counted(row, "k").items() if n >= 1} for row in self.rows}
         return {step: counts for step, counts in found.items() if counts}
+
+
+def is_number(value: object) -> bool:
+    """Whether a value of a row can be drawn."""
+    return isinstance(value, int | float) and abs(value) < LARGEST
+
+
+def _counted(row: Mapping[str, Any], prefix: str) -> dict[int, float]:
+    """The numbers of ``prefix/1``, ``prefix/2``, … of a row, by what they are of."""
+    keys = [key for key in row if key.startswith(f"{prefix}/") and key[len(prefix) + 1 :].isdecimal()]
+    return {int(key[len(prefix) + 1 :]): row[key] for key in keys if is_number(row[key])}
 
 
 def _phases(config: Config, rows: Sequence[dict[str, Any]]) -> list[tuple[Block, list[dict[str, Any]]]]:
@@ -104,10 +135,30 @@ def read(run: Run) -> Record:
         summary = _json(run, "summary.json", ("eval", "wall_seconds"))
         evals, seconds = summary["eval"], summary["wall_seconds"]
     grid = _json(run, "grid.json", ("students", "sets"))
-    examples = _json(run, "examples.json", ("examples",))
+    examples = _json(run, "examples.json", ("examples", "view"))
     return Record(
         run.config, _phases(run.config, run.rows()), evals, seconds, run.finished, grid or None, examples or None
     )
+
+
+def in_search(config: Config) -> bool:
+    """Whether a run is played in the search environment, its own kinds included."""
+    kind = resolve(config.environment.kind, "environment", "piplay.envs")
+    return isinstance(kind, type) and issubclass(kind, SearchEnvironment)
+
+
+def question_sets(run: Run) -> dict[str, list[Question]]:
+    """The written task sets that are questions to search for, by name, first iteration first.
+
+    Raises ``InputError`` where a class that the run names cannot be imported, or a set cannot be read.
+    """
+    if not any(phase.writes for phase in run.config.phases) or not in_search(run.config):
+        return {}
+    for phase in run.config.phases:
+        # Kinds of tasks are known once the games that write them are imported.
+        resolve(phase.game, "game", "piplay.methods")
+    found = {name: [task for task in tasks if isinstance(task, Question)] for name, tasks in run.task_sets().items()}
+    return {name: questions for name, questions in found.items() if questions}
 
 
 def _json(run: Run, name: str, keys: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What is played once more when a run is complete: every iteration's student on every iteration's tasks, and examples.
+"""What is played once more when a run is complete: every iteration's agent on every written set, and examples.
 
 Nothing here changes a weight, and everything is greedy. ``_T``: one value a token of a trajectory; ``_R``: one row a
 token that the model wrote; ``_V``: the vocabulary; ``_K``: the likeliest tokens.
@@ -15,34 +15,43 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from piplay.algo.losses.base import Scoring
 from piplay.chat.base import Chat
 from piplay.config import Config
 from piplay.engine.local.attention import load_model
-from piplay.methods.pi_play.play import alone
+from piplay.envs.search.question import Question
+from piplay.methods.pi_play.evaluation import play_student
+from piplay.protocols import Environment
+from piplay.report.read import question_sets
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_engine, playing
-from piplay.training.loop import Ground
+from piplay.training.learner import make_losses
 from piplay.training.run_directory import Run
-from piplay.types import Ints, Owner, Seat, Task
+from piplay.types import Ints, Owner, ScoredTrajectory
 
 CANDIDATES = 6
-"""Tasks of each hop count that examples are chosen from."""
+"""Questions of each hop count that examples are chosen from."""
 FEWEST, MOST = 6, 10
 """Examples that are shown, where there are as many."""
 TOP = 3
 """Likeliest tokens of each model that are noted at each place."""
+VIEWS = ("", "privileged")
+"""What a teacher may read before a student's response: the same as the student, or the path too."""
 
 Scores = list[dict[str, Any]]
 """For each token that the model wrote: ``kl`` in nats, ``agree`` (whether the teacher too would have written it), and
 under ``student`` and ``teacher`` their likeliest tokens with probabilities."""
 
 
-def play_grid(run: Run, ground: Ground, chat: Chat) -> dict[str, Any]:
-    """Exact match of the student before training and after each iteration on the first tasks of each written set."""
-    sets = {name: tasks[: run.config.evaluation.grid] for name, tasks in run.task_sets().items()}
-    tasks = [task for chosen in sets.values() for task in chosen]
-    students = [m for m in range(run.config.iterations + 1) if run.kept(m).is_dir()]
-    right = {m: iter([seat.reward for seat in _play(run.kept(m), run.config, ground, chat, tasks)]) for m in students}
+def play_grid(run: Run, environment: Environment, chat: Chat) -> dict[str, Any]:
+    """Exact match of the agent before training and after each iteration on the first questions of each written set."""
+    sets = {name: questions[: run.config.report.grid] for name, questions in question_sets(run).items()}
+    questions = [question for chosen in sets.values() for question in chosen]
+    students = [m for m in range(run.config.iterations + 1) if run.snapshot(m).is_dir()]
+    right = {
+        m: iter([played.reward for played in _play(run.snapshot(m), run.config, environment, chat, questions)])
+        for m in students
+    }
     rows = [
         {
             "name": name,
@@ -54,43 +63,48 @@ def play_grid(run: Run, ground: Ground, chat: Chat) -> dict[str, Any]:
     return {"students": students, "sets": rows}
 
 
-def play_examples(run: Run, ground: Ground, chat: Chat) -> dict[str, Any]:
-    """Tasks of the last written set as the student plays them before and after training, scored by the last teacher."""
+def play_examples(run: Run, environment: Environment, chat: Chat) -> dict[str, Any]:
+    """Questions of the last written set as the agent plays them before and after training, scored by its teacher."""
     config = run.config
     device, dtype = torch.device(config.engine.device), getattr(torch, config.engine.dtype)
-    name, last = list(run.task_sets().items())[-1]
-    tasks = [t for hops in sorted({t.hops for t in last}) for t in [t for t in last if t.hops == hops][:CANDIDATES]]
-    taught_by = teacher_of(config)
+    name, last = list(question_sets(run).items())[-1]
+    questions = [q for hops in sorted({q.hops for q in last}) for q in [q for q in last if q.hops == hops][:CANDIDATES]]
+    teacher = teacher_of(config)
 
-    def told(folder: Path, tasks: Sequence[Task]) -> list[tuple[Seat, Scores]]:
+    def told(folder: Path, questions: Sequence[Question]) -> list[tuple[ScoredTrajectory, Scores]]:
         # One after the other, so that no more than two models are there at a time.
-        seats = _play(folder, config, ground, chat, tasks)
-        if taught_by is None:
-            return [(seat, []) for seat in seats]
-        student, teacher = (load_model(path, device, dtype) for path in (folder, run.final(taught_by)))
-        return [(seat, score(chat, student, teacher, seat)) for seat in seats]
+        played = _play(folder, config, environment, chat, questions)
+        if teacher is None:
+            return [(one, []) for one in played]
+        mine, other = (load_model(path, device, dtype) for path in (folder, run.final(teacher.policy)))
+        return [(one, score(chat, mine, other, one, teacher.view)) for one in played]
 
-    after = told(run.final(config.evaluation.policy), tasks)
-    solved, kl = [seat.reward > 0 for seat, _ in after], [_mean_kl(scores) or 0.0 for _, scores in after]
-    shown = choose([task.hops for task in tasks], solved, kl)
+    after = told(run.final(config.agent), questions)
+    solved, kl = [one.reward > 0 for one, _ in after], [_mean_kl(scores) or 0.0 for _, scores in after]
+    shown = choose([question.hops for question in questions], solved, kl)
     rollouts = {"after": [after[i] for i in shown]}
-    if run.kept(0).is_dir():
-        rollouts = {"before": told(run.kept(0), [tasks[i] for i in shown])} | rollouts
+    if run.snapshot(0).is_dir():
+        rollouts = {"before": told(run.snapshot(0), [questions[i] for i in shown])} | rollouts
     return {
         "set": name,
-        "student": config.evaluation.policy,
-        "teacher": taught_by,
+        "student": config.agent,
+        "teacher": teacher.policy if teacher else None,
+        "view": teacher.view if teacher else "",
         "examples": [
-            {
-                "hops": tasks[i].hops,
-                "question": tasks[i].question,
-                "answers": list(tasks[i].answers),
-                "verdict": ground.audit(tasks[i]) if ground.audit else None,
-                "path": [{"query": step.query, "evidence": step.evidence} for step in tasks[i].path],
-                "rollouts": {when: _rollout(chat, *found[n]) for when, found in rollouts.items()},
-            }
+            _example(questions[i], environment)
+            | {"rollouts": {when: _rollout(chat, *found[n]) for when, found in rollouts.items()}}
             for n, i in enumerate(shown)
         ],
+    }
+
+
+def _example(question: Question, environment: Environment) -> dict[str, Any]:
+    return {
+        "hops": question.hops,
+        "question": question.question,
+        "answers": list(question.answers),
+        "verdict": environment.audit(question) if environment.audit else None,
+        "path": [{"query": step.query, "evidence": step.evidence} for step in question.path],
     }
 
 
@@ -108,26 +122,34 @@ def choose(hops: Sequence[int], solved: Sequence[bool], kl: Sequence[float]) -> 
     return sorted(chosen + others[: max(FEWEST - len(chosen), 0)], key=lambda i: (hops[i], i))
 
 
-def teacher_of(config: Config) -> str | None:
-    """The policy that scores the measured policy's tokens in some phase."""
+def teacher_of(config: Config) -> Scoring | None:
+    """The policy that a loss of the agent asks for a distance, and what it reads; None where no loss does.
+
+    Students are played with their own view and with the privileged one: what reads another is no teacher here.
+    """
     for phase in config.phases:
         for role, learn in phase.learn.items():
-            if learn.teacher and phase.seats[role] == config.evaluation.policy:
-                return phase.seats[learn.teacher]
+            if phase.seats[role] != config.agent:
+                continue
+            for loss, _ in make_losses(learn).values():
+                for scoring in loss.scorings:
+                    if "distill_kl" in loss.metrics and scoring.view in VIEWS:
+                        return scoring
     return None
 
 
 @torch.no_grad()
-def score(chat: Chat, student: Any, teacher: Any, seat: Seat) -> Scores:
+def score(chat: Chat, student: Any, teacher: Any, played: ScoredTrajectory, view: str) -> Scores:
     """KL(student ‖ teacher) over the whole vocabulary and both models' likeliest tokens, at each token of the model.
 
-    The teacher reads the same response behind its own prompt, as in formula 4 of docs/method.md.
+    The teacher reads the same response behind a view, as in formula 4 of docs/method.md; ``view``: empty for what the
+    student reads.
     """
-    ids_T, start = seat.trajectory.ids_T, seat.trajectory.prompt_len
-    prefix = ids_T[:start] if seat.teacher_prefix is None else seat.teacher_prefix
-    places_R = np.flatnonzero(seat.trajectory.owner_T == Owner.MODEL)
+    ids_T, start = played.trajectory.ids_T, played.trajectory.prompt_len
+    prompt = played.views[view] if view else ids_T[:start]
+    places_R = np.flatnonzero(played.trajectory.owner_T == Owner.MODEL)
     logp_R_V = _logprobs(student, ids_T, places_R)
-    logq_R_V = _logprobs(teacher, np.concatenate([prefix, ids_T[start:]]), places_R + len(prefix) - start)
+    logq_R_V = _logprobs(teacher, np.concatenate([prompt, ids_T[start:]]), places_R + len(prompt) - start)
     kl_R = (logp_R_V.exp() * (logp_R_V - logq_R_V)).sum(-1).tolist()
     agree_R = (logq_R_V.argmax(-1).cpu().numpy() == ids_T[places_R]).tolist()
     return [
@@ -152,20 +174,22 @@ def pieces(chat: Chat, ids: Sequence[int]) -> list[str]:
     return found
 
 
-def _play(folder: Path, config: Config, ground: Ground, chat: Chat, tasks: Sequence[Task]) -> list[Seat]:
-    """One greedy rollout a task by the model in a folder."""
-    engine = load_engine(playing(config, folder), chat)
-    stage = Stage(engine, chat, ground.searcher, config.limits, config.search.top_k, config.prompts)
-    return [episode.seats[0] for episode in alone(stage, "student", tasks, ("report",))]
+def _play(
+    folder: Path, config: Config, environment: Environment, chat: Chat, questions: Sequence[Question]
+) -> list[ScoredTrajectory]:
+    """One greedy rollout a question by the model in a folder."""
+    engine = load_engine(playing(config, folder))
+    stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
+    return [episode.trajectories[0] for episode in play_student(stage, config.agent, questions, ("report",))]
 
 
-def _rollout(chat: Chat, seat: Seat, scores: Scores) -> dict[str, Any]:
+def _rollout(chat: Chat, played: ScoredTrajectory, scores: Scores) -> dict[str, Any]:
     """A rollout in parts, one a stretch of one owner; the model's token by token."""
-    story = seat.trajectory
+    trajectory = played.trajectory
     parts: list[dict[str, Any]] = []
     rows = iter(scores)
-    for owner, places in groupby(range(len(story.ids_T)), key=lambda t: Owner(int(story.owner_T[t]))):
-        ids = story.ids_T[list(places)].tolist()
+    for owner, places in groupby(range(len(trajectory.ids_T)), key=lambda t: Owner(int(trajectory.owner_T[t]))):
+        ids = trajectory.ids_T[list(places)].tolist()
         part: dict[str, Any] = {"owner": owner.name.lower()}
         if owner is Owner.MODEL:
             part["tokens"] = [{"text": text} | next(rows, {}) for text in pieces(chat, ids)]
@@ -173,9 +197,9 @@ def _rollout(chat: Chat, seat: Seat, scores: Scores) -> dict[str, Any]:
             part |= {"text": _text(chat, ids), "count": len(ids)}
         parts.append(part)
     return {
-        "answer": story.answer,
-        "correct": seat.reward > 0,
-        "stop": str(story.stop),
+        "answer": trajectory.answer,
+        "correct": played.reward > 0,
+        "stop": str(trajectory.stop),
         "kl": _mean_kl(scores),
         "parts": parts,
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from piplay.methods.pi_play.game import GATES
-from piplay.methods.pi_play.self_eval import measured, titled
+from piplay.methods.pi_play.evaluation import measured, titled
+from piplay.methods.pi_play.gates import GATES
 from piplay.report.bars import before_after, funnel, heat_map, stacked_over_steps, times
 from piplay.report.curves import Curve, over_iterations, over_steps
 from piplay.report.markup import Html, share, tag
@@ -15,7 +15,7 @@ from piplay.report.read import Record, hops_name
 
 def outcome(record: Record) -> list[Html]:
     """Exact match before and after, by hop and by iteration."""
-    evals = [row for row in record.evals if "em_by_hops" in row]
+    evals = record.exact_match
     if not evals:
         return []
     first, last = evals[0], evals[-1]
@@ -36,26 +36,29 @@ def outcome(record: Record) -> list[Html]:
         "share of questions, greedy",
         "Healthy: every iteration adds something, first at few hops and then at more, and none takes away.",
         _of_evals(evals, "em_by_hops"),
+        shares=True,
     )
     return [before, by_iteration, _table(evals)] if last is not first else [before, _table(evals)]
 
 
 def learning(record: Record) -> list[Html]:
     """What rises and falls from step to step."""
+    examined = record.has_examiner
     return [
         *_over_steps(
             record,
             "Reward",
             "mean over a role's rollouts",
-            "Healthy: it rises within a phase; the examiner's falls back when a better student faces it.",
+            f"Healthy: it rises within a phase{_opposition(record)}.",
             record.by_role("reward"),
         ),
         *_over_steps(
             record,
             "Student accuracy",
             "share of rollouts that are right, T = 1",
-            "Healthy: it rises while the student studies and falls when the examiner asks anew; where it stays at 0 or "
-            "at 1 there is nothing to learn.",
+            "Healthy: it rises while the student studies"
+            + (" and falls when the examiner asks again" if examined else "")
+            + "; where it stays at 0 or at 1 there is nothing to learn.",
             record.by_hops("accuracy"),
             shares=True,
         ),
@@ -63,19 +66,22 @@ def learning(record: Record) -> list[Html]:
             record,
             "Distance to the teacher",
             "KL(student ‖ teacher), nats a token",
-            "Healthy: it falls within each phase of study; 0 from the start would say that the path tells the teacher "
-            "nothing.",
+            "Healthy: it falls within each phase of study; 0 from the start would say that "
+            f"{'the path' if examined else 'its view'} tells the teacher nothing.",
             record.by_role("distill_kl"),
         ),
     ]
 
 
+def _opposition(record: Record) -> str:
+    """What keeps a reward from rising."""
+    if record.has_examiner:
+        return "; the examiner's falls back when a better student faces it"
+    return "; between players one's gain is another's loss" if len(record.roles) > 1 else ""
+
+
 def behaviour(record: Record) -> list[Html]:
     """How the roles play."""
-    unanswered = [
-        Curve(curve.name, [[(x, 1 - y) for x, y in stretch] for stretch in curve.stretches])
-        for curve in record.by_role("stop/answered")
-    ]
     return [
         *_over_steps(
             record,
@@ -84,26 +90,13 @@ def behaviour(record: Record) -> list[Html]:
             "Healthy: it falls slowly; a plunge while the reward stands still is a collapse.",
             record.by_role("entropy"),
         ),
-        *_over_steps(
-            record,
-            "Searches",
-            "mean of a rollout",
-            "Healthy: the student's rise towards the hops that are asked for, and no further.",
-            record.by_role("searches"),
-        ),
-        *_over_steps(
-            record,
-            "Tokens written",
-            "mean of a rollout",
-            "Healthy: they follow the searches; more tokens without more searches are only talk.",
-            record.by_role("tokens_written"),
-        ),
+        *_length(record),
         *_over_steps(
             record,
             "Rollouts without an answer",
             "share that a limit or a malformed call ended",
             "Healthy: close to 0; a rise says that the limits are too tight or that the form is being forgotten.",
-            unanswered,
+            _unanswered(record),
             shares=True,
         ),
         *_over_steps(
@@ -116,9 +109,61 @@ def behaviour(record: Record) -> list[Html]:
     ]
 
 
+def _length(record: Record) -> list[Html]:
+    """How much a rollout does: searches, or else calls of other tools and turns; and tokens."""
+    searches = record.by_role("searches")
+    calls, turns = ([], []) if searches else (_above(record, "tool_calls", 0), _above(record, "turns", 1))
+    return [
+        *_over_steps(
+            record,
+            "Searches",
+            "mean of a rollout",
+            "Healthy: the student's rise towards the hops that are asked for, and no further.",
+            searches,
+        ),
+        *_over_steps(
+            record,
+            "Tool calls",
+            "mean of a rollout",
+            "Healthy: as many as a task takes, and no more.",
+            calls,
+        ),
+        *_over_steps(
+            record,
+            "Turns",
+            "mean of a rollout",
+            "Healthy: as many as a task takes; at the limit, raise limits.turns.",
+            turns,
+        ),
+        *_over_steps(
+            record,
+            "Tokens written",
+            "mean of a rollout",
+            "Healthy: they follow the searches; more tokens without more searches are only talk."
+            if searches
+            else "Healthy: steady, or a rise that comes with the reward; near 0 is a collapse.",
+            record.by_role("tokens_written"),
+        ),
+    ]
+
+
+def _above(record: Record, name: str, least: float) -> list[Curve]:
+    """The curves of ``ROLE/name`` where one of them ever rises above what says nothing."""
+    lines = record.by_role(name)
+    return lines if any(y > least for line in lines for stretch in line.stretches for _, y in stretch) else []
+
+
+def _unanswered(record: Record) -> list[Curve]:
+    return [
+        Curve(curve.name, [[(x, 1 - y) for x, y in stretch] for stretch in curve.stretches])
+        for curve in record.by_role("stop/answered")
+    ]
+
+
 def tasks(record: Record) -> list[Html]:
     """What the examiner's questions were worth."""
-    asked = {str(gate) for phase in record.config.phases for gate in phase.options.get("gates", ())}
+    options = [phase.options.get("gates") for phase in record.config.phases]
+    asked = {gate for gates in options if isinstance(gates, list | tuple) for gate in map(str, gates)}
     charts = []
     for iteration in sorted({row["iteration"] for row in record.rows}):
         counts = record.gates(iteration)
@@ -214,7 +259,7 @@ def _set_name(name: str, record: Record) -> str:
 
 def teacher(record: Record) -> list[Html]:
     """Whether the teacher still is one."""
-    evals = [row for row in record.evals if row.get("teacher_em_by_hops")]
+    evals = [row for row in record.exact_match if row.get("teacher_em_by_hops")]
     charts = [
         *_over_steps(
             record,
@@ -246,6 +291,7 @@ def teacher(record: Record) -> list[Html]:
                 f"{measured(evals[0])}, greedy",
                 "Healthy: flat and high at every hop count, and above the student alone.",
                 _of_evals(evals, "teacher_em_by_hops"),
+                shares=True,
             )
         )
     return charts

@@ -10,6 +10,8 @@ from piplay.report.markup import Html, number, tag
 
 WIDTH, HEIGHT = 360.0, 214.0
 LEFT, TOP, BOTTOM = 40.0, 18.0, 40.0
+FLAT = 1e-9
+"""A range that is no larger is the noise of sums."""
 LETTER = 6.3
 """About the width of a letter."""
 
@@ -71,7 +73,7 @@ def box(x: float, y: float, width: float, height: float, class_: str, title: str
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers around ``low`` to ``high``, about so many steps of 1, 2 or 5 times a power of ten."""
-    high = high if high > low else low + (abs(low) or 1.0)
+    high = high if high - low > FLAT else low + (abs(low) if abs(low) > FLAT else 1.0)
     power = 10.0 ** math.floor(math.log10((high - low) / about))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= (high - low) / about * 0.999)
     return [round(i * step, 12) for i in range(math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9) + 1)]

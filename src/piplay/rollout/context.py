@@ -1,4 +1,4 @@
-"""What a game can ask for while it tells an episode's story: turns, searches, and other stories side by side."""
+"""What a game can ask for while it tells an episode's story: turns, tools, and other stories side by side."""
 
 from __future__ import annotations
 
@@ -8,47 +8,48 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from piplay.chat.base import Chat, show
+from piplay.chat.base import Chat
 from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
-from piplay.envs.search.searcher import SearchError
 from piplay.errors import InputError
-from piplay.types import Call, Ints, Key, Owner, Passage, PolicyRef, StopReason, Trajectory, Turn
+from piplay.rollout.tools import ToolError
+from piplay.streams import stream
+from piplay.types import Ints, Key, Owner, PolicyRef, StopReason, ToolCall, ToolResult, ToolUse, Trajectory, Turn
 
 Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
+class Request:
     """Something an episode waits for. The driver fulfils it and sends the result into the coroutine."""
 
-    def __await__(self) -> Generator[Want, Any, Any]:
+    def __await__(self) -> Generator[Request, Any, Any]:
         return (yield self)
 
 
 @dataclass(frozen=True, slots=True)
-class WantTurn(Want):
+class TurnRequest(Request):
     """A turn of a policy: a ``Generated``."""
 
-    request: Generate
+    generate: Generate
 
 
 @dataclass(frozen=True, slots=True)
-class WantSearch(Want):
-    """Passages for a query, best first; ``SearchError`` is thrown in where the tool fails."""
+class ToolRequest(Request):
+    """A tool's ``ToolResult`` for a call; ``ToolError`` is thrown in where the tool fails."""
 
-    query: str
+    call: ToolCall
 
 
 @dataclass(frozen=True, slots=True)
-class WantAll(Want):
+class GatherRequest(Request):
     """The results of several coroutines, in their order."""
 
-    stories: tuple[Coroutine[Want, Any, Any], ...]
+    stories: tuple[Coroutine[Request, Any, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class WantEnd(Want):
+class CloseRequest(Request):
     """Nothing: a session is over and its cache may go."""
 
     session: Key
@@ -65,96 +66,159 @@ class Context:
     temperature: float
     prompts: Mapping[str, str] = field(default_factory=dict)
     """Role to the system prompt that a run wants for it; a game has its own for the others."""
+    seed: int = 0
+    """The run's."""
 
     def child(self, *name: str | int) -> Context:
         """The same context under a longer key: siblings never share draws."""
         return replace(self, key=(*self.key, *name))
 
-    async def gather(self, stories: Iterable[Coroutine[Want, Any, Result]]) -> list[Result]:
+    def system(self, role: str, default: str) -> str:
+        """A role's system prompt: what the run's settings give it, else the game's own."""
+        return self.prompts.get(role, default)
+
+    def rng(self, *name: str | int) -> np.random.Generator:
+        """Random numbers of the game's own, named by the context's key and what it adds."""
+        return stream(self.seed, (*self.key, *name))
+
+    async def gather(self, stories: Iterable[Coroutine[Request, Any, Result]]) -> list[Result]:
         """Play several stories at once; their results in order."""
-        results: list[Result] = await WantAll(tuple(stories))
+        results: list[Result] = await GatherRequest(tuple(stories))
         return results
 
-    async def converse(self, role: str, system: str, user: str) -> Trajectory:
-        """One seat's whole trajectory: turns and searches in alternation until it answers or meets a limit."""
+    def open(self, role: str, system: str, user: str) -> Dialogue:
+        """A role's dialogue, begun by its prompt. One for each key: take ``child`` for more."""
         if role not in self.seats:
             raise InputError(f"the game needs a seat for the role {role!r}: name its policy in the phase's seats")
-        policy = self.seats[role]
-        record = _Record(self.chat.prompt(system, user))
-        stop = StopReason.TURNS
-        for turn in range(self.limits.turns):
-            room = min(self.limits.turn_tokens, self.limits.tokens - record.length)
-            if room < 1:
-                stop = StopReason.TOTAL_TOKENS
+        return Dialogue(self, role, self.chat.prompt(system, user))
+
+    async def converse(self, role: str, system: str, user: str, hint: str = "") -> Trajectory:
+        """A role's whole trajectory: turns and tools in alternation until it answers or meets a limit.
+
+        With a ``hint`` a turn that cannot be read does not end it: the role is told the hint and goes on.
+        """
+        line = self.open(role, system, user)
+        while (turn := await line.say()) is not None:
+            if turn.malformed:
+                if not hint or not line.hear(hint):
+                    return await line.close(StopReason.MALFORMED)
+            elif turn.call is None or await line.use(turn.call) is None:
                 break
-            key = (*self.key, "turn", turn)
-            written: Generated = await WantTurn(
-                Generate(key, policy, record.context(), self.key, max_new=room, temperature=self.temperature)
-            )
-            said = self.chat.parse(written.ids.tolist())
-            record.write(written, said)
-            if not written.closed:
-                stop = StopReason.TURN_TOKENS if room == self.limits.turn_tokens else StopReason.TOTAL_TOKENS
-                break
-            if said.malformed or said.query is None:
-                stop = StopReason.MALFORMED if said.malformed else StopReason.ANSWERED
-                break
-            if turn + 1 < self.limits.turns:
-                try:
-                    found: list[Passage] = await WantSearch(said.query)
-                except SearchError:
-                    stop = StopReason.TOOL_FAILED
-                    break
-                shown = self.chat.tool_turn(show(found))
-                if record.length + len(shown) >= self.limits.tokens:
-                    stop = StopReason.TOTAL_TOKENS
-                    break
-                record.call(Call(said.query, tuple(found)), shown)
-        await WantEnd(self.key)
-        return record.trajectory(self.key, role, policy, stop)
+        return await line.close()
 
 
-class _Record:
-    """A trajectory while it grows."""
+class Dialogue:
+    """What one role sees and writes, while it grows: opened with a prompt, closed into a ``Trajectory``."""
 
-    def __init__(self, prompt: Ints) -> None:
-        self.ids: list[Ints] = [prompt]
-        self.owners: list[np.ndarray[Any, np.dtype[np.int8]]] = [_owned(prompt, Owner.PROMPT)]
-        self.logprobs = [np.zeros(len(prompt), np.float32)]
-        self.length = len(prompt)
+    def __init__(self, context: Context, role: str, prompt: Ints) -> None:
+        self.context, self.role = context, role
+        self.policy = context.seats[role]
         self.turns: list[Turn] = []
-        self.calls: list[Call] = []
+        self.uses: list[ToolUse] = []
+        self.stop: StopReason | None = None
+        """Why it cannot go on; None while it can."""
+        self._ids: list[Ints] = [prompt]
+        self._owners: list[np.ndarray[Any, np.dtype[np.int8]]] = [_owned(prompt, Owner.PROMPT)]
+        self._logprobs = [np.zeros(len(prompt), np.float32)]
+        self._length = len(prompt)
+        self._version = 0
 
-    def context(self) -> Ints:
-        return np.concatenate(self.ids)
-
-    def write(self, written: Generated, said: Turn) -> None:
+    async def say(self) -> Turn | None:
+        """The policy's next turn; None where a limit leaves no room for it or cut it: then it is time to close."""
+        limits = self.context.limits
+        if self.stop is not None:
+            return None
+        if len(self.turns) == limits.turns:
+            self.stop = StopReason.TURNS
+            return None
+        budget = min(limits.turn_tokens, limits.tokens - self._length)
+        if budget < 1:
+            self.stop = StopReason.TOTAL_TOKENS
+            return None
+        key, chat = self.context.key, self.context.chat
+        written: Generated = await TurnRequest(
+            Generate(
+                (*key, "turn", len(self.turns)),
+                self.policy,
+                np.concatenate(self._ids),
+                key,
+                max_new=budget,
+                temperature=self.context.temperature,
+                stop=chat.stop,
+            )
+        )
+        turn = chat.parse(written.ids.tolist())
         self._append(written.ids, Owner.MODEL, written.logprobs)
-        self.turns.append(said)
+        self._version = written.version
+        self.turns.append(turn)
+        if not written.closed:
+            self.stop = StopReason.TURN_TOKENS if budget == limits.turn_tokens else StopReason.TOTAL_TOKENS
+            return None
+        return turn
 
-    def call(self, call: Call, ids: Ints) -> None:
-        self._append(ids, Owner.TOOL, np.zeros(len(ids), np.float32))
-        self.calls.append(call)
+    def put(self, text: str) -> None:
+        """Let the role have written this: a turn of the game's own, to be learnt from by likelihood, not by reward.
+
+        ``text`` is a turn as ``Chat.phrase`` makes it. Its log-probabilities are unknown, and 0.
+        """
+        ids = np.array(self.context.chat.written(text), dtype=np.int64)
+        self._append(ids, Owner.MODEL, np.zeros(len(ids), np.float32))
+        self.turns.append(self.context.chat.parse(ids.tolist()))
+
+    async def use(self, call: ToolCall) -> ToolResult | None:
+        """Call a tool and hear its result; None where the tool failed or a limit leaves no room for another turn."""
+        if len(self.turns) == self.context.limits.turns:
+            self.stop = StopReason.TURNS
+            return None
+        try:
+            result: ToolResult = await ToolRequest(call)
+        except ToolError:
+            self.stop = StopReason.TOOL_FAILED
+            return None
+        if not self._hear(self.context.chat.tool_turn(result.text, call.name), Owner.TOOL):
+            return None
+        self.uses.append(ToolUse(call, result))
+        return result
+
+    def hear(self, text: str) -> bool:
+        """Tell the role something after its turn: what an opponent, a person or the game says.
+
+        False where a limit leaves no room for another turn.
+        """
+        if len(self.turns) == self.context.limits.turns:
+            self.stop = StopReason.TURNS
+            return False
+        return self._hear(self.context.chat.user_turn(text), Owner.USER)
+
+    async def close(self, stop: StopReason = StopReason.ANSWERED) -> Trajectory:
+        """What came of it, with ``stop`` as the reason where no limit or failure was one before."""
+        await CloseRequest(self.context.key)
+        return Trajectory(
+            self.context.key,
+            self.role,
+            self.policy,
+            np.concatenate(self._ids),
+            np.concatenate(self._owners),
+            np.concatenate(self._logprobs),
+            len(self._ids[0]),
+            tuple(self.turns),
+            tuple(self.uses),
+            stop if self.stop is None else self.stop,
+            self._version,
+        )
+
+    def _hear(self, ids: Ints, owner: Owner) -> bool:
+        if self._length + len(ids) >= self.context.limits.tokens:
+            self.stop = StopReason.TOTAL_TOKENS
+            return False
+        self._append(ids, owner, np.zeros(len(ids), np.float32))
+        return True
 
     def _append(self, ids: Ints, owner: Owner, logprobs: np.ndarray[Any, np.dtype[np.float32]]) -> None:
-        self.ids.append(ids)
-        self.owners.append(_owned(ids, owner))
-        self.logprobs.append(logprobs)
-        self.length += len(ids)
-
-    def trajectory(self, key: Key, role: str, policy: PolicyRef, stop: StopReason) -> Trajectory:
-        return Trajectory(
-            key,
-            role,
-            policy,
-            self.context(),
-            np.concatenate(self.owners),
-            np.concatenate(self.logprobs),
-            len(self.ids[0]),
-            tuple(self.turns),
-            tuple(self.calls),
-            stop,
-        )
+        self._ids.append(ids)
+        self._owners.append(_owned(ids, owner))
+        self._logprobs.append(logprobs)
+        self._length += len(ids)
 
 
 def _owned(ids: Ints, owner: Owner) -> np.ndarray[Any, np.dtype[np.int8]]:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from piplay.chat.base import Chat
-from piplay.config import Limits
+from piplay.config import Config, Limits
 from piplay.engine.protocol import Engine
-from piplay.envs.search.searcher import Searcher
-from piplay.rollout.context import Context, Want
-from piplay.rollout.drive import drive
+from piplay.rollout.context import Context, Request
+from piplay.rollout.driver import drive
+from piplay.rollout.tools import Tool
 from piplay.types import Episode, Key, PolicyRef, Task
 
-Story = Callable[[Task, Context], Coroutine[Want, Any, Episode]]
+AnyTask = TypeVar("AnyTask", bound=Task)
+Play = Callable[[AnyTask, Context], Coroutine[Request, Any, Episode]]
 """How an episode goes: a game's ``play``."""
+Seats = Mapping[str, PolicyRef]
+"""Role to who plays it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,23 +27,38 @@ class Stage:
 
     engine: Engine
     chat: Chat
-    searcher: Searcher
+    tools: Mapping[str, Tool]
     limits: Limits
-    top_k: int
-    """Passages that one search returns."""
     prompts: Mapping[str, str] = field(default_factory=dict)
     """See ``Context``."""
+    seed: int = 0
+    """The run's."""
+
+    @classmethod
+    def of(cls, config: Config, engine: Engine, chat: Chat, tools: Mapping[str, Tool]) -> Stage:
+        """A run's."""
+        return cls(engine, chat, tools, config.limits, config.prompts, config.seed)
+
+    def context(self, key: Key, seats: Seats, temperature: float) -> Context:
+        """What an episode of that key may ask for."""
+        return Context(key, self.chat, seats, self.limits, temperature, self.prompts, self.seed)
 
     def play(
-        self, story: Story, key: Key, tasks: Sequence[Task], seats: Mapping[str, str], temperature: float
+        self,
+        play: Play[AnyTask],
+        key: Key,
+        tasks: Sequence[AnyTask],
+        seats: Mapping[str, str] | Sequence[Seats],
+        temperature: float,
     ) -> list[Episode]:
         """One episode a task, all of them at once and in order; the i-th draws under the key ``(*key, i)``.
 
-        ``seats`` maps a role to the name of its policy.
+        ``seats`` maps a role to the name of its live policy, for all episodes; or says for each who is seated.
         """
-        policies = {role: PolicyRef(policy) for role, policy in seats.items()}
+        if isinstance(seats, Mapping):
+            seats = [{role: PolicyRef(policy) for role, policy in seats.items()}] * len(tasks)
         episodes = [
-            story(task, Context((*key, i), self.chat, policies, self.limits, temperature, self.prompts))
-            for i, task in enumerate(tasks)
+            play(task, self.context((*key, i), seated, temperature))
+            for i, (task, seated) in enumerate(zip(tasks, seats, strict=True))
         ]
-        return drive(episodes, self.engine, self.searcher, self.top_k)
+        return drive(episodes, self.engine, self.tools)

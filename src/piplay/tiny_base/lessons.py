@@ -10,11 +10,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piplay.chat.base import Chat, show
+from piplay.chat.base import Chat
+from piplay.envs.search.question import Passage, Step, show
+from piplay.envs.search.tool import SEARCH, search
 from piplay.envs.world.questions import BENCHMARK_FORMS, EXAMINER_FORM, ask, chain_phrase
 from piplay.envs.world.records import Records
 from piplay.envs.world.render import foreign_fact
-from piplay.methods.pi_play.game import (
+from piplay.methods.pi_play.views import (
     CHECKER,
     EXAMINER,
     STUDENT,
@@ -23,7 +25,7 @@ from piplay.methods.pi_play.game import (
     student_view,
     teacher_view,
 )
-from piplay.types import Ints, Passage, Step
+from piplay.types import Ints
 
 READER = "List the facts of the passage."
 WRITER = "Write the question of the path."
@@ -120,7 +122,7 @@ class Classroom:
         notes = [f"{r}: {v}." for r, v in zip(relations, values[1:], strict=True)]
         written: list[str] = []
         for note, value in zip(notes[:-1], values[1:], strict=False):
-            written += [self.chat.phrase(note, query=value), show([self.passages[value]])]
+            written += [self.chat.phrase(note, call=search(value)), show([self.passages[value]])]
         written.append(self.chat.phrase(notes[-1], self._question(start, relations, values[-1])))
         return self._lesson(EXAMINER, examiner_view(self.passages[start], len(relations)), written)
 
@@ -147,7 +149,7 @@ class Classroom:
             found = f"{evidence[hop - 1]} " if hop else ""
             left = chain_phrase(values[hop], relations[hop:])
             written += [
-                self.chat.phrase(found + left, query=values[hop]),
+                self.chat.phrase(found + left, call=search(values[hop])),
                 show([self.passages[values[hop]]]),
             ]
         written.append(self.chat.phrase(evidence[last - 1], values[last]))
@@ -161,7 +163,7 @@ class Classroom:
         prompt = self.chat.prompt(system, user)
         parts, model = [prompt], [np.zeros(len(prompt), dtype=bool)]
         for i, text in enumerate(written):
-            ids = np.array(self.chat.written(text)) if i % 2 == 0 else self.chat.tool_turn(text)
+            ids = np.array(self.chat.written(text)) if i % 2 == 0 else self.chat.tool_turn(text, SEARCH.name)
             parts.append(ids)
             model.append(np.full(len(ids), i % 2 == 0))
         return Lesson(np.concatenate(parts), np.concatenate(model))

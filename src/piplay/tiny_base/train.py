@@ -24,11 +24,12 @@ from transformers.utils import logging
 from piplay.chat.base import Chat
 from piplay.chat.native import Native
 from piplay.chat.tags import Tags
+from piplay.envs.search.tool import SEARCH
 from piplay.envs.world.generate import encyclopedia, varied
 from piplay.envs.world.questions import BENCHMARK_FORMS, EXAMINER_FORM
 from piplay.envs.world.render import passage
 from piplay.errors import InputError
-from piplay.methods.pi_play.game import CHECKER, EXAMINER, STUDENT
+from piplay.methods.pi_play.views import CHECKER, EXAMINER, STUDENT
 from piplay.streams import stream
 from piplay.tiny_base.lessons import FIRST, LOOKUP, READER, ROLES, WRITER, Classroom, Lesson, Mixture, draw
 from piplay.tiny_base.tokenizer import train_tokenizer
@@ -181,32 +182,9 @@ def pretrain(
     torch.set_num_threads(threads)
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    if (out / "tokenizer.json").exists():
-        from transformers import AutoTokenizer
-
-        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(out)
-    else:
-        tokenizer = train_tokenizer(tokenizer_texts(seed), VOCABULARY)
-        if chat_kind == "tags":
-            tokenizer.chat_template = None
-        tokenizer.save_pretrained(out)
-    chat = Tags(tokenizer) if chat_kind == "tags" else Native(tokenizer)
-    config = FAMILIES[shape](
-        vocab_size=len(tokenizer),
-        tie_word_embeddings=True,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        **SHAPE,
-    )
-    model = AutoModelForCausalLM.from_config(config)
-    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
-    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    optimisers: list[torch.optim.Optimizer] = [
-        torch.optim.Muon(matrices, lr=MUON_LR, momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
-    done = 0
+    chat = _chat(out, seed, chat_kind)
+    model = _fresh(chat.tokenizer, shape)
+    optimisers, done = _optimisers(model), 0
     if state_file.exists():
         state = torch.load(state_file)
         model.load_state_dict(state["model"])
@@ -218,20 +196,11 @@ def pretrain(
     with (out / "pretrain.jsonl").open("a") as log:
         for step in range(done, steps):
             lessons = next(source)
-            factor = min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (steps - step) / (0.35 * steps)))
-            for optimiser, rate in zip(optimisers, (MUON_LR, ADAM_LR), strict=True):
-                for group in optimiser.param_groups:
-                    group["lr"] = rate * factor
-            loss, count = loss_of(model, lessons)
-            torch.autograd.backward(loss)
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimiser in optimisers:
-                optimiser.step()
-                optimiser.zero_grad()
+            loss, count = _step(model, optimisers, lessons, _rate(step, steps))
             seen += sum(len(lesson.ids_T) for lesson in lessons)
             speed = round(seen / (time.monotonic() - started))
             if step % 10 == 0:
-                row = {"step": step, "loss": round(loss.item(), 4), "written": count, "tokens_per_second": speed}
+                row = {"step": step, "loss": round(loss, 4), "written": count, "tokens_per_second": speed}
                 row["lr"] = optimisers[1].param_groups[0]["lr"]
                 log.write(json.dumps(row) + "\n")
                 log.flush()
@@ -240,5 +209,64 @@ def pretrain(
                 torch.save({"model": model.state_dict(), "optimisers": states, "done": step + 1}, f"{state_file}.new")
                 os.replace(f"{state_file}.new", state_file)
                 model.save_pretrained(out)
-                print(f"step {step + 1}/{steps}: loss {loss.item():.3f}, {speed} tokens/s", flush=True)
+                print(f"step {step + 1}/{steps}: loss {loss:.3f}, {speed} tokens/s", flush=True)
     state_file.unlink()
+
+
+def _chat(out: Path, seed: int, kind: str) -> Chat:
+    """The chat that lessons are written in, over the tokenizer of the folder, which is made where it has none."""
+    if (out / "tokenizer.json").exists():
+        from transformers import AutoTokenizer
+
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(out)
+    else:
+        tokenizer = train_tokenizer(tokenizer_texts(seed), VOCABULARY)
+        if kind == "tags":
+            tokenizer.chat_template = None
+        tokenizer.save_pretrained(out)
+    return Tags(tokenizer, (SEARCH,)) if kind == "tags" else Native(tokenizer, (SEARCH,))
+
+
+def _fresh(tokenizer: PreTrainedTokenizerBase, shape: str) -> PreTrainedModel:
+    """A model of random weights."""
+    config = FAMILIES[shape](
+        vocab_size=len(tokenizer),
+        tie_word_embeddings=True,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        **SHAPE,
+    )
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model
+
+
+def _optimisers(model: PreTrainedModel) -> list[torch.optim.Optimizer]:
+    """Muon for the layers' matrices, AdamW for the rest."""
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    return [
+        torch.optim.Muon(matrices, lr=MUON_LR, momentum=0.95, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=ADAM_LR, betas=(0.9, 0.98), weight_decay=0.0),
+    ]
+
+
+def _rate(step: int, steps: int) -> float:
+    """What the learning rates are multiplied by: up over 50 steps, down over the last 35 %."""
+    return min(1.0, (step + 1) / 50) * min(1.0, max(0.02, (steps - step) / (0.35 * steps)))
+
+
+def _step(
+    model: PreTrainedModel, optimisers: list[torch.optim.Optimizer], lessons: list[Lesson], factor: float
+) -> tuple[float, int]:
+    """One step of the optimisers; the loss before it, and over how many ids it is the mean."""
+    for optimiser, rate in zip(optimisers, (MUON_LR, ADAM_LR), strict=True):
+        for group in optimiser.param_groups:
+            group["lr"] = rate * factor
+    loss, count = loss_of(model, lessons)
+    torch.autograd.backward(loss)
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimiser in optimisers:
+        optimiser.step()
+        optimiser.zero_grad()
+    return loss.item(), count

@@ -1,10 +1,10 @@
-"""Puts a run together from its settings: model, chat, engine, corpus, and the world's truth where there is one."""
+"""From settings to the parts of a run: chat, engine, environment, task sources and evaluation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils import logging
@@ -14,19 +14,13 @@ from piplay.chat.native import Native
 from piplay.chat.tags import Tags
 from piplay.config import Config, Lora, Policy
 from piplay.engine.local.adapters import base_of
-from piplay.engine.local.engine import LocalEngine
-from piplay.envs.search.benchmarks import first_of_each_hop, task_of
-from piplay.envs.search.corpus import read_corpus
-from piplay.envs.search.searcher import Searcher
-from piplay.envs.search.stored import Chosen
-from piplay.envs.world.questions import Solver
-from piplay.envs.world.store import default_passages, default_world, read_passages, read_world
+from piplay.engine.protocol import Engine
 from piplay.errors import InputError
-from piplay.methods.pi_play.self_eval import reserve
-from piplay.registry import resolve
-from piplay.training.loop import Ground
+from piplay.protocols import Environment, Evaluation, TaskSource, make_game
+from piplay.registry import make, resolve
+from piplay.training.learner import make_advantage, make_losses
 from piplay.training.run_directory import Run
-from piplay.types import Passage
+from piplay.types import State, ToolSpec
 
 logging.disable_progress_bar()
 
@@ -53,14 +47,14 @@ def model_folder(name: str) -> Path:
     run = run_at(name)
     if run is None:
         return Path(name)
-    policy = run.config.evaluation.policy
+    policy = run.config.agent
     if not run.final(policy).is_dir():
         raise InputError(f"the run {name} has no final/{policy} yet: finish it with `piplay resume {name}`")
     return run.final(policy)
 
 
-def load_chat(model: Path, kind: str = "auto") -> Chat:
-    """The chat of a model folder, ``auto``, ``native`` or ``tags`` (see ``Config.chat``).
+def load_chat(model: Path, kind: str = "auto", tools: tuple[ToolSpec, ...] = ()) -> Chat:
+    """The chat of a model folder, ``auto``, ``native`` or ``tags`` (see ``Config.chat``), with these tools.
 
     Raises ``InputError`` where there is no usable tokenizer or template.
     """
@@ -73,7 +67,7 @@ def load_chat(model: Path, kind: str = "auto") -> Chat:
         ends = _end_ids(model)
     except Exception as error:  # a damaged file raises whatever its reader stumbles over
         raise InputError(f"the tokenizer of {model} cannot be loaded: {repr(error).splitlines()[0]}") from error
-    return Tags(tokenizer, ends) if kind == "tags" else Native(tokenizer, ends, rewrites=kind == "native")
+    return Tags(tokenizer, tools, ends) if kind == "tags" else Native(tokenizer, tools, ends, rewrites=kind == "native")
 
 
 def _end_ids(model: Path) -> list[int]:
@@ -85,9 +79,9 @@ def _end_ids(model: Path) -> list[int]:
 
 
 def playing(config: Config, model: Path) -> Config:
-    """The same settings for one policy, ``student``, that plays as the folder has it, with its adapters."""
+    """The same settings for one policy, the agent's, that plays as the folder has it, with its adapters."""
     engine = config.engine.model_copy(update={"lora": Lora(), "checkpointing": False})
-    return config.model_copy(update={"model": model, "policies": {"student": Policy()}, "engine": engine})
+    return config.model_copy(update={"model": model, "policies": {config.agent: Policy()}, "engine": engine})
 
 
 def check_trainable(model: Path | None) -> None:
@@ -99,68 +93,71 @@ def check_trainable(model: Path | None) -> None:
         )
 
 
-def check_device(device: str) -> None:
-    """Raises ``InputError`` where torch has no such device here."""
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the device {device!r} cannot be used here ({reason}): name another") from error
-
-
-def load_engine(config: Config, chat: Chat) -> LocalEngine:
-    """The local engine with every policy of the run."""
-    import torch
-
-    settings = config.engine
-    check_device(settings.device)
-    return LocalEngine(
-        config.model or tiny_base(),
-        config.policies,
+def load_environment(config: Config, truth: bool = True) -> Environment:
+    """What is played in; without its truth where only its tools are wanted."""
+    made: Environment = make(
+        config.environment.kind,
+        config.environment.options,
+        "environment",
+        "piplay.envs",
         seed=config.seed,
-        slots=settings.slots,
-        cache_tokens=settings.cache_tokens,
-        threads=settings.threads,
-        micro_batch_tokens=settings.micro_batch_tokens,
-        end_ids=chat.end_ids,
-        closes=chat.closes,
-        device=settings.device,
-        dtype=getattr(torch, settings.dtype),
-        lora=settings.lora,
-        checkpointing=settings.checkpointing,
+        truth=truth,
     )
+    return made
 
 
-def load_searcher(config: Config) -> Searcher:
-    """What a run searches, without the truth that a world may have."""
-    if config.corpus is not None:
-        passages = read_corpus(config.corpus, config.search.passage_words)
-    else:
-        passages = read_passages(config.world) if config.world is not None else default_passages()
-    return _make_searcher(config)(passages)
+def tool_specs(environment: Environment) -> tuple[ToolSpec, ...]:
+    """What a chat tells models of the environment's tools."""
+    return tuple(tool.spec for tool in environment.tools)
 
 
-def load_ground(config: Config) -> Ground:
-    """Something to search and somewhere to start; with a world, also its held-out questions and its truth."""
-    make_searcher = _make_searcher(config)
-    if config.corpus is not None:
-        passages = read_corpus(config.corpus, config.search.passage_words)
-        probed = config.evaluation.per_hop and config.evaluation.probe_questions
-        seeds, reserved = reserve(passages, config.seed) if probed else (passages, ())
-        return Ground(make_searcher(passages), seeds, (), None, reserved)
-    world = read_world(config.world) if config.world is not None else default_world()
-    solver = Solver(world.records)
-    heldout = [task_of(question) for question in world.heldout]
-    return Ground(
-        make_searcher(world.passages),
-        Chosen(world.passages, [i for i, name in enumerate(world.records.by_name) if name in world.train_ids]),
-        first_of_each_hop(heldout, config.evaluation.per_hop),
-        lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else "")),
+def load_engine(config: Config) -> Engine:
+    """The engine of the kind that the settings name, with every policy of the run."""
+    kind = resolve(config.engine.kind, "engine", "piplay.engine")
+    started: Engine = kind.start(config.model or tiny_base(), config.policies, config.engine, seed=config.seed)
+    return started
+
+
+def make_sources(config: Config, environment: Environment, states: dict[str, State]) -> dict[str, TaskSource]:
+    """The run's task sources by name; ``states`` is what they remember, by name."""
+    made: dict[str, TaskSource] = {}
+    for name, source in config.sources.items():
+        given: dict[str, Any] = {"environment": environment, "state": states.setdefault(name, {}), "seed": config.seed}
+        kind = "sources:WrittenSource" if source.kind == "written" else source.kind
+        made[name] = make(kind, source.options, "source", "piplay.training", "piplay.methods", "piplay.envs", **given)
+    return made
+
+
+def make_evaluation(config: Config, environment: Environment, state: State) -> Evaluation:
+    """The run's evaluation, or one that measures nothing where the settings name none."""
+    if config.evaluation is None:
+        return Evaluation()
+    made: Evaluation = make(
+        config.evaluation.kind,
+        config.evaluation.options,
+        "evaluation",
+        "piplay.methods",
+        "piplay.envs",
+        environment=environment,
+        state=state,
+        config=config,
     )
+    return made
 
 
-def _make_searcher(config: Config) -> Callable[[Sequence[Passage]], Searcher]:
-    make: Callable[[Sequence[Passage]], Searcher] = resolve(config.search.searcher, "searcher", "piplay.envs.search")
-    return make
+def check_parts(config: Config, environment: Environment) -> None:
+    """Make every part that a run makes later, so that what is wrong with one is said before anything is written.
+
+    Raises:
+        InputError: a game, advantage, loss, task source or evaluation is not there or refuses its options.
+    """
+    for phase in config.phases:
+        make_game(phase, {})
+        for role, learn in phase.learn.items():
+            try:
+                make_advantage(learn, {})
+                make_losses(learn)
+            except InputError as error:
+                raise InputError(f"phase {phase.name}, {role}: {error}") from error
+    make_sources(config, environment, {})
+    make_evaluation(config, environment, {})

@@ -1,4 +1,6 @@
-"""Algorithm 1 of π-Play (arXiv 2604.14054): M times the phases of a recipe, with an evaluation between.
+"""The loop of self-play: M times the phases of a recipe, with an evaluation between.
+
+π-Play's Algorithm 1 (arXiv 2604.14054) is one recipe of it:
 
 for m in 1..M:
     examine   the examiner learns against the frozen student
@@ -10,49 +12,24 @@ for m in 1..M:
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, get_type_hints
+from pathlib import Path
+from typing import Any, Protocol
 
-from pydantic import TypeAdapter, ValidationError
-
-from piplay.algo.samples import samples_of
-from piplay.algo.schedules import decayed
 from piplay.chat.base import Chat
-from piplay.config import Config, Learn, Phase
-from piplay.engine.protocol import Engine, Objective
-from piplay.envs.search.match import normalise
-from piplay.envs.search.searcher import Searcher
+from piplay.config import Config, Phase
+from piplay.engine.protocol import Engine
 from piplay.errors import InputError
-from piplay.methods.base import Game
-from piplay.methods.pi_play.curriculum import hop_odds, remembered
-from piplay.methods.pi_play.metrics import Audit, em_by_hops, is_torn, seat_metrics, task_metrics
-from piplay.methods.pi_play.play import alone, with_path
-from piplay.methods.pi_play.self_eval import LABEL, ROUNDS, write_probes
-from piplay.registry import resolve
-from piplay.rollout.stage import Stage
-from piplay.streams import stream
-from piplay.training.run_directory import Run, State
-from piplay.types import Episode, Key, Memory, Passage, Sample, Task
-
-STEADY = 3
-"""Steps over which a phase's share of solved tasks is looked at."""
-
-
-@dataclass(frozen=True, slots=True)
-class Ground:
-    """What a run stands on: something to search, somewhere to start, and where it is known, the truth."""
-
-    searcher: Searcher
-    seeds: Sequence[Passage]
-    """Passages that examiners start from."""
-    heldout: Sequence[Task]
-    """Questions with their true paths, for evaluation alone."""
-    audit: Audit | None
-    """The truth of a written task, for the log alone."""
-    reserved: Sequence[Passage] = ()
-    """Passages that examiners start from for probes alone, where there are no held-out questions."""
+from piplay.protocols import Environment, Evaluation, Game, Place, TaskSource, make_game
+from piplay.rollout.stage import Seats, Stage
+from piplay.training.assemble import make_evaluation, make_sources
+from piplay.training.learner import Learner
+from piplay.training.metrics import role_metrics
+from piplay.training.opponents import OpponentPools
+from piplay.training.run_directory import Run
+from piplay.training.sources import WrittenSource
+from piplay.training.state import RunState
+from piplay.types import Episode, Key
 
 
 class Listener(Protocol):
@@ -61,16 +38,16 @@ class Listener(Protocol):
     def began(self, rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]]) -> None:
         """The run starts, or goes on after these steps and evaluations; what was told beyond them is told again."""
 
-    def phase(self, iteration: int, phase: Phase, done: int) -> None:
-        """A phase begins, or goes on after ``done`` of its steps."""
+    def phase(self, iteration: int, phase: Phase, done: int, headline: Mapping[str, str]) -> None:
+        """A phase begins, or goes on after ``done`` of its steps; ``headline``: see ``Game.headline``."""
 
     def step(self, row: Mapping[str, Any]) -> None:
         """A step is done: its row of metrics.jsonl."""
 
-    def evaluated(self, row: Mapping[str, Any]) -> None:
-        """The held-out questions were played: a row of the summary's ``eval``."""
+    def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
+        """An evaluation was made: a row of the summary's ``eval``, and what it says in a line."""
 
-    def said(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         """Something that a person has to know."""
 
     def close(self, failed: bool) -> None:
@@ -80,29 +57,24 @@ class Listener(Protocol):
 class Loop:
     """One run under way."""
 
-    def __init__(self, run: Run, ground: Ground, engine: Engine, chat: Chat, listener: Listener) -> None:
-        self.run, self.ground, self.engine, self.chat, self.listener = run, ground, engine, chat, listener
+    def __init__(self, run: Run, environment: Environment, engine: Engine, chat: Chat, listener: Listener) -> None:
+        self.run, self.environment, self.engine, self.listener = run, environment, engine, listener
         self.config: Config = run.config
-        self.stage = Stage(
-            engine, chat, ground.searcher, self.config.limits, self.config.search.top_k, self.config.prompts
-        )
-        self.state = State()
-        self._began = time.monotonic()
+        self.stage = Stage.of(self.config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
+        self._restore(RunState())
 
     def train(self) -> None:
         """Play the run from where it stands to its end."""
-        self.state = self.run.resume(self.engine.load)
-        self._began = time.monotonic() - self.state.seconds
+        self._restore(self.run.resume(self.engine.load), self.run.checkpoint())
         self.listener.began(self.run.rows(), self.state.evals)
         phases = self.config.phases
         if not self.state.evals:
-            self._write_probes()
+            self._prepare()
             self._evaluate(0)
         while self.state.phase < len(phases) * self.config.iterations:
             iteration, phase = self.state.phase // len(phases) + 1, phases[self.state.phase % len(phases)]
-            self.listener.phase(iteration, phase, self.state.step)
             self._play_phase(iteration, phase)
-            self.state.phase, self.state.step, self.state.solved = self.state.phase + 1, 0, []
+            self.state.phase, self.state.step, self.state.recent = self.state.phase + 1, 0, []
             if phase is phases[-1]:
                 self._evaluate(iteration)
             else:
@@ -118,242 +90,155 @@ class Loop:
             }
         )
 
+    def _restore(self, state: RunState, checkpoint: Path | None = None) -> None:
+        """Go on from a state and its checkpoint, with what remembers there."""
+        self.state = state
+        self.sources: dict[str, TaskSource] = make_sources(self.config, self.environment, state.sources)
+        self.evaluation: Evaluation = make_evaluation(self.config, self.environment, state.evaluation)
+        self.learner = Learner(self.engine, state.learners, self.config.seed, checkpoint)
+        self._began = time.monotonic() - state.seconds
+
     def _play_phase(self, iteration: int, phase: Phase) -> None:
-        game = make_game(phase, self.state.memories.setdefault(phase.name, {}))
-        while self.state.step < phase.steps and not (self._written_enough(phase) or self._solved_enough(phase)):
-            key: Key = (f"m{iteration}", phase.name, self.state.step)
-            started = time.monotonic()
-            tasks, before = self._tasks(phase, key), self.engine.usage()
-            episodes = game.settle(self.stage.play(game.play, key, tasks, phase.seats, temperature=1.0))
-            played = time.monotonic()
-            row: dict[str, Any] = {
-                "n": self.state.done + 1,
-                "iteration": iteration,
-                "phase": phase.name,
-                "step": self.state.step + 1,
-                "of": phase.steps,
-            }
-            for role in phase.seats:
-                row |= seat_metrics(role, [s for e in episodes for s in e.seats if s.trajectory.role == role])
-            row |= task_metrics(episodes, self.ground.audit)
-            row |= {f"rollout/{name}": value for name, value in self.engine.usage().since(before).items()}
-            self._notice(episodes)
-            if "solved" in row:
-                self.state.solved = [*self.state.solved, row["solved"]][-STEADY:]
-            measured = time.monotonic()
-            row |= self._learn(iteration, phase, episodes)
-            row |= self._teacher_health(phase, iteration)
-            trained = time.monotonic()
-            if phase.writes:
-                probed = {normalise(probe.question) for probe in self.state.probes}
-                written = [e.written for e in episodes if e.written is not None]
-                self.state.written += [task for task in written if normalise(task.question) not in probed]
-                row["written"] = min(len(self.state.written), phase.writes)
-            self.state.done, self.state.step = self.state.done + 1, self.state.step + 1
-            self.run.save_episodes(self.state.done, episodes)
-            row["seconds"] = {
-                "play": round(played - started, 3),
-                "measure": round(measured - played, 3),
-                "train": round(trained - measured, 3),
-                "save": round(time.monotonic() - trained, 3),
-            }
+        game = make_game(phase, self.state.games.setdefault(phase.name, {}))
+        self.listener.phase(iteration, phase, self.state.step, game.headline)
+        while self.state.step < phase.steps and not (self._written_enough(phase) or self._ends_early(phase)):
+            row = self._step(iteration, phase, game)
             self.run.log(row)
             self.listener.step(row)
             if self.state.step % self.config.checkpoint_every == 0:
                 self._commit()
         if phase.writes:
             self._hand_over(iteration, phase)
-        if self._solved_enough(phase) and self.state.step < phase.steps:
-            self.listener.said(
+        if phase.until and self._ends_early(phase) and self.state.step < phase.steps:
+            self.listener.message(
                 f"phase {phase.name} of iteration {iteration} ends after {self.state.step} of {phase.steps} steps: "
-                f"over the last {STEADY} every sample solved {sum(self.state.solved) / STEADY:.0%} of the tasks"
+                f"over the last {phase.until.steps} {phase.until.metric} was {self._recent_mean():.2f}"
             )
 
-    def _learn(self, iteration: int, phase: Phase, episodes: Sequence[Episode]) -> dict[str, float]:
-        """One step of each policy that learns; where roles share one, of what all of them played."""
-        row: dict[str, float] = {}
-        samples: dict[str, list[Sample]] = {}
-        for role, learn in phase.learn.items():
-            seats = [seat for episode in episodes for seat in episode.seats if seat.trajectory.role == role]
-            weight = decayed(learn.distill, learn.decay, iteration)
-            distill = weight if learn.teacher else None
-            found = samples_of(seats, pg=learn.pg, distill=distill, kl=learn.beta > 0, delta=learn.delta)
-            if found:
-                samples.setdefault(phase.seats[role], []).extend(found)
-                row[f"{role}/lambda"] = weight
-        for policy, batch in samples.items():
-            roles = [role for role in phase.learn if phase.seats[role] == policy]
-            metrics = self.engine.train(policy, batch, _objective(phase, [phase.learn[role] for role in roles]))
-            played = {sample.role for sample in batch}
-            row |= {f"{role}/{name}": value for role in roles if role in played for name, value in metrics.items()}
-        return row
+    def _step(self, iteration: int, phase: Phase, game: Game) -> dict[str, Any]:
+        """Play, measure, learn, keep; the step's row of metrics."""
+        key: Key = (f"m{iteration}", phase.name, self.state.step)
+        clock = _Clock()
+        seats, before = self._seats(phase, game, key), self.engine.usage()
+        tasks = self.sources[phase.tasks].draw(key, phase.episodes)
+        episodes = game.finalize_batch(self.stage.play(game.play, key, tasks, seats, phase.temperature))
+        clock.lap("play")
+        row: dict[str, Any] = {
+            "n": self.state.done + 1,
+            "iteration": iteration,
+            "phase": phase.name,
+            "step": self.state.step + 1,
+            "of": phase.steps,
+        }
+        row |= role_metrics(phase.seats, episodes) | game.metrics(episodes, self.environment.audit)
+        row |= {f"rollout/{name}": number for name, number in self.engine.usage().since(before).items()}
+        for source in self.sources.values():
+            source.note(episodes)
+        if phase.until and phase.until.metric in row:
+            self.state.recent = [*self.state.recent, row[phase.until.metric]][-phase.until.steps :]
+        clock.lap("measure")
+        row |= self.learner.learn(iteration, phase, episodes)
+        last = self.state.step + 1 == phase.steps or self._ends_early(phase)
+        row |= self.evaluation.after_step(self.stage, Place(iteration, phase, self.state.step, last), self.sources)
+        clock.lap("train")
+        if phase.writes:
+            row["written"] = self._keep_written(phase, episodes)
+        self.state.done, self.state.step = self.state.done + 1, self.state.step + 1
+        self.run.save_episodes(self.state.done, episodes)
+        clock.lap("save")
+        return row | {"seconds": clock.laps}
 
-    def _tasks(self, phase: Phase, key: Key) -> list[Task]:
-        """The tasks of one step, drawn from streams of their own."""
-        step, count = self.state.step, phase.episodes
-        if phase.tasks == "seeds":
-            odds = hop_odds(self.config.hop_odds, self.state.torn, self.state.tried, self.config.hop_curriculum)
-            return seed_tasks(self.config.seed, odds, self.ground.seeds, key, count)
-        tasks = self.state.tasks
-        chosen = []
-        for place in range(step * count, (step + 1) * count):
-            # Every task once before any twice; each round has an order of its own.
-            order = stream(self.config.seed, (*key[:-1], "order", place // len(tasks))).permutation(len(tasks))
-            chosen.append(tasks[order[place % len(tasks)]])
-        return chosen
+    def _seats(self, phase: Phase, game: Game, key: Key) -> Mapping[str, str] | Sequence[Seats]:
+        """Who plays the step's episodes."""
+        if phase.opponents is None:
+            return phase.seats
+        pools = OpponentPools(phase, phase.opponents, self.state.opponents, self.engine, self.config.seed)
 
-    def _notice(self, episodes: Sequence[Episode]) -> None:
-        """Remember at which hop counts students are torn; of a step without students' tries nothing."""
-        tried = [(str(episode.task.hops), torn) for episode in episodes if (torn := is_torn(episode)) is not None]
-        if tried:
-            self.state.tried = remembered(self.state.tried, Counter(hops for hops, _ in tried))
-            self.state.torn = remembered(self.state.torn, Counter(hops for hops, torn in tried if torn))
+        def matches(key: Key, seatings: Sequence[Seats]) -> Sequence[Episode]:
+            tasks = self.sources[phase.tasks].draw((*key, 0), len(seatings))
+            return self.stage.play(game.play, key, tasks, seatings, phase.temperature)
+
+        pools.refresh(key, matches)
+        return pools.seat(key, phase.episodes)
+
+    def _keep_written(self, phase: Phase, episodes: Sequence[Episode]) -> int:
+        """Keep what was written but for what is measured by; how much there is."""
+        written = [task for episode in episodes for task in episode.written if not self.evaluation.reserved(task)]
+        source = self._written(phase)
+        source.add(written)
+        return min(source.waiting, phase.writes)
+
+    def _written(self, phase: Phase) -> WrittenSource:
+        source = self.sources[phase.writes_to]
+        if not isinstance(source, WrittenSource):
+            raise InputError(f"phase {phase.name} writes to the source {phase.writes_to!r}, which takes no tasks")
+        return source
 
     def _written_enough(self, phase: Phase) -> bool:
-        return phase.writes > 0 and len(self.state.written) >= phase.writes
+        return phase.writes > 0 and self._written(phase).waiting >= phase.writes
 
-    def _solved_enough(self, phase: Phase) -> bool:
-        shares = self.state.solved
-        return phase.until_solved > 0 and len(shares) == STEADY and sum(shares) / STEADY >= phase.until_solved
+    def _ends_early(self, phase: Phase) -> bool:
+        until = phase.until
+        return until is not None and len(self.state.recent) == until.steps and self._recent_mean() >= until.above
+
+    def _recent_mean(self) -> float:
+        return sum(self.state.recent) / len(self.state.recent)
 
     def _hand_over(self, iteration: int, phase: Phase) -> None:
         """The written tasks become the task set of the phases that follow."""
-        tasks = self.state.written[: phase.writes]
-        tries = self.state.step * phase.episodes
+        tasks = self._written(phase).hand_over(phase.writes)
         if len(tasks) < phase.writes:
-            refused: dict[str, int] = {}
-            for row in self.run.rows()[-self.state.step :]:
-                for name, count in row.items():
-                    if name.startswith("gate/") and name != "gate/passed":
-                        refused[name[5:]] = refused.get(name[5:], 0) + int(count)
-            reasons = ", ".join(f"{name} {count}" for name, count in sorted(refused.items(), key=lambda x: -x[1]))
             sentence = (
-                f"phase {phase.name} of iteration {iteration} stopped after {tries} tries with {len(tasks)} of "
-                f"{phase.writes} questions that pass the gates (refused: {reasons or 'none'})"
+                f"phase {phase.name} of iteration {iteration} stopped after {self.state.step * phase.episodes} tries "
+                f"with {len(tasks)} of {phase.writes} tasks that pass (refused: {self._refusals() or 'none'})"
             )
             if not tasks:
-                raise InputError(
-                    f"{sentence}: this model writes no valid question on this corpus, nothing to learn from"
-                )
-            self.listener.said(sentence)
+                raise InputError(f"{sentence}: this model writes no valid task here, there is nothing to learn from")
+            self.listener.message(sentence)
         self.run.save_tasks(f"m{iteration}-{phase.name}", tasks)
-        self.state.tasks, self.state.written = tasks, []
 
-    def _teacher_health(self, phase: Phase, iteration: int) -> dict[str, float]:
-        """The teacher plays some of the phase's tasks with their paths."""
-        settings = self.config.evaluation
-        roles = [learn.teacher for learn in phase.learn.values() if learn.teacher]
-        if not roles or not settings.teacher_every or phase.tasks != "written":
-            return {}
-        first, last = self.state.step == 0, self.state.step + 1 == phase.steps or self._solved_enough(phase)
-        if not (first or last or (self.state.step + 1) % settings.teacher_every == 0):
-            return {}
-        tasks = self.state.tasks[: settings.teacher_tasks]
-        key: Key = (f"m{iteration}", phase.name, self.state.step, "health")
-        episodes = with_path(self.stage, phase.seats[roles[0]], tasks, key)
-        return {"teacher/em": sum(episode.seats[0].reward for episode in episodes) / len(episodes)}
+    def _refusals(self) -> str:
+        """Why the phase's episodes left no task, the commonest reason first: what games count as ``gate/REASON``."""
+        refused: dict[str, int] = {}
+        for row in self.run.rows()[-self.state.step :]:
+            for name, count in row.items():
+                if name.startswith("gate/") and name != "gate/passed":
+                    refused[name[5:]] = refused.get(name[5:], 0) + int(count)
+        return ", ".join(f"{name} {count}" for name, count in sorted(refused.items(), key=lambda x: -x[1]))
 
-    def _write_probes(self) -> None:
-        """Where passages are reserved for it, the base examiner writes what the run will be measured by."""
-        wanted, reserved, phases = self.config.evaluation.probe_questions, self.ground.reserved, self.config.phases
-        if not (reserved and phases):
-            return
-        # The first phase that writes, like the first of all, starts from seeds: there is nothing else yet.
-        phase = next((phase for phase in phases if phase.writes), phases[0])
-        game = make_game(phase, {})
-        probes = write_probes(
-            self.stage,
-            game,
-            phase.seats,
-            lambda key: seed_tasks(self.config.seed, self.config.hop_odds, reserved, key, wanted),
-            wanted,
-        )
-        if probes:
-            self.run.save_tasks("probes", probes)
-            self.listener.said(f"{len(probes)} probe questions ({LABEL}) from {len(reserved)} passages set aside")
-        else:
-            self.listener.said(
-                f"the base examiner wrote no probe question that passes the gates in {ROUNDS * wanted} tries: this run "
-                "has no before and after"
-            )
-        self.state.probes = probes
+    def _prepare(self) -> None:
+        prepared = self.evaluation.prepare(self.stage)
+        for name, tasks in prepared.tasks.items():
+            self.run.save_tasks(name, tasks)
+        if prepared.sentence:
+            self.listener.message(prepared.sentence)
 
     def _evaluate(self, iteration: int) -> None:
-        """Greedy EM by hop: the student alone, and the teacher with the true path; on probes, with their own path."""
-        settings = self.config.evaluation
-        tasks = (self.ground.heldout or self.state.probes) if settings.per_hop else ()
-        row: dict[str, Any] = {"iteration": iteration}
-        if tasks:
-            if not self.ground.heldout:
-                row["questions"] = LABEL
-            key: Key = ("evaluate", iteration)
-            played = alone(self.stage, settings.policy, tasks, key)
-            by_hops, counts = em_by_hops(played)
-            row |= {
-                "em": sum(e.seats[0].reward for e in played) / len(played),
-                "em_by_hops": by_hops,
-                "n_by_hops": counts,
-            }
-            if settings.teacher:
-                shown = with_path(self.stage, settings.teacher, tasks, (*key, "path"))
-                row["teacher_em_by_hops"], _ = em_by_hops(shown)
-            self.listener.evaluated(row)
-        if settings.grid:
-            self.engine.export(settings.policy, self.run.kept(iteration))
+        measured = self.evaluation.measure(self.stage, iteration)
+        row = {"iteration": iteration} | measured
+        if measured:
+            self.listener.evaluated(row, self.evaluation.sentence(row))
+        for policy in self.evaluation.exports:
+            self.engine.export(policy, self.run.snapshot(iteration))
         self.state.evals.append(row)
         self._commit()
 
     def _commit(self) -> None:
         self.state.seconds = time.monotonic() - self._began
-        self.run.commit(self.state, self.engine.save)
+        self.run.commit(self.state, self._save)
+
+    def _save(self, folder: Path) -> None:
+        self.engine.save(folder)
+        self.learner.save(folder)
 
 
-def _objective(phase: Phase, learns: Sequence[Learn]) -> Objective:
-    """That of roles that learn in one step; what only some of them use is theirs."""
-    first = learns[0]
-    taught = next((learn for learn in learns if learn.teacher), first)
-    held = next((learn for learn in learns if learn.beta), first)
-    teacher = phase.seats[taught.teacher] if taught.teacher else None
-    return Objective(first.eps, taught.top_k, held.beta, teacher, held.reference)
+class _Clock:
+    """Seconds between laps."""
 
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
 
-def seed_tasks(seed: int, odds: Sequence[float], seeds: Sequence[Passage], key: Key, count: int) -> list[Task]:
-    """What examiners start from: seed passages with hop counts (1, 2, … by odds), from a stream of the key's own."""
-    rng = stream(seed, (*key, "seeds"))
-    picks = rng.choice(len(seeds), count, replace=count > len(seeds))
-    hops = rng.choice(len(odds), count, p=[odd / sum(odds) for odd in odds]) + 1
-    name = "/".join(map(str, key))
-    return [
-        Task(f"{name}/{i}", int(h), source=seeds[pick]) for i, (pick, h) in enumerate(zip(picks, hops, strict=True))
-    ]
-
-
-def make_game(phase: Phase, memory: Memory) -> Game:
-    """The phase's game. Raises ``InputError`` where there is none, it takes no such option, or a role has no seat."""
-    where = f"phase {phase.name}"
-    try:
-        kind = resolve(phase.game, "game", "piplay.methods")
-        made: Game = kind(memory=memory, **_checked(phase, kind))
-    except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-    except TypeError as error:
-        raise InputError(f"{where}: the game {phase.game} does not take its options ({error})") from error
-    roles = getattr(made, "roles", None)
-    if not isinstance(roles, tuple | list) or not all(isinstance(role, str) for role in roles):
-        raise InputError(f"{where}: the game {phase.game} needs `roles`, a tuple of the names of those who write in it")
-    for role in roles:
-        if role not in phase.seats:
-            raise InputError(f"{where}: the game {phase.game} needs a policy for the role {role!r}: give it a seat")
-    return made
-
-
-def _checked(phase: Phase, kind: Any) -> dict[str, Any]:
-    """The phase's options, of the types that the game's class gives them."""
-    hints = get_type_hints(kind, include_extras=True)
-    for option, value in phase.options.items():
-        try:
-            TypeAdapter(hints.get(option, Any)).validate_python(value, strict=True)
-        except ValidationError as error:
-            problem = f"{error.errors()[0]['msg']}, not {value!r}"
-            raise InputError(f"option {option} of the game {phase.game}: {problem}") from error
-    return phase.options
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name], self._last = round(now - self._last, 3), now

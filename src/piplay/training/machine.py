@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import shutil
+import subprocess
 from importlib.metadata import version
 from pathlib import Path
 
@@ -28,3 +30,16 @@ def _processor() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.is_file() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
+
+
+def commit() -> str | None:
+    """The commit of the source tree that is running; None where there is none or git is not there."""
+    here = Path(__file__).resolve().parent
+    if shutil.which("git") is None:
+        return None
+    asked = subprocess.run(["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    # An installed package may lie inside somebody's own repository: its commit says nothing of ours.
+    tracked = subprocess.run(
+        ["git", "-C", str(here), "ls-files", "--error-unmatch", __file__], capture_output=True, check=False
+    )
+    return asked.stdout.strip() if asked.returncode == tracked.returncode == 0 else None

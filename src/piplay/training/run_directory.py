@@ -1,12 +1,13 @@
 """The run on disk: settings, metrics, rollouts, tasks, checkpoints; resumes to the bit.
 
+    piplay.json       which piplay made it: schema of the directory, version, commit where known
     config.json       the resolved settings
     machine.json      what it is played on, and with how many threads; written anew when it resumes
     metrics.jsonl     one row a step; seconds live under "seconds"
     rollouts/         one parquet file a step, one row a trajectory
-    tasks/            one parquet file a written task set; probes.parquet where a run writes its own evaluation
+    tasks/            one parquet file a written task set, and one of a self-generated evaluation set
     checkpoints/N/    everything needed to go on; the last two are kept
-    kept/M/           the measured policy after iteration M, 0 the base, as Hugging Face folders
+    snapshots/M/      the agent's policy after iteration M, 0 the base, as Hugging Face folders
     summary.json      recipe, seed, wall seconds, evaluations
     final/POLICY/     the policies at the end, as Hugging Face folders
     grid.json, examples.json, report.html    what is played once more at the end, and the page about it (report/)
@@ -22,53 +23,21 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from piplay.config import Config, validated
 from piplay.errors import InputError
-from piplay.types import Episode, Memory, Passage, Step, Task
-
-if TYPE_CHECKING:
-    from piplay.agent import Agent
+from piplay.training.machine import commit
+from piplay.training.state import SCHEMA, RunState, read_state, task_of, task_tree
+from piplay.types import Episode, ScoredTrajectory, Task
+from piplay.version import current_version
 
 KEPT_CHECKPOINTS = 2
 FOLDERS = ("rollouts", "tasks", "checkpoints")
-
-
-@dataclass(slots=True)
-class State:
-    """Where a run stands, besides its weights."""
-
-    commits: int = 0
-    """Checkpoints made."""
-    done: int = 0
-    """Steps committed, counted over the whole run."""
-    phase: int = 0
-    """Index into the run's phases, iterations one after the other."""
-    step: int = 0
-    """Steps done of that phase."""
-    memories: dict[str, Memory] = field(default_factory=dict)
-    """What each phase's game remembers, by the phase's name."""
-    written: list[Task] = field(default_factory=list)
-    """Tasks of the phase that is writing."""
-    tasks: list[Task] = field(default_factory=list)
-    """The task set that the last writing phase left."""
-    probes: list[Task] = field(default_factory=list)
-    """The run's own questions to measure by, where no others are held out; never trained on."""
-    tried: dict[str, float] = field(default_factory=dict)
-    """By hop count, how many tasks students tried of late, older steps counting less."""
-    torn: dict[str, float] = field(default_factory=dict)
-    """How many of these some answered rightly and others wrongly."""
-    solved: list[float] = field(default_factory=list)
-    """Of the phase's last steps, the share of tasks that every sample solved."""
-    evals: list[dict[str, Any]] = field(default_factory=list)
-    seconds: float = 0.0
-    """Wall-clock seconds spent so far."""
 
 
 class Run:
@@ -91,6 +60,8 @@ class Run:
         for name in FOLDERS:
             (folder / name).mkdir()
         run = cls(folder, config)
+        made_by = {"schema": SCHEMA, "version": current_version(), "commit": commit()}
+        run.write("piplay.json", json.dumps(made_by, indent=2) + "\n")
         run.write("config.json", config.model_dump_json(indent=2) + "\n")
         return run
 
@@ -112,13 +83,14 @@ class Run:
         for name in FOLDERS:
             if not (folder / name).is_dir():
                 raise InputError(f"{folder} is no complete run directory: it has no folder {name}")
+        _check_schema(folder)
         try:
             tree = json.loads(file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise InputError(f"{file} is damaged ({error}): the run cannot be resumed") from error
         return cls(folder, validated(tree, str(file)))
 
-    def resume(self, load: Callable[[Path], None]) -> State:
+    def resume(self, load: Callable[[Path], None]) -> RunState:
         """The last committed state, its weights loaded, and what was logged after it cut away; a new state if none.
 
         Raises ``InputError`` where the checkpoint is damaged.
@@ -130,15 +102,15 @@ class Run:
         self._cut(state.done)
         return state
 
-    def state(self) -> State:
+    def state(self) -> RunState:
         """The last committed state; a new one if there is none. Raises ``InputError`` where it is damaged."""
         numbers = self._checkpoints()
-        return _read_state(self.folder / "checkpoints" / str(numbers[-1]) / "state.json") if numbers else State()
+        return read_state(self.folder / "checkpoints" / str(numbers[-1]) / "state.json") if numbers else RunState()
 
     def _checkpoints(self) -> list[int]:
         return sorted(int(path.name) for path in (self.folder / "checkpoints").iterdir() if path.name.isdigit())
 
-    def commit(self, state: State, save: Callable[[Path], None]) -> None:
+    def commit(self, state: RunState, save: Callable[[Path], None]) -> None:
         """Make everything up to here permanent."""
         state.commits += 1
         new = self.folder / "checkpoints" / "new"
@@ -149,7 +121,7 @@ class Run:
             _sync(self.folder / "metrics.jsonl")
         for name in ("rollouts", "tasks"):
             _sync(self.folder / name)
-        _replace(new / "state.json", json.dumps(asdict(state)) + "\n")
+        _replace(new / "state.json", json.dumps(state.tree()) + "\n")
         for path in new.iterdir():
             _sync(path)
         new.rename(new.parent / str(state.commits))
@@ -203,13 +175,6 @@ class Run:
         """What came of the run; None while it is not complete."""
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8")) if self.finished else None
 
-    def agent(self, **overrides: object) -> Agent:
-        """The trained student, to be asked; ``overrides`` as in ``piplay.load_agent``."""
-        # The one arrow upwards, for a person at a prompt: nothing that trains comes this way.
-        from piplay.agent import load_agent
-
-        return load_agent(self.folder, **overrides)
-
     def checkpoint(self) -> Path | None:
         """The folder of the last checkpoint, or None where there is none yet."""
         numbers = self._checkpoints()
@@ -217,46 +182,21 @@ class Run:
 
     def save_episodes(self, number: int, episodes: Sequence[Episode]) -> None:
         """One row a trajectory."""
-        rows = []
-        for episode in episodes:
-            task = episode.written or episode.task
-            for seat in episode.seats:
-                story = seat.trajectory
-                rows.append(
-                    {
-                        "key": "/".join(map(str, story.key)),
-                        "role": story.role,
-                        "policy": story.policy.name,
-                        "task": task.id,
-                        "hops": task.hops,
-                        "question": task.question,
-                        "answers": list(task.answers),
-                        "gate": episode.gate,
-                        "reward": seat.reward,
-                        "stop": str(story.stop),
-                        "answer": story.answer,
-                        "queries": [call.query for call in story.calls],
-                        "turns": [turn.text for turn in story.turns],
-                        "prompt_len": story.prompt_len,
-                        "ids": story.ids_T,
-                        "owner": story.owner_T,
-                        "logprobs": story.logprobs_T,
-                    }
-                )
+        rows = [_row(episode, scored) for episode in episodes for scored in episode.trajectories]
         _write_parquet(rows, self.folder / "rollouts" / f"{number:06d}.parquet")
 
     def save_tasks(self, name: str, tasks: Sequence[Task]) -> None:
         """A written task set, with the passage each started from and the path by which it was made."""
-        _write_parquet([asdict(task) for task in tasks], self.folder / "tasks" / f"{name}.parquet")
+        _write_parquet([task_tree(task) for task in tasks], self.folder / "tasks" / f"{name}.parquet")
 
     def task_sets(self) -> dict[str, list[Task]]:
         """The written task sets by name, first iteration first."""
         files = sorted((self.folder / "tasks").glob("m*.parquet"), key=lambda path: (_iteration(path.stem), path.stem))
-        return {path.stem: [_task(row) for row in pq.read_table(path).to_pylist()] for path in files}
+        return {path.stem: [task_of(row) for row in pq.read_table(path).to_pylist()] for path in files}
 
-    def kept(self, iteration: int) -> Path:
-        """Where the measured policy after an iteration lies; 0 is before the first."""
-        return self.folder / "kept" / str(iteration)
+    def snapshot(self, iteration: int) -> Path:
+        """Where the agent's policy after an iteration lies; 0 is before the first."""
+        return self.folder / "snapshots" / str(iteration)
 
     def final(self, policy: str) -> Path:
         """Where a policy lies at the end."""
@@ -289,30 +229,49 @@ class Run:
                 path.unlink()
 
 
-def _read_state(file: Path) -> State:
+def _check_schema(folder: Path) -> None:
+    """Raises ``InputError`` where another piplay wrote the run in a form that this one does not read."""
+    file = folder / "piplay.json"
+    if not file.is_file():
+        raise InputError(f"the run {folder} was made by piplay 0.1, which this one does not read: use that one for it")
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
-        state = State(**tree)
-        state.written = [_task(task) for task in tree["written"]]
-        state.tasks = [_task(task) for task in tree["tasks"]]
-        state.probes = [_task(task) for task in tree["probes"]]
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        made_by = json.loads(file.read_text(encoding="utf-8"))
+        schema, version = int(made_by["schema"]), str(made_by["version"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{file} is damaged ({error}): restore it, or train again") from error
+    if schema != SCHEMA:
         raise InputError(
-            f"the checkpoint {file.parent} is damaged ({file.name} cannot be read: {error}): delete this folder to "
-            "resume from the one before"
-        ) from error
-    return state
+            f"the run {folder} was made by piplay {version} in schema {schema}, and this one reads schema {SCHEMA}: "
+            "use that piplay for it"
+        )
+
+
+def _row(episode: Episode, scored: ScoredTrajectory) -> dict[str, Any]:
+    """A trajectory as it is kept: what is known of every one, and what its task and its game tell."""
+    story, task = scored.trajectory, next(iter(episode.written), episode.task)
+    return {
+        "key": "/".join(map(str, story.key)),
+        "role": story.role,
+        "policy": str(story.policy),
+        "version": story.version,
+        "task": task.id,
+        **task.row(),
+        **episode.facts,
+        "reward": scored.reward,
+        "stop": str(story.stop),
+        "answer": story.answer,
+        "calls": [json.dumps({"name": use.call.name, "arguments": use.call.arguments}) for use in story.uses],
+        "turns": [turn.text for turn in story.turns],
+        "prompt_len": story.prompt_len,
+        "ids": story.ids_T,
+        "owner": story.owner_T,
+        "logprobs": story.logprobs_T,
+    }
 
 
 def _iteration(name: str) -> int:
     """The number in the name of a task set, as in ``m3-write``."""
     return int(name[1:].partition("-")[0])
-
-
-def _task(tree: Mapping[str, Any]) -> Task:
-    source = Passage(**tree["source"]) if tree["source"] else None
-    path = tuple(Step(**step) for step in tree["path"])
-    return Task(tree["id"], tree["hops"], tree["question"], tuple(tree["answers"]), source, path)
 
 
 def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from piplay.config import load_config
 from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
+from piplay.envs.search.question import Question
 from piplay.errors import InputError
-from piplay.training.assemble import load_ground
-from piplay.types import Task
+from piplay.training.assemble import load_environment, make_evaluation
 
 PROMPT = "Answer the given question. You can search. Question: is an example. Question: Where is Bor?\n"
 
@@ -42,7 +42,7 @@ def jsonl(path: Path, *lines: object) -> Path:
     return path
 
 
-BOR = Task("nq/test_0", 0, "Where is Bor?", ("on the Tamsin", "Tamsin"))
+BOR = Question("nq/test_0", 0, "Where is Bor?", ("on the Tamsin", "Tamsin"))
 
 
 @pytest.mark.parametrize(
@@ -53,13 +53,16 @@ BOR = Task("nq/test_0", 0, "Where is Bor?", ("on the Tamsin", "Tamsin"))
         (searched(reward_model=None), BOR),
         (searched(question=None), BOR),
         (searched(question=None, prompt=PROMPT), BOR),
-        (searched(reward_model={"ground_truth": {"target": "Oum"}}), Task("nq/test_0", 0, "Where is Bor?", ("Oum",))),
-        (searched(id=None), Task("nq/7", 0, *(BOR.question, BOR.answers))),
-        (searched(id=None, extra_info=None, data_source=None), Task("1", 0, *(BOR.question, BOR.answers))),
-        (searched(metadata={"hops": 3}), Task("nq/test_0", 3, *(BOR.question, BOR.answers))),
+        (
+            searched(reward_model={"ground_truth": {"target": "Oum"}}),
+            Question("nq/test_0", 0, "Where is Bor?", ("Oum",)),
+        ),
+        (searched(id=None), Question("nq/7", 0, *(BOR.question, BOR.answers))),
+        (searched(id=None, extra_info=None, data_source=None), Question("1", 0, *(BOR.question, BOR.answers))),
+        (searched(metadata={"hops": 3}), Question("nq/test_0", 3, *(BOR.question, BOR.answers))),
     ],
 )
-def test_a_search_r1_row(tmp_path: Path, row: dict[str, Any], expected: Task) -> None:
+def test_a_search_r1_row(tmp_path: Path, row: dict[str, Any], expected: Question) -> None:
     assert read_benchmark(parquet(tmp_path / "test.parquet", row)) == [expected]
 
 
@@ -70,16 +73,16 @@ def test_a_flashrag_line(tmp_path: Path) -> None:
         {"id": "c", "question": "When?", "golden_answers": ["1201"]},
     ]
     assert read_benchmark(jsonl(tmp_path / "test.jsonl", *lines)) == [
-        Task("3", 2, "Where is Bor?", ("Tamsin", "the Tamsin")),
-        Task("b", 0, "Who?", ("Oum",)),
-        Task("c", 0, "When?", ("1201",)),
+        Question("3", 2, "Where is Bor?", ("Tamsin", "the Tamsin")),
+        Question("b", 0, "Who?", ("Oum",)),
+        Question("c", 0, "When?", ("1201",)),
     ]
 
 
 def test_a_worlds_own_questions_are_what_a_run_on_it_is_measured_by(small_world: Path) -> None:
     config = load_config("smoke", {"world": str(small_world), "evaluation.per_hop": "7"})
     questions = read_benchmark(small_world / "heldout.jsonl")
-    assert first_of_each_hop(questions, 7) == load_ground(config).heldout
+    assert first_of_each_hop(questions, 7) == make_evaluation(config, load_environment(config), {}).questions
     assert [task.hops for task in first_of_each_hop(questions[::-1], 2)] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert all(len(task.path) == task.hops for task in questions)
 

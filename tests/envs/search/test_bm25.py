@@ -12,10 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piplay.envs.search import BM25Searcher
-from piplay.envs.search.bm25 import tokenize
+from piplay.envs.search.bm25 import BM25Searcher, tokenize
 from piplay.envs.search.index import Index
-from piplay.types import Passage
+from piplay.envs.search.question import Passage
 
 WORDS = st.sampled_from(["amber", "birch", "cedar", "dune", "elm", "fern"])
 TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
@@ -152,7 +151,7 @@ def test_k_must_be_positive() -> None:
 def test_hash_randomisation_changes_nothing() -> None:
     # bm25s numbers its words in the order of a set of strings, which differs from process to process.
     code = (
-        "from piplay.envs.search import BM25Searcher; from piplay.types import Passage\n"
+        "from piplay.envs.search.bm25 import BM25Searcher; from piplay.envs.search.question import Passage\n"
         "p = [Passage(str(i), '', f'w{i % 7} w{i % 5} w{i % 3} x') for i in range(60)]\n"
         "print([h.id for hits in BM25Searcher(p).search(['w1 w2 x', 'x w4 w0 w1'], 60) for h in hits])"
     )

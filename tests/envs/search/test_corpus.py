@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piplay.envs.search import read_corpus
-from piplay.envs.search.corpus import _cut
+from piplay.envs.search.corpus import _cut, read_corpus
+from piplay.envs.search.question import Passage
 from piplay.errors import InputError
-from piplay.types import Passage
 
 
 def write(path: Path, content: str | bytes) -> Path:

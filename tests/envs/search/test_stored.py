@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from piplay.envs.search import BM25Searcher, read_corpus
+from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.cache import cache_folder, kept
-from piplay.envs.search.corpus import StoredPassages
+from piplay.envs.search.corpus import StoredPassages, read_corpus
+from piplay.envs.search.question import Passage
 from piplay.envs.search.stored import Chosen
 from piplay.envs.world.generate import encyclopedia
 from piplay.envs.world.render import passages
 from piplay.errors import InputError
-from piplay.types import Passage
 
 PASSAGES = passages(encyclopedia(0, 5000), 0)
 

@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from piplay.envs.search import BM25Searcher
+from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.world.generate import ENCYCLOPEDIA, ONE_WORD, _distinct, encyclopedia
 from piplay.envs.world.render import FACTS, passages
 from piplay.envs.world.store import default_world

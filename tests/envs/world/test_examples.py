@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-TABLES = Path(__file__).parents[2] / "examples" / "tables"
+TABLES = Path(__file__).parents[3] / "examples" / "tables"
 
 STATUS = """\
 Package: adduser

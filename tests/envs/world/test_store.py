@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from piplay.envs.search import read_corpus
+from piplay.envs.search.corpus import read_corpus
 from piplay.envs.world.benchmark import questions
 from piplay.envs.world.generate import encyclopedia
 from piplay.envs.world.store import build, read_questions, read_world, write_world

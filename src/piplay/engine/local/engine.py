@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from piplay.config import Lora, Policy
+from piplay.algo.losses.base import Loss
+from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.local.checkpointing import recomputing
 from piplay.engine.local.generate import Sampler
 from piplay.engine.local.policies import Policies
-from piplay.engine.local.update import Trainer
-from piplay.engine.protocol import Generate, Generated, Objective, Usage
-from piplay.types import Ints, Key, PolicyRef, Sample
+from piplay.engine.local.stops import StopTexts
+from piplay.engine.local.update import Trainer, score
+from piplay.engine.protocol import Generate, Generated, Usage
+from piplay.errors import InputError
+from piplay.types import Floats, Key, PolicyRef, Sample
 
 
 class LocalEngine:
@@ -30,9 +32,7 @@ class LocalEngine:
         slots: int,
         threads: int,
         micro_batch_tokens: int,
-        end_ids: Sequence[int],
         cache_tokens: int | None = None,
-        closes: Callable[[Ints], bool] | None = None,
         device: str = "cpu",
         dtype: torch.dtype = torch.float32,
         lora: Lora = Lora(),  # noqa: B008 (frozen)
@@ -47,10 +47,8 @@ class LocalEngine:
             slots: sessions cached at once per policy; more of them queue.
             threads: CPU threads, set for the whole process: other counts give other last bits.
             micro_batch_tokens: tokens in one row of training, and new tokens of prompts in one forward.
-            end_ids: the tokens that end a turn.
             cache_tokens: tokens cached at once per policy; None: as many as the sessions have. A turn that finds no
                 room waits; where those that write outgrow it, the youngest waits too and is read again later.
-            closes: whether the ids that a turn has so far end it, where more than a token can.
             device: where everything lies.
             dtype: what models, keys and values are held and computed in; see ``policies.py`` for masters.
             lora: rank 0 for none.
@@ -65,9 +63,31 @@ class LocalEngine:
         self.deterministic = self._device.type == "cpu"
         self._policies = Policies(model_path, policies, self._device, dtype, lora, checkpointing, seed)
         self._seed, self._slots, self._cache_tokens, self._tokens = seed, slots, cache_tokens, micro_batch_tokens
-        self._end_ids, self._closes = np.array(end_ids, dtype=np.int64), closes
+        self._stop_texts = StopTexts(model_path)
         self._samplers: dict[PolicyRef, Sampler] = {}
         self._submitted, self._usage = 0, Usage()
+
+    @classmethod
+    def start(cls, model: Path, policies: Mapping[str, Policy], settings: EngineSettings, *, seed: int) -> LocalEngine:
+        """The engine that settings describe.
+
+        Raises:
+            InputError: see the constructor; or torch has no such device here.
+        """
+        check_device(settings.device)
+        return cls(
+            model,
+            policies,
+            seed=seed,
+            slots=settings.slots,
+            cache_tokens=settings.cache_tokens,
+            threads=settings.threads,
+            micro_batch_tokens=settings.micro_batch_tokens,
+            device=settings.device,
+            dtype=getattr(torch, settings.dtype),
+            lora=settings.lora,
+            checkpointing=settings.checkpointing,
+        )
 
     def submit(self, request: Generate) -> None:
         sampler = self._samplers.get(request.policy)
@@ -78,8 +98,8 @@ class LocalEngine:
                 slots=self._slots,
                 cache_tokens=self._cache_tokens,
                 token_budget=self._tokens,
-                end_ids=self._end_ids,
-                closes=self._closes,
+                stop_texts=self._stop_texts,
+                version=self._policies.version(request.policy),
                 usage=self._usage,
             )
         sampler.submit(self._submitted, request)
@@ -105,34 +125,39 @@ class LocalEngine:
         return replace(self._usage)
 
     def train(
-        self, policy: str, samples: Sequence[Sample], objective: Objective, lr: float | None = None
+        self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss], lr: float | None = None
     ) -> dict[str, float]:
-        """One optimiser step and one move of the followers; see ``Engine.train``.
+        """One optimiser step and one move of the followers; see ``protocol.Trainer.train``.
 
         Returns:
-            ``loss`` and ``pg_loss`` (sums of weight times loss), ``tokens`` (written by the model), and over these
-            tokens ``entropy`` (of the student, in nats), ``clipped`` (share), ``logprob_diff_max`` (|trainer −
-            sampler|), ``grad_norm`` (before clipping; 0 where the step was left out). Of the samples with a ``distill``
-            term, whatever its weights: ``distill_kl`` (mean over a rollout's tokens, then over rollouts),
-            ``teacher_entropy`` and ``teacher_nll`` (means over tokens). Of those with a ``kl`` term: ``kl_ref``.
+            ``loss`` (the sum of weight times loss), ``tokens`` (written by the model), and over these tokens
+            ``entropy`` (of the student, in nats) and ``logprob_diff_max`` (|trainer − sampler|); ``grad_norm`` (before
+            clipping; 0 where the step was left out). And what each loss reports of the samples with its term, whatever
+            its weights: see ``metrics`` of the losses. A name that an earlier loss has too gets the term before it.
         """
         changing = [PolicyRef(name) for name in (policy, *self._policies.followers(policy))]
         self._refuse_while_writing(changing)
         student = self._policies.trained(policy)
-        trainer = Trainer(
-            student,
-            None if objective.teacher is None else self._policies.model(PolicyRef(objective.teacher)),
-            None if objective.reference is None else self._policies.model(PolicyRef(objective.reference)),
-            objective,
-            self._tokens,
-        )
+        asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
+        others = {name: self._policies.model(PolicyRef(name)) for name in sorted(asked)}
         with recomputing(student):
-            metrics, any_loss = trainer.accumulate(samples)
+            metrics, any_loss = Trainer(student, losses, others, self._tokens).accumulate(samples)
         metrics["grad_norm"] = self._policies.step(policy, lr) if any_loss else 0.0
         self._policies.follow(policy)
         for ref in changing:
             self._samplers.pop(ref, None)
         return metrics
+
+    def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
+        return score(self._policies.model(policy), samples, view, self._tokens)
+
+    def snapshot(self, policy: str, name: str) -> PolicyRef:
+        return self._policies.snapshot(policy, name)
+
+    def forget(self, snapshot: PolicyRef) -> None:
+        self._refuse_while_writing([snapshot])
+        self._policies.forget(snapshot)
+        self._samplers.pop(snapshot, None)
 
     def save(self, folder: Path) -> None:
         self._policies.save(folder)
@@ -148,4 +173,13 @@ class LocalEngine:
     def _refuse_while_writing(self, refs: Iterable[PolicyRef]) -> None:
         for ref in refs:
             if ref in self._samplers and self._samplers[ref].pending:
-                raise ValueError(f"policy {ref.name} cannot change while it is writing")
+                raise ValueError(f"policy {ref} cannot change while it is writing")
+
+
+def check_device(device: str) -> None:
+    """Raises ``InputError`` where torch has no such device here."""
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"the device {device!r} cannot be used here ({reason}): name another") from error

@@ -8,7 +8,7 @@ the rows at hand; ``_N``: the tokens of a forward; ``_K_B``: the vocabulary in b
 from __future__ import annotations
 
 from bisect import insort
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from piplay.engine.local.cache import PAGE, Batch, Cache, Chunk, pages
+from piplay.engine.local.stops import StopTexts
 from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.streams import stream
 from piplay.types import Floats, Ints, Key
@@ -97,15 +98,15 @@ class Sampler:
         slots: int,
         cache_tokens: int | None,
         token_budget: int,
-        end_ids: Ints,
-        closes: Callable[[Ints], bool] | None,
+        stop_texts: StopTexts,
+        version: int,
         usage: Usage,
     ) -> None:
         """``slots``: sessions cached at once; ``cache_tokens``: tokens of them all, None: as many as come;
-        ``token_budget``: new tokens of prompts and tool results in one forward; ``usage``: where the work is
-        counted."""
+        ``token_budget``: new tokens of prompts and tool results in one forward; ``stop_texts``: finds those of
+        requests; ``version``: the policy's; ``usage``: where the work is counted."""
         self._model, self._seed, self._token_budget = model, seed, token_budget
-        self._end_ids, self._closes, self._usage = end_ids, closes, usage
+        self._stop_texts, self._version, self._usage = stop_texts, version, usage
         self._pages = None if cache_tokens is None else pages(cache_tokens)
         self._cache = Cache(model.config, slots, self._pages, model.device, model.dtype)
         self._queue: list[_Asked] = []
@@ -355,12 +356,18 @@ class Sampler:
         self._ids_S_C[slot_R, position_R] = token_R
         self._logprob_S_C[slot_R, position_R] = logprob_R
         self._known_S[slot_R] += 1
-        closed_R = (token_R[:, None] == self._end_ids).any(1)
-        if self._closes is not None:
-            for row, slot in enumerate(slot_R):
-                closed_R[row] |= self._closes(self._ids_S_C[self._written(slot, self._asked_at[slot].request)])
+        closed_R = np.array([self._closed(slot) for slot in slot_R.tolist()])
         ended_R = closed_R | (position_R + 1 == self._stop_S[slot_R])
         return [self._finish(int(slot_R[row]), bool(closed_R[row])) for row in np.flatnonzero(ended_R)]
+
+    def _closed(self, slot: int) -> bool:
+        """Whether the last token of a slot ends its turn."""
+        request = self._asked_at[slot].request
+        ids = self._ids_S_C[self._written(slot, request)]
+        if ids[-1] in request.stop.ids:
+            return True
+        texts = request.stop.texts
+        return bool(texts) and self._stop_texts.complete(texts, ids.tolist())
 
     def _finish(self, slot: int, closed: bool) -> tuple[int, Generated]:
         asked = self._asked_at.pop(slot)
@@ -370,7 +377,7 @@ class Sampler:
         self._used_S[slot] = self._clock
         self._stuck = False
         ids, logprobs = self._ids_S_C[written].copy(), self._logprob_S_C[written].copy()
-        return asked.order[1], Generated(asked.request.key, ids, logprobs, closed)
+        return asked.order[1], Generated(asked.request.key, ids, logprobs, closed, self._version)
 
     def _written(self, slot: int, request: Generate) -> tuple[int, slice]:
         """Where in ``_S_C`` the turn stands that a slot has written so far."""

@@ -47,7 +47,7 @@ class Estimate:
     made: int
     """What is there when the policies are made, before any optimiser."""
     checkpoint: int
-    """On disk: masters and moments."""
+    """On disk: masters, moments and snapshots."""
     export: int
     """On disk: one policy's weights, or its adapters."""
 
@@ -86,6 +86,7 @@ def estimate(
     tokens: int,
     writing: int,
     learning: frozenset[str],
+    snapshots: int = 0,
 ) -> Estimate:
     """The memory of a ``LocalEngine`` of these policies and settings.
 
@@ -96,6 +97,7 @@ def estimate(
         tokens: the longest trajectory.
         writing: policies that write at the same time.
         learning: the policies that are trained.
+        snapshots: how many there are at once.
 
     Raises:
         InputError: no model, or adapters or checkpointing that it cannot have.
@@ -104,7 +106,6 @@ def estimate(
     width, moving = dtype.itemsize, {name: p for name, p in policies.items() if p.follows is None or p.tau > 0}
     model = _shape(model_path, dtype)
     config, total = model.config, sum(p.numel() for p in model.parameters())
-    head = config.vocab_size * config.hidden_size
     moved = total
     if settings.lora.rank:
         model.requires_grad_(False)
@@ -116,38 +117,55 @@ def estimate(
         "adapters": adapted * width * len(moving),
         "masters": 0 if width == 4 else 4 * moved * len(moving),
         "optimiser": 8 * moved * len(learning),
+        "snapshots": moved * width * snapshots,
     }
+    playing = _playing(config, settings, tokens, writing, width)
+    learns = _learning(model, settings, tokens, moved, bool(adapted)) if learning else {}
+    made = total * width * (copies + (0 if adapted else settings.device == "cpu"))
+    checkpoint = 4 * moved * len(moving) + held["optimiser"] + held["snapshots"]
+    return Estimate(held, playing, learns, made, checkpoint, (adapted or total) * width)
+
+
+def _playing(config: Any, settings: EngineSettings, tokens: int, writing: int, width: int) -> dict[str, int]:
+    """What is there while policies write, ``width`` bytes a number."""
     place = 2 * config.num_key_value_heads * _head_dim(config) * width
-    row = config.hidden_size * 6 + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size)
     most = max(settings.micro_batch_tokens, tokens)
     gathered = 1 if settings.device == "cpu" else 1 + config.num_attention_heads // config.num_key_value_heads
     # The pool may be a quarter larger than what is in it, but never than what it may be.
     pool, cached = settings.slots * pages(tokens) * 5 // 4, settings.slots * tokens
     if settings.cache_tokens is not None:
         pool, cached = min(pool, pages(settings.cache_tokens)), min(cached, settings.cache_tokens)
-    playing = {
+    return {
         # While the pool grows, one layer is there twice.
         "keys and values": (config.num_hidden_layers + 1) * writing * pool * PAGE * place,
         # What new tokens attend to is gathered, at worst for every slot; away from the CPU its heads are repeated too.
-        "prefill": most * (row * width + tokens * (1 + width)) + cached * place * gathered,
+        "prefill": most * (_layer_row(config) * width + tokens * (1 + width)) + cached * place * gathered,
         "draws": settings.slots * config.vocab_size * _DRAW_BYTES,
     }
+
+
+def _learning(model: Any, settings: EngineSettings, tokens: int, moved: int, adapted: bool) -> dict[str, int]:
+    """What is there while one policy is trained, of which so many weights move."""
+    config, width = model.config, getattr(torch, settings.dtype).itemsize
+    most = max(settings.micro_batch_tokens, tokens)
     whole = _saved(model) * most // _PROBE
     activations = whole
     if settings.checkpointing:
         enable(model)
         activations = _saved(model) * most // _PROBE + whole // config.num_hidden_layers
-    learns = {
-        "gradients": 4 * moved + (0 if adapted else head * (width + 4)),
+    return {
+        "gradients": 4 * moved + (0 if adapted else config.vocab_size * config.hidden_size * (width + 4)),
         "activations": activations,
-        "a layer's temporaries": most * row * max(width, 4),
+        "a layer's temporaries": most * _layer_row(config) * max(width, 4),
         "head": max(HEAD_ROWS, config.hidden_size) * config.vocab_size * _HEAD_BYTES
         + _LOSS_COPIES * loss_bytes(torch.device(settings.device))
         + 3 * most * config.hidden_size * 4,
     }
-    made = total * width * (copies + (0 if adapted else settings.device == "cpu"))
-    checkpoint = 4 * moved * len(moving) + held["optimiser"]
-    return Estimate(held, playing, learns if learning else {}, made, checkpoint, (adapted or total) * width)
+
+
+def _layer_row(config: Any) -> int:
+    """Numbers that a layer makes of one token on its way."""
+    return int(config.hidden_size * 6 + 3 * (getattr(config, "intermediate_size", None) or 4 * config.hidden_size))
 
 
 def _shape(path: Path, dtype: torch.dtype) -> Any:

@@ -1,4 +1,4 @@
-"""The weights behind the policies' names: masters, optimisers, followers, checkpoints, exports.
+"""The weights behind the policies' names: masters, optimisers, followers, snapshots, checkpoints, exports.
 
 What is held in what:
 
@@ -9,14 +9,17 @@ What is held in what:
 - A policy that never moves, one that follows another with τ = 0, is the base itself.
 - With LoRA only adapters move. Each policy is a tree of modules of its own around the base's weights, which all trees
   share: there is no switching between adapters, and no forward under another's.
+- A snapshot is such a model or tree by itself, frozen. It has neither master nor optimiser.
 """
 
 from __future__ import annotations
 
 import copy
 import json
+import re
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -31,7 +34,7 @@ from piplay.config import Lora, Policy
 from piplay.engine.local import adapters
 from piplay.engine.local.attention import load_model
 from piplay.engine.local.checkpointing import enable
-from piplay.errors import InputError
+from piplay.errors import InputError, nearest
 from piplay.types import PolicyRef
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.jinja")
@@ -64,6 +67,16 @@ class _Moving:
                 weight.copy_(self.masters[key])
 
 
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    """A policy as it once was."""
+
+    model: Any
+    weights: Mapping[str, Parameter]
+    """Those that had moved, by name: none where the policy never moves."""
+    version: int
+
+
 class Policies:
     """Models by name, on one device, and what moves them."""
 
@@ -86,22 +99,67 @@ class Policies:
         if frozen or lora.rank:
             base.to(device)
         self._lora = bool(lora.rank)
-        shared = {id(tensor): tensor for tensor in base.state_dict(keep_vars=True).values()} if lora.rank else {}
+        # By identity, as ``deepcopy`` asks for what it is not to copy.
+        self._shared = {id(tensor): tensor for tensor in base.state_dict(keep_vars=True).values()} if lora.rank else {}
         self._live: dict[str, Any] = dict.fromkeys(frozen, base)
+        self._versions = dict.fromkeys(specs, 0)
+        self._snapshots: dict[PolicyRef, _Snapshot] = {}
         self._moving: dict[str, _Moving] = {}
         self._optimizers: dict[str, torch.optim.AdamW] = {}
         for name, spec in specs.items():
             if name in frozen:
                 continue
-            model = self._live[name] = copy.deepcopy(base, dict(shared)).to(device)
+            model = self._live[name] = copy.deepcopy(base, dict(self._shared)).to(device)
             weights = adapters.inject(model, lora, seed) if lora.rank else dict(model.named_parameters())
             self._moving[name] = _Moving(weights, trained=spec.follows is None)
             if checkpointing and spec.follows is None:
                 enable(model)
 
     def model(self, ref: PolicyRef) -> Any:
-        """The Hugging Face model behind a name."""
-        return self._live[ref.name]
+        """The Hugging Face model behind a name. Raises ``ValueError`` where there is none."""
+        self._check(ref)
+        return self._live[ref.name] if ref.live else self._snapshots[ref].model
+
+    def version(self, ref: PolicyRef) -> int:
+        """How many updates it has seen; a moving average has seen those of the policy that it follows."""
+        self._check(ref)
+        return self._versions[ref.name] if ref.live else self._snapshots[ref].version
+
+    def snapshot(self, name: str, snapshot: str) -> PolicyRef:
+        """Copy a policy's weights as they are now, in the engine's dtype; what never moves is not copied.
+
+        Raises:
+            ValueError: there is no such policy, or the snapshot's name is taken or cannot be part of a file's name.
+        """
+        ref = PolicyRef(name, snapshot)
+        self._check(PolicyRef(name))
+        if not re.fullmatch(r"[\w-]+", snapshot):
+            raise ValueError(f"the snapshot {snapshot!r} names a file: take letters, digits, hyphens and underscores")
+        if ref in self._snapshots:
+            raise ValueError(f"there is a snapshot {ref} already: forget it first, or take another name")
+        self._snapshots[ref] = self._frozen(name, self._versions[name])
+        return ref
+
+    def forget(self, ref: PolicyRef) -> None:
+        """Free a snapshot's weights. Raises ``ValueError`` where there is no such snapshot."""
+        if ref.live:
+            raise ValueError(f"{ref} is a policy: only snapshots can be forgotten")
+        self._check(ref)
+        del self._snapshots[ref]
+
+    def _check(self, ref: PolicyRef) -> None:
+        if ref.name not in self._live:
+            raise ValueError(f"there is no policy {ref.name!r}{nearest(ref.name, self._live)}")
+        if not ref.live and ref not in self._snapshots:
+            known = [str(other) for other in self._snapshots]
+            raise ValueError(f"there is no snapshot {str(ref)!r}{nearest(str(ref), known)}")
+
+    def _frozen(self, name: str, version: int) -> _Snapshot:
+        if name not in self._moving:
+            return _Snapshot(self._live[name], {}, version)
+        model = copy.deepcopy(self._live[name], dict(self._shared)).requires_grad_(False)
+        names = self._moving[name].weights.keys()
+        return _Snapshot(model, {key: p for key, p in model.named_parameters() if key in names}, version)
 
     def trained(self, name: str) -> Any:
         """The model of a policy that is trained, its gradients cleared."""
@@ -132,45 +190,59 @@ class Policies:
     def follow(self, name: str) -> None:
         """ψ ← (1 − τ) ψ + τ θ for each policy ψ that follows ``name`` (docs/method.md, formula 6).
 
-        With LoRA ψ and θ are the factors A and B of the adapters.
+        With LoRA ψ and θ are the factors A and B of the adapters. The versions of all of them rise by one.
         """
+        self._versions[name] += 1
         for follower in self.followers(name):
             moving = self._moving[follower]
             for psi, theta in zip(moving.masters.values(), self._moving[name].masters.values(), strict=True):
                 # ψ + τ (θ − ψ): where the two are equal they stay equal to the bit.
                 psi.lerp_(theta, self._specs[follower].tau)
             moving.round()
+            self._versions[follower] += 1
 
     def save(self, folder: Path) -> None:
-        """Write one safetensors file a policy that moves, then ``engine.json``, which lists them."""
+        """Write a safetensors file for each policy that moves and each snapshot, then ``engine.json`` with versions."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, moving in self._moving.items():
-            # Tied weights have one name, which is what safetensors wants and what keeps them tied.
-            tensors = {f"weight.{key}": master.detach().contiguous() for key, master in moving.masters.items()}
+            tensors = _named(moving.masters)
             if name in self._optimizers:
                 tensors |= _moments(self._optimizers[name])
             save_file(tensors, folder / f"{name}.safetensors")
-        listing = {"policies": sorted(self._moving)}
+        for ref, snapshot in self._snapshots.items():
+            save_file(_named(snapshot.weights), folder / f"{ref}.safetensors")
+        listing = {
+            "policies": {name: self._versions[name] for name in sorted(self._moving)},
+            "snapshots": {str(ref): snapshot.version for ref, snapshot in self._snapshots.items()},
+        }
         (folder / "engine.json").write_text(json.dumps(listing, indent=2) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
-        """Read back what ``save`` wrote.
+        """Read back what ``save`` wrote; of snapshots there are then those of the checkpoint alone.
 
         Raises:
             InputError: a file is missing or cut short, or the checkpoint has other policies or another model.
         """
         try:
-            policies = json.loads((folder / "engine.json").read_text(encoding="utf-8"))["policies"]
-        except (OSError, ValueError, KeyError) as error:
+            listing = json.loads((folder / "engine.json").read_text(encoding="utf-8"))
+            versions = {name: int(version) for name, version in listing["policies"].items()}
+            snapshots = {PolicyRef(*name.split("@")): int(version) for name, version in listing["snapshots"].items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder} is not a complete engine checkpoint: engine.json {error!r}.") from error
-        if policies != sorted(self._moving):
-            raise InputError(f"{folder} holds policies {policies}, but this run has {sorted(self._moving)}.")
+        if versions.keys() != self._moving.keys() or not {ref.name for ref in snapshots} <= self._live.keys():
+            names = sorted({*versions, *(ref.name for ref in snapshots)})
+            raise InputError(f"{folder} holds policies {names}, but this run has {sorted(self._live)}.")
         for name, moving in self._moving.items():
             tensors = _read(folder / f"{name}.safetensors")
             _restore(moving.masters, tensors, folder / f"{name}.safetensors")
             moving.round()
             if moving.trained:
                 _restore_moments(self._optimizer(name), tensors)
+        self._versions |= versions
+        self._snapshots = {ref: self._frozen(ref.name, version) for ref, version in snapshots.items()}
+        for ref, snapshot in self._snapshots.items():
+            path = folder / f"{ref}.safetensors"
+            _restore(snapshot.weights, _read(path), path)
 
     def export(self, name: str, folder: Path) -> None:
         """Write the live weights as a Hugging Face folder, with the tokenizer files the run started from.
@@ -205,6 +277,11 @@ def _gather(master: Parameter) -> Callable[[Tensor], None]:
         weight.grad = None
 
     return hook
+
+
+def _named(weights: Mapping[str, Parameter]) -> dict[str, Tensor]:
+    # Tied weights have one name, which is what safetensors wants and what keeps them tied.
+    return {f"weight.{key}": weight.detach().contiguous() for key, weight in weights.items()}
 
 
 def _moments(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:

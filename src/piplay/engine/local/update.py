@@ -1,15 +1,16 @@
-"""The gradients of one optimiser step, and what is logged about it.
+"""The gradients of one optimiser step, and what is logged about it; and the log-probabilities of given samples.
 
-The student's and the teacher's bodies run over rows of sequences laid end to end, without padding; a prompt that the
-rollouts of one question have in common stands in a row once. Of a row only the places that predict a token the model
-wrote go on to the vocabulary, in chunks whose backward runs at once, so that no (tokens, vocabulary) tensor of a row
-ever exists, for either. ``_N``: a place of a row; ``_R``: a model token of it; ``_S``: a model token of all samples;
-``_V``: the vocabulary.
+The student's body and those of the policies that losses ask (teachers, references) run over rows of sequences laid end
+to end, without padding; a prompt that the rollouts of one question have in common stands in a row once. Of a row only
+the places that predict a token the model wrote go on to the vocabulary, in chunks whose backward runs at once, so that
+no (tokens, vocabulary) tensor of a row ever exists, for any of them. Which losses there are is data.
+
+``_N``: a place of a row; ``_R``: a model token of it; ``_S``: a model token of all samples; ``_V``: the vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,16 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from piplay.algo.losses.formulas import clipped_policy_gradient, entropy, k3_kl, log_probs, topk_kl
+from piplay.algo.losses.base import Loss, Mean, Rows, Scoring
+from piplay.algo.losses.formulas import chosen, entropy, log_probs
 from piplay.algo.packing import fill, lay_out
 from piplay.engine.local.attention import Packed
-from piplay.engine.protocol import Objective
-from piplay.types import Ints, Owner, Sample
+from piplay.types import Floats, Ints, Owner, Sample
 
 HEAD_ROWS = 128
 """Rows whose logits exist at the same time; as many as the model is wide where that is more. A chunk of them makes one
 gradient of the head's weights: as large, at the model's width, as its logits, which are gone by then."""
-TERMS = ("pg", "distill", "kl")
 
 
 def loss_bytes(device: torch.device) -> int:
@@ -40,144 +40,138 @@ class Trainer:
     """The models of one update."""
 
     student: Any
-    teacher: Any | None
-    reference: Any | None
-    objective: Objective
+    losses: Mapping[str, Loss]
+    """By term. They are summed in this order."""
+    others: Mapping[str, Any]
+    """The models that the losses ask, by policy."""
     micro_batch_tokens: int
 
     def accumulate(self, samples: Sequence[Sample]) -> tuple[dict[str, float], bool]:
-        """Add the gradients of ``Objective``'s loss to the student; the metrics, and whether there was any loss.
+        """Add the gradients of the samples' losses to the student; the metrics, and whether there was any loss.
 
         Raises:
-            ValueError: a sample has a term that is unknown or whose policy the objective does not name, a model token
-                in its prompt, or arrays of different lengths.
+            ValueError: a sample has a term that there is no loss for, or lacks a view that one reads; a loss asks a
+                policy that there is none of; a model token in a prompt, or arrays of different lengths.
         """
         for sample in samples:
             self._check(sample)
         # Rows are uniform in whether they need a backward and in their terms, and equal prompts stand together.
-        kinds = [(not self._has_loss(sample), tuple(sorted(sample.terms))) for sample in samples]
-        first: dict[bytes, int] = {}
-        begun = [first.setdefault(_views(sample)[0].tobytes(), number) for number, sample in enumerate(samples)]
-        tally = _Tally()
+        kinds = [(not _has_loss(sample), tuple(sorted(sample.terms))) for sample in samples]
+        begun = _begun(samples)
+        tally = _Tally(self.losses)
         for kind in sorted(set(kinds)):
-            members = [i for i, sample in enumerate(samples) if kinds[i] == kind and _written(sample).size]
-            members.sort(key=begun.__getitem__)
-            whole, added = _costs([samples[i] for i in members])
-            for row in fill(range(len(members)), whole, added, self.micro_batch_tokens):
-                indices = [members[place] for place in row]
+            members = [i for i in range(len(samples)) if kinds[i] == kind]
+            for indices in _filled(samples, members, begun, self.micro_batch_tokens):
                 self._row(indices, [samples[i] for i in indices], backward=not kind[0], tally=tally)
         return tally.metrics(), any(not silent for silent, _ in kinds)
 
     def _check(self, sample: Sample) -> None:
-        unknown = set(sample.terms) - set(TERMS)
+        _check_arrays(sample)
+        unknown = set(sample.terms) - set(self.losses)
         if unknown:
             raise ValueError(f"sample {sample.key} has unknown loss terms {sorted(unknown)}")
-        if ("distill" in sample.terms and self.teacher is None) or ("kl" in sample.terms and self.reference is None):
-            raise ValueError(f"sample {sample.key} has terms {sorted(sample.terms)}, but the objective lacks a policy")
-        if (sample.owner_T[: max(sample.prompt_len, 1)] == Owner.MODEL).any():
-            raise ValueError(f"sample {sample.key} has a model token in its prompt")
-        arrays: list[np.ndarray[Any, Any]] = [sample.owner_T, sample.logprobs_T, *sample.terms.values()]
-        if any(len(array) != len(sample.ids_T) for array in arrays):
-            raise ValueError(f"sample {sample.key} has arrays of different lengths")
-
-    def _has_loss(self, sample: Sample) -> bool:
-        counted = {"pg", "distill"} | ({"kl"} if self.objective.beta else set())
-        written_T = sample.owner_T == Owner.MODEL
-        return any(bool(weight_T[written_T].any()) for term, weight_T in sample.terms.items() if term in counted)
+        for term in sample.terms:
+            for scoring in self.losses[term].scorings:
+                _check_view(sample, scoring.view)
+                if scoring.policy not in self.others:
+                    raise ValueError(f"the loss {term} asks the policy {scoring.policy!r}, which the update lacks")
 
     def _row(self, indices: Sequence[int], samples: Sequence[Sample], backward: bool, tally: _Tally) -> None:
-        terms = samples[0].terms
-        device = self.student.device
-        rows = _Rows.gather(samples, device)
+        rows = _Rows.gather(samples, [term for term in self.losses if term in samples[0].terms], self.student.device)
         with torch.set_grad_enabled(backward):
             hidden_R_D = _predicting(self.student, samples)
-        teacher_R_D = reference_R_D = None
+        # Two losses that ask the same share one answer.
+        scorings = dict.fromkeys(scoring for term in rows.weights for scoring in self.losses[term].scorings)
         with torch.no_grad():
-            if "distill" in terms:
-                teacher_R_D = _predicting(self.teacher, samples, teacher=True)
-            if "kl" in terms:
-                reference_R_D = _predicting(self.reference, samples)
+            others = {scoring: _predicting(self.others[scoring.policy], samples, scoring.view) for scoring in scorings}
         leaf_R_D = hidden_R_D.detach().requires_grad_(backward)
         parts = []
-        count = max(HEAD_ROWS, leaf_R_D.shape[-1])
-        for start in range(0, len(leaf_R_D), count):
-            chunk = slice(start, start + count)
-            parts += self._head(
-                leaf_R_D[chunk],
-                None if teacher_R_D is None else teacher_R_D[chunk],
-                None if reference_R_D is None else reference_R_D[chunk],
-                rows[chunk],
-                backward,
-            )
+        for chunk in _chunks(len(leaf_R_D), max(HEAD_ROWS, leaf_R_D.shape[-1])):
+            behind = {scoring: other_R_D[chunk] for scoring, other_R_D in others.items()}
+            parts += self._head(leaf_R_D[chunk], behind, rows[chunk], backward)
         if backward:
             torch.autograd.backward(hidden_R_D, leaf_R_D.grad)
         sample_S = np.repeat(indices, [_written(sample).size for sample in samples])
         tally.add(sample_S, {name: torch.cat([part[name] for part in parts]) for name in parts[0]})
 
     def _head(
-        self,
-        hidden_R_D: Tensor,
-        teacher_R_D: Tensor | None,
-        reference_R_D: Tensor | None,
-        rows: _Rows,
-        backward: bool,
-    ) -> list[dict[str, Tensor]]:
+        self, hidden_R_D: Tensor, others: Mapping[Scoring, Tensor], rows: _Rows, backward: bool
+    ) -> list[dict[_Metric, Tensor]]:
         """From hidden states to losses, and back to the hidden states' and the head's gradients; the metrics."""
         with torch.set_grad_enabled(backward):
             logits_R_V = _logits(self.student, hidden_R_D)
         # The others' at the same height: rows of a product depend on it in their last bits, and where views and weights
         # are equal the KL has to be 0.
         with torch.no_grad():
-            teacher_R_V = None if teacher_R_D is None else _logits(self.teacher, teacher_R_D)
-            reference_R_V = None if reference_R_D is None else _logits(self.reference, reference_R_D)
+            asked = {scoring: _logits(self.others[scoring.policy], other_R_D) for scoring, other_R_D in others.items()}
         values_R_V = logits_R_V.detach()
         parts = []
-        count = max(1, loss_bytes(values_R_V.device) // (4 * values_R_V.shape[-1]))
-        for start in range(0, len(values_R_V), count):
-            some = slice(start, start + count)
+        for some in _chunks(len(values_R_V), _loss_rows(values_R_V)):
             leaf_R_V = values_R_V[some].detach().requires_grad_(backward)
             with torch.set_grad_enabled(backward):
                 loss, part = self._losses(
                     log_probs(leaf_R_V),
-                    None if teacher_R_V is None else log_probs(teacher_R_V[some]),
-                    None if reference_R_V is None else log_probs(reference_R_V[some]),
+                    {scoring: log_probs(other_R_V[some]) for scoring, other_R_V in asked.items()},
                     rows[some],
                 )
             if backward:
                 # The gradient takes the room of the logits, which nothing needs any more.
                 values_R_V[some] = torch.autograd.grad(loss, leaf_R_V)[0]
             parts.append(part)
-        del teacher_R_V, reference_R_V
+        del asked
         if backward:
             torch.autograd.backward(logits_R_V, values_R_V)
         return parts
 
     def _losses(
-        self, logp_R_V: Tensor, logq_R_V: Tensor | None, ref_R_V: Tensor | None, rows: _Rows
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The summed loss of some rows, and what each row contributes to the metrics; log-probs of the three models."""
-        logp_R = _chosen(logp_R_V, rows.target_R)
-        loss, clipped = clipped_policy_gradient(logp_R, None, rows.pg_R, self.objective.eps)
-        part = {
-            "pg_loss": -rows.pg_R,
-            "clipped": clipped.expand_as(logp_R),
-            "entropy": entropy(logp_R_V.detach()),
-            "logprob_diff": (logp_R.detach() - rows.sampler_R).abs(),
-        }
-        part["loss"] = part["pg_loss"]
-        if logq_R_V is not None:
-            kl_R = topk_kl(logp_R_V, logq_R_V, self.objective.top_k)
-            loss = loss + (rows.distill_R * kl_R).sum()
-            part["teacher_entropy"] = entropy(logq_R_V)
-            part["teacher_nll"] = -_chosen(logq_R_V, rows.target_R)
-            part["distill_kl"] = kl_R.detach()
-            part["loss"] = part["loss"] + rows.distill_R * part["distill_kl"]
-        if ref_R_V is not None:
-            kl_ref_R = k3_kl(logp_R, _chosen(ref_R_V, rows.target_R))
-            loss = loss + self.objective.beta * (rows.kl_R * kl_ref_R).sum()
-            part["kl_ref"] = kl_ref_R.detach()
-            part["loss"] = part["loss"] + self.objective.beta * rows.kl_R * part["kl_ref"]
-        return loss, part
+        self, logp_R_V: Tensor, asked: Mapping[Scoring, Tensor], rows: _Rows
+    ) -> tuple[Tensor, dict[_Metric, Tensor]]:
+        """The summed loss of some rows, and what each row contributes to the metrics; from log-probs."""
+        logp_R = chosen(logp_R_V, rows.target_R)
+        total, part = (
+            logp_R.new_zeros(()),
+            {
+                ("", "loss"): torch.zeros_like(logp_R),
+                ("", "entropy"): entropy(logp_R_V.detach()),
+                ("", "logprob_diff"): (logp_R.detach() - rows.sampled_R).abs(),
+            },
+        )
+        for term, weight_R in rows.weights.items():
+            loss = self.losses[term]
+            others = [asked[scoring] for scoring in loss.scorings]
+            value, reported = loss(Rows(logp_R_V, logp_R, rows.sampled_R, rows.target_R, weight_R, others))
+            total = total + value
+            part["", "loss"] = part["", "loss"] + reported.pop("loss")
+            part |= {(term, name): value_R for name, value_R in reported.items()}
+        return total, part
+
+
+@torch.no_grad()
+def score(model: Any, samples: Sequence[Sample], view: str, micro_batch_tokens: int) -> list[Floats]:
+    """Log-probabilities (T,) of each sample's tokens behind one of its views; 0 where the model did not write.
+
+    Raises:
+        ValueError: a sample lacks the view, has a model token in its prompt, or arrays of different lengths.
+    """
+    for sample in samples:
+        _check_arrays(sample)
+        _check_view(sample, view)
+    found = [np.zeros(len(sample.ids_T), np.float32) for sample in samples]
+    for indices in _filled(samples, range(len(samples)), _begun(samples), micro_batch_tokens):
+        row = [samples[i] for i in indices]
+        rows, hidden_R_D = _Rows.gather(row, (), model.device), _predicting(model, row, view)
+        parts = []
+        for chunk in _chunks(len(hidden_R_D), max(HEAD_ROWS, hidden_R_D.shape[-1])):
+            logits_R_V, target_R = _logits(model, hidden_R_D[chunk]), rows.target_R[chunk]
+            parts += [
+                chosen(log_probs(logits_R_V[some]), target_R[some])
+                for some in _chunks(len(logits_R_V), _loss_rows(logits_R_V))
+            ]
+        logp_R = torch.cat(parts).float().cpu().numpy()
+        ends = np.cumsum([_written(sample).size for sample in row])
+        for i, sample, own in zip(indices, row, np.split(logp_R, ends[:-1]), strict=True):
+            found[i][_written(sample)] = own
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,58 +179,94 @@ class _Rows:
     """What is known of each model token of a row of sequences."""
 
     target_R: Tensor
-    sampler_R: Tensor
-    pg_R: Tensor
-    distill_R: Tensor
-    kl_R: Tensor
+    sampled_R: Tensor
+    weights: Mapping[str, Tensor]
+    """By term."""
 
     @classmethod
-    def gather(cls, samples: Sequence[Sample], device: torch.device) -> _Rows:
+    def gather(cls, samples: Sequence[Sample], terms: Sequence[str], device: torch.device) -> _Rows:
         def column(arrays: Sequence[Any]) -> Tensor:
             picked = [array[_written(sample)] for array, sample in zip(arrays, samples, strict=True)]
             return torch.from_numpy(np.concatenate(picked)).to(device)
 
-        def weight(term: str) -> Tensor:
-            return column([sample.terms.get(term, np.zeros(len(sample.ids_T), np.float32)) for sample in samples])
-
         return cls(
             column([sample.ids_T for sample in samples]),
             column([sample.logprobs_T for sample in samples]),
-            *(weight(term) for term in TERMS),
+            {term: column([sample.terms[term] for sample in samples]) for term in terms},
         )
 
     def __getitem__(self, chunk: slice) -> _Rows:
-        return _Rows(
-            self.target_R[chunk], self.sampler_R[chunk], self.pg_R[chunk], self.distill_R[chunk], self.kl_R[chunk]
-        )
+        weights = {term: weight_R[chunk] for term, weight_R in self.weights.items()}
+        return _Rows(self.target_R[chunk], self.sampled_R[chunk], weights)
+
+
+_Metric = tuple[str, str]
+"""The term that reports it, empty for the trainer, and its name."""
 
 
 class _Tally:
     """Rows of metrics over the batches of one update."""
 
-    def __init__(self) -> None:
-        self._values: dict[str, list[np.ndarray[Any, Any]]] = {}
-        self._samples: dict[str, list[np.ndarray[Any, Any]]] = {}
+    def __init__(self, losses: Mapping[str, Loss]) -> None:
+        self._values: dict[_Metric, list[np.ndarray[Any, Any]]] = {}
+        self._samples: dict[_Metric, list[np.ndarray[Any, Any]]] = {}
+        self._means: dict[_Metric, Mean] = {("", "loss"): "sum", ("", "entropy"): "mean"}
+        self._means |= {(term, name): mean for term, loss in losses.items() for name, mean in loss.metrics.items()}
 
-    def add(self, sample_S: np.ndarray[Any, Any], part: dict[str, Tensor]) -> None:
-        for name, value_S in part.items():
-            self._values.setdefault(name, []).append(value_S.double().cpu().numpy())
-            self._samples.setdefault(name, []).append(sample_S)
+    def add(self, sample_S: np.ndarray[Any, Any], part: Mapping[_Metric, Tensor]) -> None:
+        for metric, value_S in part.items():
+            self._values.setdefault(metric, []).append(value_S.double().cpu().numpy())
+            self._samples.setdefault(metric, []).append(sample_S)
 
     def metrics(self) -> dict[str, float]:
         """See ``LocalEngine.train``."""
-        value_S = {name: np.concatenate(values) for name, values in self._values.items()}
-        if not value_S:
-            return {"loss": 0.0, "pg_loss": 0.0, "tokens": 0.0}
-        result = {name: float(value_S.pop(name).sum()) for name in ("loss", "pg_loss")}
-        result["tokens"] = float(len(value_S["entropy"]))
-        result["logprob_diff_max"] = float(value_S.pop("logprob_diff").max())
-        if "distill_kl" in value_S:
-            sample_S = np.concatenate(self._samples["distill_kl"])
-            count_B = np.bincount(sample_S)
-            sum_B = np.bincount(sample_S, value_S.pop("distill_kl"))
-            result["distill_kl"] = float((sum_B[count_B > 0] / count_B[count_B > 0]).mean())
-        return result | {name: float(values.mean()) for name, values in value_S.items()}
+        entropies = self._values.get(("", "entropy"), [])
+        result = {"tokens": float(sum(map(len, entropies)))}
+        if entropies:
+            result["logprob_diff_max"] = float(np.concatenate(self._values["", "logprob_diff"]).max())
+        for metric, mean in self._means.items():
+            if metric in self._values:
+                value_S, sample_S = np.concatenate(self._values[metric]), np.concatenate(self._samples[metric])
+                number = _MEANS[mean](value_S, sample_S)
+            elif mean == "sum":
+                number = 0.0
+            else:
+                continue
+            # The first loss that reports a name has it; a later one, such as a second ``PgLoss``, puts its term before.
+            term, name = metric
+            result[f"{term}/{name}" if name in result else name] = number
+        return result
+
+
+def _over_rollouts(value_S: np.ndarray[Any, Any], sample_S: np.ndarray[Any, Any]) -> float:
+    count_B = np.bincount(sample_S)
+    sum_B = np.bincount(sample_S, value_S)
+    return float((sum_B[count_B > 0] / count_B[count_B > 0]).mean())
+
+
+_MEANS = {
+    "sum": lambda value_S, _: float(value_S.sum()),
+    "mean": lambda value_S, _: float(value_S.mean()),
+    "rollout": _over_rollouts,
+}
+
+
+def _check_arrays(sample: Sample) -> None:
+    if (sample.owner_T[: max(sample.prompt_len, 1)] == Owner.MODEL).any():
+        raise ValueError(f"sample {sample.key} has a model token in its prompt")
+    arrays: list[np.ndarray[Any, Any]] = [sample.owner_T, sample.logprobs_T, *sample.terms.values()]
+    if any(len(array) != len(sample.ids_T) for array in arrays):
+        raise ValueError(f"sample {sample.key} has arrays of different lengths")
+
+
+def _check_view(sample: Sample, view: str) -> None:
+    if view and view not in sample.views:
+        raise ValueError(f"sample {sample.key} has no view {view!r}, only {sorted(sample.views) or 'its own prompt'}")
+
+
+def _has_loss(sample: Sample) -> bool:
+    written_T = sample.owner_T == Owner.MODEL
+    return any(bool(weight_T[written_T].any()) for weight_T in sample.terms.values())
 
 
 def _written(sample: Sample) -> Ints:
@@ -244,30 +274,58 @@ def _written(sample: Sample) -> Ints:
     return np.flatnonzero(sample.owner_T == Owner.MODEL)
 
 
-def _views(sample: Sample) -> tuple[Ints, Ints]:
-    """The prompts behind which the student and the teacher read the response; the same where it has no other."""
-    own = sample.ids_T[: sample.prompt_len]
-    return own, own if sample.teacher_prefix is None else sample.teacher_prefix
+def _prompt(sample: Sample, view: str = "") -> Ints:
+    """What stands before the response in one of a sample's views, by default its own."""
+    return sample.views[view] if view else sample.ids_T[: sample.prompt_len]
+
+
+def _begun(samples: Sequence[Sample]) -> list[int]:
+    """The first sample that has the same prompt as each."""
+    first: dict[bytes, int] = {}
+    return [first.setdefault(_prompt(sample).tobytes(), number) for number, sample in enumerate(samples)]
+
+
+def _filled(
+    samples: Sequence[Sample], members: Sequence[int], begun: Sequence[int], budget: int
+) -> Iterator[list[int]]:
+    """Rows of ``members`` (indices into ``samples``) that have model tokens, equal prompts side by side."""
+    ordered = sorted((i for i in members if _written(samples[i]).size), key=begun.__getitem__)
+    whole, added = _costs([samples[i] for i in ordered])
+    for row in fill(range(len(ordered)), whole, added, budget):
+        yield [ordered[place] for place in row]
 
 
 def _costs(samples: Sequence[Sample]) -> tuple[list[int], list[int]]:
-    """Tokens that each sample takes of a row by itself and behind the sample before it, in the longer of its views."""
+    """Tokens that each sample takes of a row by itself and behind the sample before it, in the longest of its views."""
     whole, added = [], []
-    before: tuple[Ints, ...] = ()
+    before: dict[str, Ints] = {}
     for sample in samples:
         response = len(sample.ids_T) - sample.prompt_len
-        views = _views(sample)
-        shared = [np.array_equal(one, other) for one, other in zip(views, before, strict=False)] or [False, False]
-        whole.append(response + max(map(len, views)))
-        added.append(response + max(0 if known else len(view) for view, known in zip(views, shared, strict=True)))
-        before = views
+        prompts = {view: _prompt(sample, view) for view in ("", *sample.views)}
+        new = [
+            0 if view in before and np.array_equal(prompt, before[view]) else len(prompt)
+            for view, prompt in prompts.items()
+        ]
+        whole.append(response + max(map(len, prompts.values())))
+        added.append(response + max(new))
+        before = prompts
     return whole, added
 
 
-def _predicting(model: Any, samples: Sequence[Sample], teacher: bool = False) -> Tensor:
-    """Hidden states (R, D) that predict the samples' model tokens, behind the teacher's prompts or their own."""
+def _chunks(length: int, size: int) -> Iterator[slice]:
+    for start in range(0, length, size):
+        yield slice(start, start + size)
+
+
+def _loss_rows(logits_R_V: Tensor) -> int:
+    """Rows whose losses are computed at the same time."""
+    return max(1, loss_bytes(logits_R_V.device) // (4 * logits_R_V.shape[-1]))
+
+
+def _predicting(model: Any, samples: Sequence[Sample], view: str = "") -> Tensor:
+    """Hidden states (R, D) that predict the samples' model tokens, behind the prompts of a view."""
     layout = lay_out(
-        [_views(sample)[teacher] for sample in samples],
+        [_prompt(sample, view) for sample in samples],
         [sample.ids_T[sample.prompt_len :] for sample in samples],
         [_written(sample) - sample.prompt_len for sample in samples],
     )
@@ -289,7 +347,3 @@ def _predicting(model: Any, samples: Sequence[Sample], teacher: bool = False) ->
 def _logits(model: Any, hidden_R_D: Tensor) -> Tensor:
     logits: Tensor = model.get_output_embeddings()(hidden_R_D)
     return logits
-
-
-def _chosen(logp_R_V: Tensor, target_R: Tensor) -> Tensor:
-    return logp_R_V.gather(-1, target_R[:, None])[:, 0]

@@ -9,16 +9,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from piplay.envs.world.benchmark import Question
+from piplay.envs.search.question import Question, Step
+from piplay.envs.world.benchmark import ChainQuestion
 from piplay.envs.world.store import read_questions
 from piplay.errors import InputError
-from piplay.types import Step, Task
 
 MARK = "Question:"
 """What stands before the question in a Search-R1 prompt."""
 
 
-def read_benchmark(path: Path) -> list[Task]:
+def read_benchmark(path: Path) -> list[Question]:
     """The questions of a file, in its order; ``hops`` is 0 where the file does not say.
 
     - ``.jsonl``, as FlashRAG has it: ``{"id", "question", "golden_answers", "metadata": {"hops"}}`` a line;
@@ -38,21 +38,21 @@ def read_benchmark(path: Path) -> list[Task]:
     raise InputError(f"{path} is neither a .jsonl nor a .parquet file: give a FlashRAG or a Search-R1 benchmark.")
 
 
-def task_of(question: Question) -> Task:
+def task_of(question: ChainQuestion) -> Question:
     """A benchmark question as a task, its true path as an examiner would have noted it."""
     path = tuple(Step(step.query, step.query, f"{step.relation}: {step.value}.") for step in question.path)
-    return Task(question.id, question.hops or 0, question.question, question.answers, None, path)
+    return Question(question.id, question.hops or 0, question.question, question.answers, None, path)
 
 
-def first_of_each_hop(tasks: Sequence[Task], count: int) -> list[Task]:
+def first_of_each_hop(tasks: Sequence[Question], count: int) -> list[Question]:
     """The first ``count`` tasks of each hop count, fewest hops first."""
-    chosen: list[Task] = []
+    chosen: list[Question] = []
     for hops in sorted({task.hops for task in tasks}):
         chosen += [task for task in tasks if task.hops == hops][:count]
     return chosen
 
 
-def _read_parquet(path: Path) -> list[Task]:
+def _read_parquet(path: Path) -> list[Question]:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowException) as error:
@@ -75,7 +75,7 @@ def _read_parquet(path: Path) -> list[Task]:
     return tasks
 
 
-def _task(row: Mapping[str, Any], number: int) -> Task:
+def _task(row: Mapping[str, Any], number: int) -> Question:
     question = row["question"] if row.get("question") is not None else _asked(row.get("prompt"))
     if not isinstance(question, str) or not question.strip():
         raise TypeError('"question" must hold text')
@@ -88,7 +88,7 @@ def _task(row: Mapping[str, Any], number: int) -> Task:
     hops = _inside(row, "metadata", "hops")
     name = next((n for n in (row.get("id"), _inside(row, "extra_info", "index")) if n is not None), number)
     source = row.get("data_source")
-    return Task(
+    return Question(
         id=str(name) if source is None else f"{source}/{name}",
         hops=hops if isinstance(hops, int) else 0,
         question=question.strip(),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from piplay.envs.search.cache import kept
 from piplay.envs.search.corpus import StoredPassages
 from piplay.envs.search.index import FORMAT, Index
-from piplay.types import Passage
+from piplay.envs.search.question import Passage
 
 _COMPOUND = re.compile(r"[^\W_]+(?:[-.+/_:']+[^\W_]+)*")
 _PART = re.compile(r"[^\W_]+")

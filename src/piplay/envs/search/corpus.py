@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from piplay.envs.search.cache import fingerprint, kept
+from piplay.envs.search.question import Passage
 from piplay.envs.search.stored import LARGE, Stored
 from piplay.errors import InputError
-from piplay.types import Passage
 
 _DOCUMENTS = (".txt", ".md")
 _LAYOUT = '{"id": ..., "contents": "title\\ntext"}'

@@ -5,11 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from piplay.types import Passage
-
-
-class SearchError(Exception):
-    """The tool itself failed (say, a server is down): neither an empty result nor the policy's doing."""
+from piplay.envs.search.question import Passage
 
 
 class Searcher(Protocol):
@@ -20,6 +16,6 @@ class Searcher(Protocol):
 
         A list is shorter than ``k`` when fewer passages match, and empty for a query without a word.
         What comes back for a query does not depend on the other queries. Raises ValueError when ``k < 1`` and
-        ``SearchError`` when the tool does not answer.
+        ``ToolError`` when it does not answer.
         """
         ...

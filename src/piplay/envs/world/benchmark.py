@@ -30,7 +30,7 @@ class Hop:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ChainQuestion:
     """One question of a benchmark."""
 
     id: str
@@ -62,7 +62,7 @@ def questions(
     per_hop: int = 100,
     hops: Sequence[int] = (1, 2, 3, 4),
     label: str = "question",
-) -> list[Question]:
+) -> list[ChainQuestion]:
     """Up to ``per_hop`` questions of each hop count: fewer where random walks find no more chains.
 
     Every start has its turn before one comes again. No (start, relations) is asked twice, a chain visits no value
@@ -72,13 +72,13 @@ def questions(
     ``label-hops-number``.
     """
     solver = Solver(records)
-    drawn: list[Question] = []
+    drawn: list[ChainQuestion] = []
     for count in hops:
         rng = stream(seed, ("world", "questions", count))
         asked: set[tuple[str, tuple[str, ...]]] = set()
         last: Counter[str] = Counter()
         golds: Counter[str] = Counter()
-        found: list[Question] = []
+        found: list[ChainQuestion] = []
         order: list[int] = []
         # Bounded, so that a world without long chains costs a few passes over its starts and no more.
         for _ in range(50 * per_hop + 2 * len(starts) if starts else 0):
@@ -101,7 +101,7 @@ def questions(
                 continue
             last[path[-1].relation] += 1
             golds[gold] += 1
-            found.append(Question(f"{label}-{count}-{len(found) + 1}", text, answers, count, path))
+            found.append(ChainQuestion(f"{label}-{count}-{len(found) + 1}", text, answers, count, path))
         drawn += found
     return drawn
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from piplay.envs.search.question import Passage
 from piplay.envs.world.records import Entity, Records
 from piplay.streams import pick, stream
-from piplay.types import Passage
 
 FACTS = (
     "The {relation} of {name} is {value}.",

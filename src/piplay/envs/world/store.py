@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from piplay.envs.search.corpus import read_corpus
+from piplay.envs.search.question import Passage
 from piplay.envs.search.stored import LARGE, Stored
-from piplay.envs.world.benchmark import Hop, Question, questions, split
+from piplay.envs.world.benchmark import ChainQuestion, Hop, questions, split
 from piplay.envs.world.generate import encyclopedia
 from piplay.envs.world.records import Entity, Records
 from piplay.envs.world.render import passage, passages
 from piplay.errors import InputError
-from piplay.types import Passage
 
 T = TypeVar("T")
 Line = Mapping[str, Any]
@@ -36,8 +36,8 @@ class World:
     """One an entity, in the order of the records; a passage's id is its entity's name."""
     train_ids: frozenset[str]
     """The passages that self-play may start from."""
-    heldout: list[Question]
-    train: list[Question]
+    heldout: list[ChainQuestion]
+    train: list[ChainQuestion]
 
 
 def build(records: Records, seed: int, per_hop: int = 100) -> World:
@@ -154,7 +154,7 @@ def _read_records(path: Path) -> Records:
     return Records(_stored(path, starts, _entity))
 
 
-def read_questions(path: Path) -> list[Question]:
+def read_questions(path: Path) -> list[ChainQuestion]:
     """The questions of a FlashRAG file: ``{"id", "question", "golden_answers", "metadata"}`` a line.
 
     ``metadata`` and its ``hops`` and ``path`` may be missing. Raises InputError with file and line.
@@ -241,7 +241,7 @@ def _entity(line: Line) -> Entity:
     )
 
 
-def _question_line(question: Question) -> Line:
+def _question_line(question: ChainQuestion) -> Line:
     path = [{"query": hop.query, "relation": hop.relation, "value": hop.value} for hop in question.path]
     return {
         "id": question.id,
@@ -251,7 +251,7 @@ def _question_line(question: Question) -> Line:
     }
 
 
-def _question(line: Line) -> Question:
+def _question(line: Line) -> ChainQuestion:
     answers = _texts(line["golden_answers"], "golden_answers")
     if not answers:
         raise ValueError('"golden_answers" is empty')
@@ -260,7 +260,7 @@ def _question(line: Line) -> Question:
     path = about.get("path") if isinstance(about, dict) else None
     # Other benchmarks keep other things under these names.
     ours = isinstance(path, list) and all(isinstance(hop, dict) and "relation" in hop for hop in path)
-    return Question(
+    return ChainQuestion(
         str(line["id"]),
         _text(line["question"], "question"),
         answers,

@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import rich.table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
 
 from piplay.config import Config, Phase
-from piplay.methods.pi_play.self_eval import measured, titled
+from piplay.protocols import Table
 
 
-class Teller:
+class ConsoleListener:
     """Listens to a loop and prints to a console."""
 
     def __init__(self, config: Config, console: Console) -> None:
         self.config, self.console = config, console
         self._bar: Progress | None = None
         self._task: Any = None
+        self._headline: Mapping[str, str] = {}
 
     def began(self, rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]]) -> None:
         """Nothing to print."""
 
-    def phase(self, iteration: int, phase: Phase, done: int) -> None:
+    def phase(self, iteration: int, phase: Phase, done: int, headline: Mapping[str, str]) -> None:
         """A phase begins, or goes on after ``done`` steps."""
         self.close()
+        self._headline = headline
         name = f"iteration {iteration}/{self.config.iterations} {phase.name}"
         if not self.console.is_terminal:
             return
@@ -45,22 +47,20 @@ class Teller:
 
     def step(self, row: Mapping[str, Any]) -> None:
         """A step is done."""
+        score = score_line(row, self._headline)
         if self._bar is not None:
-            self._bar.update(self._task, completed=row.get("written", row["step"]), score=score_line(row))
+            self._bar.update(self._task, completed=row.get("written", row["step"]), score=score)
         else:
             place = f"m{row['iteration']} {row['phase']} {row['step']}/{row['of']}"
-            self.console.print(f"{place}: {score_line(row)}, {sum(row['seconds'].values()):.1f} s", highlight=False)
+            self.console.print(f"{place}: {score}, {sum(row['seconds'].values()):.1f} s", highlight=False)
 
-    def evaluated(self, row: Mapping[str, Any]) -> None:
-        """The held-out questions were played."""
+    def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
+        """An evaluation was made."""
         self.close()
-        scores = " ".join(f"{hops}:{em:.2f}" for hops, em in row["em_by_hops"].items())
-        taught = " ".join(f"{hops}:{em:.2f}" for hops, em in row.get("teacher_em_by_hops", {}).items())
         when = f"after iteration {row['iteration']}" if row["iteration"] else "before training"
-        line = f"{when}: {measured(row)} by hops {scores}"
-        self.console.print(line + (f"; teacher with the path {taught}" if taught else ""), highlight=False)
+        self.console.print(f"{when}: {sentence}", highlight=False)
 
-    def said(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         """Something a person has to know."""
         self.console.print(sentence, highlight=False)
 
@@ -71,32 +71,18 @@ class Teller:
             self._bar = None
 
 
-def score_line(row: Mapping[str, Any]) -> str:
+def score_line(row: Mapping[str, Any], headline: Mapping[str, str]) -> str:
     """The handful of numbers by which a step is judged."""
-    parts = []
-    if "written" in row:
-        parts.append(f"written {row['written']}")
-    for name, label in (
-        ("examiner/reward", "examiner reward"),
-        ("accuracy", "student accuracy"),
-        ("true", "true"),
-        ("student/distill_kl", "KL to the teacher"),
-        ("teacher/em", "teacher EM"),
-    ):
-        if name in row:
-            parts.append(f"{label} {row[name]:.2f}")
+    parts = [f"written {row['written']}"] if "written" in row else []
+    parts += [f"{label} {row[name]:.2f}" for name, label in headline.items() if name in row]
     return ", ".join(parts)
 
 
-def before_after(evals: Sequence[Mapping[str, Any]]) -> Table | None:
-    """Exact match by hops before and after, or None where nothing was measured."""
-    if not evals or "em_by_hops" not in evals[0]:
-        return None
-    first, last = evals[0], evals[-1]
-    table = Table(title=f"{titled(first)}, greedy")
-    for column in ("hops", "questions", "before", "after"):
+def show_table(made: Table) -> rich.table.Table:
+    """A table for the terminal."""
+    table = rich.table.Table(title=made.title)
+    for column in made.columns:
         table.add_column(column, justify="right")
-    for hops, count in first["n_by_hops"].items():
-        table.add_row(hops, str(count), f"{first['em_by_hops'][hops]:.2f}", f"{last['em_by_hops'][hops]:.2f}")
-    table.add_row("all", str(sum(first["n_by_hops"].values())), f"{first['em']:.2f}", f"{last['em']:.2f}")
+    for row in made.rows:
+        table.add_row(*row)
     return table

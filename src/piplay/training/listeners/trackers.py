@@ -24,43 +24,6 @@ from piplay.training.run_directory import Run
 Rows = Sequence[Mapping[str, Any]]
 
 
-class Together:
-    """Tells several listeners, in their order. As a context it closes them."""
-
-    def __init__(self, listeners: Sequence[Listener]) -> None:
-        self._listeners = listeners
-
-    def began(self, rows: Rows, evals: Rows) -> None:
-        for listener in self._listeners:
-            listener.began(rows, evals)
-
-    def phase(self, iteration: int, phase: Phase, done: int) -> None:
-        for listener in self._listeners:
-            listener.phase(iteration, phase, done)
-
-    def step(self, row: Mapping[str, Any]) -> None:
-        for listener in self._listeners:
-            listener.step(row)
-
-    def evaluated(self, row: Mapping[str, Any]) -> None:
-        for listener in self._listeners:
-            listener.evaluated(row)
-
-    def said(self, sentence: str) -> None:
-        for listener in self._listeners:
-            listener.said(sentence)
-
-    def close(self, failed: bool) -> None:
-        for listener in self._listeners:
-            listener.close(failed)
-
-    def __enter__(self) -> Together:
-        return self
-
-    def __exit__(self, kind: object, *_: object) -> None:
-        self.close(failed=kind is not None)
-
-
 class Tracker(Listener):
     """Listens to a loop and keeps its numbers somewhere. Nothing is written before the run has begun."""
 
@@ -96,17 +59,17 @@ class Tracker(Listener):
         self._n = len(rows)
         self.open(rows, evals)
 
-    def phase(self, iteration: int, phase: Phase, done: int) -> None:
+    def phase(self, iteration: int, phase: Phase, done: int, headline: Mapping[str, str]) -> None:
         """Its name is in no chart."""
 
     def step(self, row: Mapping[str, Any]) -> None:
         self._n = row["n"]
         self.tell(numbers(row), self._n, False)
 
-    def evaluated(self, row: Mapping[str, Any]) -> None:
+    def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         self.tell(numbers(row, _questions(row)), self._n, True)
 
-    def said(self, sentence: str) -> None:
+    def message(self, sentence: str) -> None:
         """It is in no chart."""
 
 
@@ -221,7 +184,7 @@ def trackers_of(run: Run) -> list[Tracker]:
 
 def _questions(row: Mapping[str, Any]) -> str:
     """What an evaluation's numbers stand under: a run's own questions have a name of their own."""
-    return "probes" if "questions" in row else "eval"
+    return "self_generated" if "questions" in row else "eval"
 
 
 def numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

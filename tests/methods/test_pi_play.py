@@ -6,48 +6,34 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from toys.scripted import DictSearcher, ScriptedEngine, context, says, searches, told, turn
+from toys.scripted import DictSearcher, ScriptedEngine, context, says, searching, told, tools, turn, used
 
 from piplay.chat.base import Chat
 from piplay.engine.protocol import Generate
+from piplay.envs.search.question import Passage, Question, Step
 from piplay.errors import InputError
-from piplay.methods.pi_play.game import (
-    CHECKER,
-    EXAMINER,
-    GATES,
-    READ_GATES,
-    STUDENT,
-    USUAL_GATES,
-    Examine,
-    Recite,
-    Study,
-    contested,
-    difficulty_reward,
-    examiner_view,
-    format_score,
-    passes,
-    student_view,
-    teacher_view,
-    written_task,
-)
-from piplay.rollout.drive import drive
-from piplay.types import Call, Episode, Passage, Seat, Step, StopReason, Task, Trajectory
+from piplay.methods.pi_play.game import Examine, PrivilegedStudy, Study
+from piplay.methods.pi_play.gates import GATES, READ_GATES, USUAL_GATES, contested, passes, written_question
+from piplay.methods.pi_play.rewards import difficulty_reward, format_score
+from piplay.methods.pi_play.views import CHECKER, EXAMINER, STUDENT, examiner_view, student_view, teacher_view
+from piplay.rollout.driver import drive
+from piplay.types import Episode, ScoredTrajectory, StopReason, ToolUse, Trajectory
 
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")
 TAMSIN = Passage("p2", "Tamsin", "The Tamsin rises in Oum.")
 QUIL = Passage("p3", "Quil", "Quil rises in Oum, too.")
-SEED = Task("m1/examine/0/0", 2, source=BOR)
+SEED = Question("m1/examine/0/0", 2, source=BOR)
 PATH = (Step("Bor", "p1", "the Tamsin flows by"), Step("Tamsin", "p2", "it rises in Oum"))
 GOOD = "Question: Where does the river of Bor rise? Answer: Oum"
 
 
 def examine(
-    chat: Chat, script: Callable[[Generate], str], task: Task = SEED, down: tuple[str, ...] = (), **options: object
+    chat: Chat, script: Callable[[Generate], str], task: Question = SEED, down: tuple[str, ...] = (), **options: object
 ) -> tuple[Episode, ScriptedEngine]:
     engine = ScriptedEngine(chat, script)
-    options = {"memory": {}, "probes": 4} | options
+    options = {"state": {}, "probes": 4} | options
     [episode] = drive(
-        [Examine(**options).play(task, context(chat))], engine, DictSearcher([BOR, TAMSIN, QUIL], down), 1
+        [Examine(**options).play(task, context(chat))], engine, tools(DictSearcher([BOR, TAMSIN, QUIL], down))
     )
     return episode, engine
 
@@ -58,7 +44,7 @@ def script(final: str, *students: str, query: str = "Tamsin") -> Callable[[Gener
     def write(request: Generate) -> str:
         if "student" in request.key:
             return students[request.key[request.key.index("student") + 1]]
-        return searches(query, "the Tamsin flows by") if request.key[-1] == 0 else says(final, "it rises in Oum")
+        return searching(query, "the Tamsin flows by") if request.key[-1] == 0 else says(final, "it rises in Oum")
 
     return write
 
@@ -91,14 +77,15 @@ def test_the_examiner_sees_how_many_hops() -> None:
 def test_a_written_task_carries_its_question_answer_seed_and_path(tiny_chat: Chat) -> None:
     episode, _ = examine(tiny_chat, script(GOOD, *"abcd"))
     question = "Where does the river of Bor rise?"
-    assert episode.written == Task("m1/examine/0/0", 2, question, ("Oum",), BOR, PATH)
+    [written] = episode.written
+    assert written == Question("m1/examine/0/0", 2, question, ("Oum",), BOR, PATH)
     assert episode.task is SEED
 
 
 def test_a_step_whose_search_found_nothing_has_no_passage(tiny_chat: Chat) -> None:
     episode, _ = examine(tiny_chat, script(GOOD, query="Nowhere"), probes=0, gates=())
-    assert episode.written is not None
-    assert episode.written.path[1] == Step("Nowhere", "", "it rises in Oum")
+    [written] = episode.written
+    assert written.path[1] == Step("Nowhere", "", "it rises in Oum")
 
 
 @pytest.mark.parametrize(
@@ -113,24 +100,24 @@ def test_a_step_whose_search_found_nothing_has_no_passage(tiny_chat: Chat) -> No
     ],
 )
 def test_question_and_answer_are_read_from_their_labels(said: str, question: str, answers: tuple[str, ...]) -> None:
-    draft = written_task(SEED, told([turn(said)]))
+    draft = written_question(SEED, told([turn(said)]))
     assert (draft.question, draft.answers) == (question, answers)
 
 
 def test_an_episode_that_a_limit_ended_has_written_nothing() -> None:
-    draft = written_task(SEED, told([turn(GOOD)], stop=StopReason.TURN_TOKENS))
+    draft = written_question(SEED, told([turn(GOOD)], stop=StopReason.TURN_TOKENS))
     assert (draft.question, draft.answers) == ("", ())
 
 
 # Gates
 
 STORY = told(
-    [turn(think="lies on: Tamsin.", query="Tamsin"), turn(GOOD, "rises in: Oum.")], [Call("Tamsin", (TAMSIN,))]
+    [turn(think="lies on: Tamsin.", query="Tamsin"), turn(GOOD, "rises in: Oum.")], [used("Tamsin", (TAMSIN,))]
 )
-DRAFT = written_task(SEED, STORY)
+DRAFT = written_question(SEED, STORY)
 
 
-def story(*calls: Call, stop: StopReason = StopReason.ANSWERED) -> Trajectory:
+def story(*calls: ToolUse, stop: StopReason = StopReason.ANSWERED) -> Trajectory:
     return told([turn(query="x") for _ in calls] + [turn(GOOD)], calls, stop)
 
 
@@ -147,26 +134,26 @@ REFUSED = {
     ],
     "grounded": [
         (replace(DRAFT, answers=("Quil",)), STORY),
-        (DRAFT, story(Call("Tamsin", ()))),
+        (DRAFT, story(used("Tamsin", ()))),
         (replace(DRAFT, answers=("Ou",)), STORY),
         (replace(DRAFT, answers=("on the Tamsin Tamsin",)), STORY),  # across the border of two passages
         (replace(DRAFT, answers=("...",)), STORY),
     ],
     "hops": [
         (DRAFT, story()),
-        (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Tamsin", (TAMSIN,)))),
+        (DRAFT, story(used("Tamsin", (TAMSIN,)), used("Tamsin", (TAMSIN,)))),
         (replace(DRAFT, hops=1), STORY),
     ],
     "progress": [
-        (DRAFT, story(Call("Bor", (BOR,)))),
-        (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Tamsin", (TAMSIN, BOR)))),
-        (DRAFT, story(Call("7", ()))),
+        (DRAFT, story(used("Bor", (BOR,)))),
+        (DRAFT, story(used("Tamsin", (TAMSIN,)), used("Tamsin", (TAMSIN, BOR)))),
+        (DRAFT, story(used("7", ()))),
     ],
     "bridge": [
-        (DRAFT, told([turn(query="Quil"), turn(GOOD)], [Call("Quil", (replace(TAMSIN, title="Quil"),))])),
-        (DRAFT, told([turn(query="Quil"), turn(GOOD)], [Call("Quil", ())])),
+        (DRAFT, told([turn(query="Quil"), turn(GOOD)], [used("Quil", (replace(TAMSIN, title="Quil"),))])),
+        (DRAFT, told([turn(query="Quil"), turn(GOOD)], [used("Quil", ())])),
         # The second search finds what the first passage named, but not the second.
-        (DRAFT, story(Call("Tamsin", (TAMSIN,)), Call("Bor", (BOR,)))),
+        (DRAFT, story(used("Tamsin", (TAMSIN,)), used("Bor", (BOR,)))),
     ],
     "evidence": [
         (replace(DRAFT, path=(replace(DRAFT.path[0], evidence="flows: Tamsin."), DRAFT.path[1])), STORY),
@@ -183,7 +170,7 @@ def test_a_sound_question_passes_every_gate(gate: str) -> None:
 
 
 @pytest.mark.parametrize(("gate", "draft", "told"), [(g, d, s) for g, found in REFUSED.items() for d, s in found])
-def test_each_gate_refuses_what_it_is_for(gate: str, draft: Task, told: Trajectory) -> None:
+def test_each_gate_refuses_what_it_is_for(gate: str, draft: Question, told: Trajectory) -> None:
     assert not passes(gate, draft, told, BOR, ASKED)
 
 
@@ -219,25 +206,25 @@ def test_a_gate_pays_nothing_and_calls_no_student_and_its_switch_lets_through(ti
     query = {"progress": "Bor", "bridge": "Quil"}.get(gate, "Tamsin")
     writes = script(BAD[gate], "Oum", "x", "x", "x", query=query)
     gates = {*USUAL_GATES, gate}
-    shut, engine = examine(tiny_chat, writes, task, memory=memory, gates=[g for g in GATES if g in gates])
-    assert (shut.gate, shut.written, shut.facts) == (gate, None, {})
-    assert [seat.reward for seat in shut.seats] == [0.0]
+    shut, engine = examine(tiny_chat, writes, task, state=memory, gates=[g for g in GATES if g in gates])
+    assert (shut.written, shut.facts) == ((), {"gate": gate})
+    assert [played.reward for played in shut.trajectories] == [0.0]
     assert not any("student" in request.key for request in engine.seen)
-    open_, _ = examine(tiny_chat, writes, task, memory=memory, gates=[g for g in GATES if g in gates - {gate}])
-    assert open_.gate == ""
-    assert open_.written is not None
-    assert len(open_.seats) == 5
+    open_, _ = examine(tiny_chat, writes, task, state=memory, gates=[g for g in GATES if g in gates - {gate}])
+    assert open_.facts["gate"] == ""
+    assert open_.written
+    assert len(open_.trajectories) == 5
 
 
 def test_the_first_gate_that_refuses_is_named(tiny_chat: Chat) -> None:
     leaking_and_baseless = script("Question: Is it Quil? Answer: Quil")
-    assert examine(tiny_chat, leaking_and_baseless)[0].gate == "leak"
-    assert examine(tiny_chat, leaking_and_baseless, gates=("hops", "grounded"))[0].gate == "grounded"
+    assert examine(tiny_chat, leaking_and_baseless)[0].facts["gate"] == "leak"
+    assert examine(tiny_chat, leaking_and_baseless, gates=("hops", "grounded"))[0].facts["gate"] == "grounded"
 
 
 def test_a_failed_tool_writes_nothing(tiny_chat: Chat) -> None:
     episode, _ = examine(tiny_chat, script(GOOD), down=("Tamsin",))
-    assert (episode.gate, episode.seats[0].trajectory.stop) == ("format", StopReason.TOOL_FAILED)
+    assert (episode.facts["gate"], episode.trajectories[0].trajectory.stop) == ("format", StopReason.TOOL_FAILED)
 
 
 @pytest.mark.parametrize(
@@ -256,9 +243,9 @@ def test_every_step_of_the_path_is_checked_against_its_passage(
         return says((says_of_bor, says_of_tamsin)[request.key[request.key.index("checker") + 1]])
 
     episode, engine = examine(tiny_chat, checks, gates=[*USUAL_GATES, "checked"])
-    assert (episode.gate, episode.written is None) == (gate, bool(gate))
-    assert [seat.trajectory.role for seat in episode.seats][:3] == ["examiner", "checker", "checker"]
-    assert episode.seats[0].reward == (0.0 if gate else 2 / 3 + 0.5)
+    assert (episode.facts["gate"], not episode.written) == (gate, bool(gate))
+    assert [played.trajectory.role for played in episode.trajectories][:3] == ["examiner", "checker", "checker"]
+    assert episode.trajectories[0].reward == (0.0 if gate else 2 / 3 + 0.5)
     assert any("student" in request.key for request in engine.seen) == (not gate)
     seen = [r.ids_T.tolist() for r in engine.seen if "checker" in r.key]
     assert seen == [
@@ -284,9 +271,9 @@ def test_a_question_is_contested_where_more_samples_agree_on_another_answer(
     assert contested(DRAFT, answers) == expected
     if answers:
         episode, _ = examine(tiny_chat, script(GOOD, *answers), gates=[*USUAL_GATES, "contested"])
-        assert (episode.gate == "contested", episode.written is None) == (expected, expected)
-        assert episode.seats[0].reward > 0 or expected
-        assert len(episode.seats) == 5
+        assert (episode.facts["gate"] == "contested", not episode.written) == (expected, expected)
+        assert episode.trajectories[0].reward > 0 or expected
+        assert len(episode.trajectories) == 5
 
 
 def test_easy_questions_are_kept_up_to_their_share() -> None:
@@ -296,14 +283,14 @@ def test_easy_questions_are_kept_up_to_their_share() -> None:
         game = Examine(memory, gates=[*USUAL_GATES, "easy"], easy_share=0.25)  # what a resumed run would do
         episodes = [finished(f"Easy {batch} {i}?", solved=4) for i in range(4)]
         episodes += [finished(f"Hard {batch} {i}?", solved=i) for i in range(4)]
-        settled = game.settle(episodes)
-        assert all(e.gate in ("", "easy") and (e.written is None) == (e.gate == "easy") for e in settled)
-        assert all(e.seats[0].reward == (0.0 if e.gate else 1.0) for e in settled)
-        kept += [e.written.question for e in settled if e.written is not None]
+        settled = game.finalize_batch(episodes)
+        assert all(e.facts["gate"] in ("", "easy") and (not e.written) == (e.facts["gate"] == "easy") for e in settled)
+        assert all(e.trajectories[0].reward == (0.0 if e.facts["gate"] else 1.0) for e in settled)
+        kept += [written.question for e in settled for written in e.written]
     easy = sum(question.startswith("Easy") for question in kept)
     assert len(kept) - easy == 16
     assert easy / len(kept) == pytest.approx(0.25, abs=1 / len(kept))
-    assert all(not e.gate for e in Examine({}).settle([finished("Easy?", solved=4)]))
+    assert all(not e.facts["gate"] for e in Examine({}).finalize_batch([finished("Easy?", solved=4)]))
 
 
 @pytest.mark.parametrize("gate", ["easy", "contested"])
@@ -311,43 +298,46 @@ def test_gates_on_students_tries_need_some(gate: str) -> None:
     with pytest.raises(InputError, match=f"the gate {gate} needs students' tries"):
         Examine({}, probes=0, gates=["format", gate])
     memory: dict[str, list[str]] = {}
-    [kept] = Examine(memory, gates=["easy"], easy_share=0.0).settle([finished("Who?", solved=0, tries=0)])
-    assert kept.written is not None, "what no one could try is not easy"
+    [kept] = Examine(memory, gates=["easy"], easy_share=0.0).finalize_batch([finished("Who?", solved=0, tries=0)])
+    assert kept.written, "what no one could try is not easy"
 
 
 def finished(question: str, reward: float = 1.0, solved: int = 1, tries: int = 4) -> Episode:
     task = replace(DRAFT, question=question)
-    seats = (Seat(STORY, ("hops", 2), reward), Seat(STORY, ("s",), 1.0))
-    return Episode((question,), SEED, seats, written=task, facts={"k": float(solved), "n": float(tries)})
+    scored = (ScoredTrajectory(STORY, ("hops", 2), reward), ScoredTrajectory(STORY, ("s",), 1.0))
+    return Episode((question,), SEED, scored, (task,), {"gate": "", "k": float(solved), "n": float(tries)})
 
 
 def test_of_duplicates_in_a_batch_the_first_is_kept() -> None:
     game = Examine({})
-    first, again, other = game.settle([finished("Who is it?"), finished("who is it"), finished("Where?")])
-    assert (first.gate, first.seats[0].reward, first.written is None) == ("", 1.0, False)
-    assert (again.gate, again.seats[0].reward, again.written) == ("duplicate", 0.0, None)
-    assert again.seats[1].reward == 1.0
-    assert other.written is not None
-    assert game.memory == {"questions": ["who is it", "where"], "easy": []}
+    first, again, other = game.finalize_batch([finished("Who is it?"), finished("who is it"), finished("Where?")])
+    assert (first.facts["gate"], first.trajectories[0].reward, len(first.written)) == ("", 1.0, 1)
+    assert (again.facts["gate"], again.trajectories[0].reward, again.written) == ("duplicate", 0.0, ())
+    assert again.trajectories[1].reward == 1.0
+    assert other.written
+    assert game.state == {"questions": ["who is it", "where"], "easy": []}
 
 
 def test_what_was_asked_in_an_earlier_step_is_a_duplicate() -> None:
     game = Examine({})
-    game.settle([finished("Who is it?")])
-    assert [episode.gate for episode in game.settle([finished("Who is it?"), finished("Whose?")])] == ["duplicate", ""]
+    game.finalize_batch([finished("Who is it?")])
+    assert [episode.facts["gate"] for episode in game.finalize_batch([finished("Who is it?"), finished("Whose?")])] == [
+        "duplicate",
+        "",
+    ]
 
 
 def test_without_its_gate_duplicates_stay() -> None:
     game = Examine({}, gates=[gate for gate in USUAL_GATES if gate != "duplicate"])
-    settled = game.settle([finished("Who is it?"), finished("Who is it?")])
-    assert [episode.written is not None for episode in settled] == [True, True]
+    settled = game.finalize_batch([finished("Who is it?"), finished("Who is it?")])
+    assert [bool(episode.written) for episode in settled] == [True, True]
 
 
 def test_what_a_gate_refused_is_not_remembered() -> None:
     game = Examine({})
-    refused = Episode(("e",), SEED, (Seat(STORY, ("hops", 2)),), gate="leak")
-    assert game.settle([refused]) == [refused]
-    assert game.memory == {"questions": [], "easy": []}
+    refused = Episode(("e",), SEED, (ScoredTrajectory(STORY, ("hops", 2)),), facts={"gate": "leak"})
+    assert game.finalize_batch([refused]) == [refused]
+    assert game.state == {"questions": [], "easy": []}
 
 
 # Pay
@@ -383,75 +373,75 @@ def test_format_score(answer: str, hops: int, thinks: int, expected: float) -> N
     seed = Passage("p", "Seed", "one two three four five six a b c d e f g h i j k")
     first = turn(think="so" if thinks > 0 else "", query="Tamsin")
     last = turn(f"Question: Where does the river of Bor rise? Answer: {answer}", "so" if thinks > 1 else "")
-    wrote = told([first, last], [Call("Tamsin", (TAMSIN,))])
-    assert format_score(written_task(Task("t", hops, source=seed), wrote), wrote, seed) == expected
+    wrote = told([first, last], [used("Tamsin", (TAMSIN,))])
+    assert format_score(written_question(Question("t", hops, source=seed), wrote), wrote, seed) == expected
 
 
 def test_the_examiner_is_paid_for_difficulty_and_format(tiny_chat: Chat) -> None:
     episode, _ = examine(tiny_chat, script(GOOD, "Oum", "the oum.", "Quil", ""), format_weight=0.25)
-    assert episode.facts == {"k": 2.0, "n": 4.0, "r_d": 2 / 3, "r_f": 1.0}
-    assert [seat.reward for seat in episode.seats] == [2 / 3 + 0.25, 1.0, 1.0, 0.0, 0.0]
-    assert [seat.group for seat in episode.seats] == [("hops", 2)] + [("m1", "test", 0, 0, "students")] * 4
+    assert episode.facts == {"gate": "", "k": 2.0, "n": 4.0, "r_d": 2 / 3, "r_f": 1.0}
+    assert [played.reward for played in episode.trajectories] == [2 / 3 + 0.25, 1.0, 1.0, 0.0, 0.0]
+    assert [played.group for played in episode.trajectories] == [("hops", 2)] + [("m1", "test", 0, 0, "students")] * 4
 
 
 @pytest.mark.parametrize("said", ["Oum", "Quil"])
 def test_a_question_that_all_or_none_solve_pays_for_format_alone(tiny_chat: Chat, said: str) -> None:
     episode, _ = examine(tiny_chat, script(GOOD, *[said] * 4))
-    assert episode.seats[0].reward == 0.5
+    assert episode.trajectories[0].reward == 0.5
 
 
 def test_a_student_whose_tool_failed_does_not_count(tiny_chat: Chat) -> None:
-    students = ["Oum", "Quil", searches("down"), searches("down")]
+    students = ["Oum", "Quil", searching("down"), searching("down")]
     episode, _ = examine(tiny_chat, script(GOOD, *students), down=("down",))
-    assert episode.facts == {"k": 1.0, "n": 2.0, "r_d": 1.0, "r_f": 1.0}
+    assert episode.facts == {"gate": "", "k": 1.0, "n": 2.0, "r_d": 1.0, "r_f": 1.0}
 
 
 def test_the_student_is_paid_for_an_exact_match_with_any_gold(tiny_chat: Chat) -> None:
-    task = Task("t", 2, "Where does it rise?", ("Oum", "Mount Oum"), BOR, PATH)
+    task = Question("t", 2, "Where does it rise?", ("Oum", "Mount Oum"), BOR, PATH)
     said = ["Oum", "the mount OUM", "Oum Quil", "Question: Oum"]
     engine = ScriptedEngine(tiny_chat, lambda request: said[request.key[-3]])
-    [episode] = drive([Study({}, rollouts=4).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
-    assert [seat.reward for seat in episode.seats] == [1.0, 1.0, 0.0, 0.0]
+    [episode] = drive([Study(rollouts=4).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
+    assert [played.reward for played in episode.trajectories] == [1.0, 1.0, 0.0, 0.0]
     assert episode.facts == {"k": 2.0}
-    assert len({seat.group for seat in episode.seats}) == 1
-    for seat in episode.seats:
+    assert len({played.group for played in episode.trajectories}) == 1
+    for played in episode.trajectories:
         expected = tiny_chat.prompt(STUDENT, teacher_view(task.question, PATH))
-        np.testing.assert_array_equal(seat.teacher_prefix, expected)
+        np.testing.assert_array_equal(played.views["privileged"], expected)
         student = tiny_chat.prompt(STUDENT, task.question)
-        np.testing.assert_array_equal(seat.trajectory.ids_T[: seat.trajectory.prompt_len], student)
+        np.testing.assert_array_equal(played.trajectory.ids_T[: played.trajectory.prompt_len], student)
 
 
 def test_without_a_path_the_teachers_prompt_is_the_students(tiny_chat: Chat) -> None:
     engine = ScriptedEngine(tiny_chat, lambda request: "Oum")
-    task = Task("t", 2, "Where does it rise?", ("Oum",))
-    [episode] = drive([Study({}, rollouts=1).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
-    [seat] = episode.seats
-    np.testing.assert_array_equal(seat.teacher_prefix, seat.trajectory.ids_T[: seat.trajectory.prompt_len])
+    task = Question("t", 2, "Where does it rise?", ("Oum",))
+    [episode] = drive([Study(rollouts=1).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
+    [played] = episode.trajectories
+    np.testing.assert_array_equal(played.views["privileged"], played.trajectory.ids_T[: played.trajectory.prompt_len])
 
 
 def test_a_student_that_a_limit_stops_is_not_paid(tiny_chat: Chat) -> None:
-    engine = ScriptedEngine(tiny_chat, lambda request: searches("Oum") if request.key[-1] < 3 else "<tool_call>Oum")
-    task = Task("t", 2, "Where does it rise?", ("Oum", ""))
-    [episode] = drive([Study({}, rollouts=1).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
-    assert (episode.seats[0].reward, episode.seats[0].trajectory.stop) == (0.0, StopReason.MALFORMED)
+    engine = ScriptedEngine(tiny_chat, lambda request: searching("Oum") if request.key[-1] < 3 else "<tool_call>Oum")
+    task = Question("t", 2, "Where does it rise?", ("Oum", ""))
+    [episode] = drive([Study(rollouts=1).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
+    assert (episode.trajectories[0].reward, episode.trajectories[0].trajectory.stop) == (0.0, StopReason.MALFORMED)
 
 
 def test_the_teacher_recites_with_the_path_in_hand(tiny_chat: Chat) -> None:
     engine = ScriptedEngine(tiny_chat, lambda request: "Oum")
-    task = Task("t", 2, "Where does it rise?", ("Oum",), BOR, PATH)
-    [episode] = drive([Recite({}).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
+    task = Question("t", 2, "Where does it rise?", ("Oum",), BOR, PATH)
+    [episode] = drive([PrivilegedStudy().play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
     [request] = engine.seen
     assert request.policy.name == "teacher"
     assert request.ids_T.tolist() == tiny_chat.prompt(STUDENT, teacher_view(task.question, PATH)).tolist()
-    assert episode.seats[0].reward == 1.0
+    assert episode.trajectories[0].reward == 1.0
 
 
 def test_a_teacher_that_learns_carries_the_students_prompt(tiny_chat: Chat) -> None:
-    task = Task("t", 2, "Where does it rise?", ("Oum",), BOR, PATH)
+    task = Question("t", 2, "Where does it rise?", ("Oum",), BOR, PATH)
     engine = ScriptedEngine(tiny_chat, lambda request: ["Oum", "Quil"][request.key[-3]])
-    [episode] = drive([Recite({}, rollouts=2).play(task, context(tiny_chat))], engine, DictSearcher([]), 1)
-    assert [seat.reward for seat in episode.seats] == [1.0, 0.0]
-    for seat in episode.seats:
-        np.testing.assert_array_equal(seat.teacher_prefix, tiny_chat.prompt(STUDENT, task.question))
+    [episode] = drive([PrivilegedStudy(rollouts=2).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
+    assert [played.reward for played in episode.trajectories] == [1.0, 0.0]
+    for played in episode.trajectories:
+        np.testing.assert_array_equal(played.views["plain"], tiny_chat.prompt(STUDENT, task.question))
         taught = tiny_chat.prompt(STUDENT, teacher_view(task.question, PATH))
-        np.testing.assert_array_equal(seat.trajectory.ids_T[: seat.trajectory.prompt_len], taught)
+        np.testing.assert_array_equal(played.trajectory.ids_T[: played.trajectory.prompt_len], taught)

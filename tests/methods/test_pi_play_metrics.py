@@ -3,46 +3,52 @@
 from dataclasses import replace
 
 import pytest
-from toys.scripted import told, turn
+from toys.scripted import told, turn, used
 
-from piplay.methods.pi_play.metrics import em_by_hops, seat_metrics, task_metrics
-from piplay.types import Call, Episode, Seat, StopReason, Task
+from piplay.envs.search.question import Question
+from piplay.methods.pi_play.metrics import em_by_hops, question_metrics, role_metrics
+from piplay.training.metrics import role_metrics as core_metrics
+from piplay.types import Episode, ScoredTrajectory, StopReason
 
 
-def student(reward: float = 0.0, queries: tuple[str, ...] = (), stop: StopReason = StopReason.ANSWERED) -> Seat:
-    calls = [Call(query, ()) for query in queries]
+def student(
+    reward: float = 0.0, queries: tuple[str, ...] = (), stop: StopReason = StopReason.ANSWERED
+) -> ScoredTrajectory:
+    calls = [used(query, ()) for query in queries]
     story = told([turn(query=query) for query in queries] + [turn("x")], calls, stop, "student", written=4)
-    return Seat(story, ("q",), reward)
+    return ScoredTrajectory(story, ("q",), reward)
 
 
 def study(hops: int, *rewards: float, failed: int = 0) -> Episode:
     """``failed``: students besides whose tool failed."""
-    task = Task(f"t{hops}", hops, f"Question {hops}?", ("gold",))
-    seats = (*map(student, rewards), *(student(stop=StopReason.TOOL_FAILED) for _ in range(failed)))
-    return Episode((hops,), task, seats, facts={"k": sum(rewards)})
+    task = Question(f"t{hops}", hops, f"Question {hops}?", ("gold",))
+    scored = (*map(student, rewards), *(student(stop=StopReason.TOOL_FAILED) for _ in range(failed)))
+    return Episode((hops,), task, scored, facts={"k": sum(rewards)})
 
 
 def examine(hops: int, *rewards: float, gate: str = "") -> Episode:
-    task = Task(f"s{hops}", hops)
-    written = None if gate else replace(task, question=f"Question {hops}?", answers=("gold",))
-    facts = {} if gate else {"k": sum(rewards)}
-    return Episode((hops,), task, (Seat(told([turn("x")]), ("h",)), *map(student, rewards)), written, gate, facts)
+    task = Question(f"s{hops}", hops)
+    written = () if gate else (replace(task, question=f"Question {hops}?", answers=("gold",)),)
+    facts = {"gate": gate} if gate else {"gate": "", "k": sum(rewards)}
+    return Episode((hops,), task, (ScoredTrajectory(told([turn("x")]), ("h",)), *map(student, rewards)), written, facts)
 
 
 def test_what_is_logged_of_seats() -> None:
-    seats = [
+    scored = [
         student(1.0),
         student(0.0, ("Bor", "the bor!", "Tamsin", "BOR"), StopReason.TURNS),
         student(0.0, ("Bor", "Tamsin"), StopReason.TURNS),
         student(1.0, ("Bor",), StopReason.TOOL_FAILED),
     ]
-    row = seat_metrics("student", seats)
+    episode = Episode(("e",), Question("t", 1), tuple(scored))
+    row = core_metrics(["student", "examiner"], [episode]) | role_metrics([episode])
     expected = {
         "reward": 0.5,
         "length": (2 + 4 + 2 + 24 + 2 + 14 + 2 + 9) / 4,  # a prompt of 2, turns of 4, a tool's answer of 1
         "length_max": 26.0,
         "tokens_written": (4 + 20 + 12 + 8) / 4,
         "turns": (1 + 5 + 3 + 2) / 4,
+        "tool_calls": 7 / 4,
         "searches": 7 / 4,
         "repeated_queries": 2 / 4,
         "stop/answered": 0.25,
@@ -55,12 +61,8 @@ def test_what_is_logged_of_seats() -> None:
     assert row == {f"student/{name}": value for name, value in expected.items()}
 
 
-def test_no_seats_no_numbers() -> None:
-    assert seat_metrics("examiner", []) == {}
-
-
 def test_what_is_logged_of_study_tasks() -> None:
-    row = task_metrics([study(1, 1, 1, 0, 0), study(1, 1, 1, 1, 1), study(2, 0, 0, 0, 0)], None)
+    row = question_metrics([study(1, 1, 1, 0, 0), study(1, 1, 1, 1, 1), study(2, 0, 0, 0, 0)], None)
     assert row == {
         "tasks/1": 2,
         "tasks/2": 1,
@@ -77,11 +79,13 @@ def test_what_is_logged_of_study_tasks() -> None:
 
 
 def test_a_tool_that_fails_says_nothing_of_a_task() -> None:
-    row = task_metrics([study(1, 1, 1, failed=2), study(1, 1, 0, failed=2), study(2, failed=4)], lambda task: "true")
+    row = question_metrics(
+        [study(1, 1, 1, failed=2), study(1, 1, 0, failed=2), study(2, failed=4)], lambda task: "true"
+    )
     assert (row["solved"], row["accuracy"], row["wasted"]) == (1 / 2, 3 / 4, 1 / 2)
     assert (row["k/2"], row["k/1"], row["informative/1"]) == (1, 1, 0.5)
     assert not {"k/0", "accuracy/2", "informative/2"} & set(row)
-    nothing = task_metrics([study(1, failed=4)], lambda task: "true")
+    nothing = question_metrics([study(1, failed=4)], lambda task: "true")
     assert not {"solved", "accuracy", "wasted", "false_agreement"} & set(nothing), (
         "a server that is down solves nothing"
     )
@@ -89,7 +93,7 @@ def test_a_tool_that_fails_says_nothing_of_a_task() -> None:
 
 def test_what_is_logged_of_an_examiners_tasks() -> None:
     episodes = [examine(2, 1, 0), examine(2, gate="leak"), examine(3, gate="leak"), examine(3, gate="hops")]
-    row = task_metrics(episodes, None)
+    row = question_metrics(episodes, None)
     assert {name: row[name] for name in row if name.startswith("gate/")} == {
         "gate/passed": 1,
         "gate/leak": 2,
@@ -102,7 +106,7 @@ def test_what_is_logged_of_an_examiners_tasks() -> None:
 def test_the_truth_of_what_passed_the_gates() -> None:
     verdicts = {1: "true", 2: "false", 3: "ill_typed", 4: "unknown"}
     episodes = [examine(1, 1, 1), examine(2, 1, 0), examine(3, 0, 1), examine(4, 1, 0), examine(1, gate="leak")]
-    row = task_metrics(episodes, lambda task: verdicts[task.hops])
+    row = question_metrics(episodes, lambda task: verdicts[task.hops])
     assert [row[f"truth/{hops}"] for hops in (1, 2, 3, 4)] == [1.0, 0.0, 0.0, 0.0]
     assert [row[name] for name in ("true", "false", "ill_typed", "unknown")] == [0.25] * 4
     # Two are wrong; of the two others one is solved by every sample.
@@ -112,20 +116,20 @@ def test_the_truth_of_what_passed_the_gates() -> None:
 
 
 def test_the_truth_of_a_study_task_is_asked_of_the_task_itself() -> None:
-    asked: list[Task] = []
+    asked: list[Question] = []
 
-    def audit(task: Task) -> str:
+    def audit(task: Question) -> str:
         asked.append(task)
         return "false"
 
     episode = study(2, 1, 0)
-    row = task_metrics([episode], audit)
+    row = question_metrics([episode], audit)
     assert asked == [episode.task]
     assert (row["truth/2"], row["false"], row["false_agreement"], row["wasted"]) == (0.0, 1.0, 0.5, 1.0)
 
 
 def test_nothing_written_has_no_truth() -> None:
-    row = task_metrics([examine(2, gate="format")], lambda task: "true")
+    row = question_metrics([examine(2, gate="format")], lambda task: "true")
     assert not {"true", "truth/2", "false_agreement"} & set(row)
 
 

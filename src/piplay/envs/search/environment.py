@@ -1,0 +1,116 @@
+"""The search environment: passages to search and to start from, and with a world the truth of what is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from piplay.envs.search.benchmarks import task_of
+from piplay.envs.search.corpus import read_corpus
+from piplay.envs.search.question import Passage, Question
+from piplay.envs.search.searcher import Searcher
+from piplay.envs.search.stored import Chosen
+from piplay.envs.search.tool import SearchTool
+from piplay.envs.world.questions import Solver
+from piplay.envs.world.store import World, default_passages, default_world, read_passages, read_world
+from piplay.errors import InputError
+from piplay.protocols import Audit
+from piplay.registry import resolve
+from piplay.streams import stream
+
+MIN_PASSAGES = 20
+"""Below, a tenth would be one passage or none, and self-play needs them all."""
+
+
+class SearchEnvironment:
+    """A corpus, or a world with computable truth, behind the search tool."""
+
+    def __init__(
+        self,
+        seed: int = 0,
+        truth: bool = True,
+        *,
+        world: Path | None = None,
+        corpus: Path | None = None,
+        searcher: str = "bm25:BM25Searcher",
+        top_k: int = 1,
+        passage_words: int = 50,
+        reserve: float = 0.1,
+    ) -> None:
+        """Read what is searched, and index it.
+
+        Args:
+            seed: the run's; draws which passages are reserved.
+            truth: whether a world's held-out questions and its verdicts are wanted too.
+            world: a world folder; with neither world nor corpus the default world is made.
+            corpus: text to search; the truth of its questions is unknown.
+            searcher: ``module:Class`` below ``piplay.envs.search``, or of one's own; constructed with the passages, a
+                sequence (of a large corpus one that reads them from disk).
+            top_k: passages that one search returns.
+            passage_words: words of a passage, where a corpus is a folder of documents that are cut into passages.
+            reserve: the share of a corpus's passages that self-play does not start from: questions to measure by are
+                made from them.
+
+        Raises:
+            InputError: a setting is out of range, world and corpus are both given, or what they name cannot be read.
+        """
+        _check(world, corpus, top_k, passage_words, reserve)
+        make: Callable[[Sequence[Passage]], Searcher] = resolve(searcher, "searcher", "piplay.envs.search")
+        self.corpus = corpus
+        self.seeds: Sequence[Passage] = ()
+        """Passages that examiners start from."""
+        self.reserved: Sequence[Passage] = ()
+        """Passages that examiners start from for a self-generated evaluation set alone."""
+        self.heldout: Sequence[Question] = ()
+        """Questions with their true paths, for evaluation alone."""
+        self.labelled: Sequence[Question] = ()
+        """Questions with true answers that start from ``seeds``, so that none of them is held out: for methods that
+        learn from labels."""
+        self.audit: Audit | None = None
+        if corpus is not None:
+            passages = read_corpus(corpus, passage_words)
+            self.seeds, self.reserved = reserve_passages(passages, seed, reserve)
+        elif truth:
+            made = read_world(world) if world is not None else default_world()
+            passages = made.passages
+            self._know(made)
+        else:
+            passages = read_passages(world) if world is not None else default_passages()
+        self.searcher = make(passages)
+        self.tools = (SearchTool(self.searcher, top_k),)
+
+    def _know(self, world: World) -> None:
+        """Take a world's questions and its truth."""
+        solver = Solver(world.records)
+        self.seeds = Chosen(
+            world.passages, [i for i, name in enumerate(world.records.by_name) if name in world.train_ids]
+        )
+        self.heldout = [task_of(question) for question in world.heldout]
+        self.labelled = [task_of(question) for question in world.train]
+        self.audit = lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else ""))
+
+    def describe(self) -> str:
+        """See ``Environment.describe``."""
+        return f"{len(self.seeds)} passages to start from, {len(self.heldout)} held-out questions"
+
+
+def reserve_passages(
+    passages: Sequence[Passage], seed: int, share: float
+) -> tuple[Sequence[Passage], Sequence[Passage]]:
+    """The passages that self-play may start from and those reserved, a random share; both in their order."""
+    count = round(share * len(passages)) if len(passages) >= MIN_PASSAGES else 0
+    taken = np.zeros(len(passages), dtype=bool)
+    taken[stream(seed, ("probes", "reserve")).permutation(len(passages))[:count]] = True
+    return Chosen(passages, np.flatnonzero(~taken)), Chosen(passages, np.flatnonzero(taken))
+
+
+def _check(world: Path | None, corpus: Path | None, top_k: int, passage_words: int, reserve: float) -> None:
+    if world is not None and corpus is not None:
+        raise InputError("the environment search has a world and a corpus: give one of them")
+    for name, number in (("top_k", top_k), ("passage_words", passage_words)):
+        if number < 1:
+            raise InputError(f"environment.{name} is {number}: give at least 1")
+    if not 0 <= reserve < 1:
+        raise InputError(f"environment.reserve is {reserve}: give a share from 0 to below 1")

@@ -1,0 +1,59 @@
+"""What is searched and what is asked: passages, questions, and the paths by which questions were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from piplay.types import Json, Task
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """One retrievable piece of a corpus."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a question construction path (QCP)."""
+
+    query: str
+    """What was searched for; for the first step, the seed passage's title."""
+    passage_id: str
+    """The passage that came back first; empty when nothing did."""
+    evidence: str
+    """What the examiner took from that passage, in its own words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question(Task):
+    """A question and its answers. What an examiner starts from is one too, without a question yet."""
+
+    kind: ClassVar[str] = "question"
+    hops: int = 0
+    """Passages that it takes to answer; 0 where that is not known."""
+    question: str = ""
+    answers: tuple[str, ...] = ()
+    """The gold answer first, then its aliases."""
+    source: Passage | None = None
+    """The seed passage: kept on every written question, so that a wrong answer can be traced."""
+    path: tuple[Step, ...] = ()
+    """The QCP, first hop first."""
+
+    def row(self) -> dict[str, Json]:
+        """See ``Task.row``."""
+        return {"hops": self.hops, "question": self.question, "answers": list(self.answers)}
+
+
+def show(passages: Sequence[Passage]) -> str:
+    """Search results as a role reads them."""
+    if not passages:
+        return "Nothing found."
+    if len(passages) == 1:
+        return f"{passages[0].title}: {passages[0].text}"
+    return " ".join(f"({i}) {passage.title}: {passage.text}" for i, passage in enumerate(passages, 1))

@@ -1,0 +1,96 @@
+"""Gates: what a written question has to pass before it is paid, tried and kept."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Literal, get_args
+
+from piplay.envs.search.match import contains, exact_match, normalise
+from piplay.envs.search.question import Passage, Question, Step, show
+from piplay.envs.search.tool import passages_of, query_of, searches
+from piplay.types import StopReason, Trajectory
+
+Gate = Literal[
+    "format", "leak", "grounded", "hops", "progress", "bridge", "evidence", "duplicate", "checked", "contested", "easy"
+]
+GATES: tuple[Gate, ...] = get_args(Gate)
+"""In the order in which they are tried. What a gate refuses earns nothing. The last two need students' tries; of what
+an earlier gate refuses no student sees any, but for a duplicate within one batch: only the batch can tell."""
+READ_GATES = GATES[:8]
+"""Those that read what the examiner wrote and saw, and need no one else."""
+USUAL_GATES: tuple[Gate, ...] = ("format", "leak", "grounded", "hops", "progress", "duplicate")
+"""Those that ask nothing of the corpus, of the examiner's notes, or of another player."""
+_WRITTEN = re.compile(r"Question:(.*?)Answer:(.*)", re.DOTALL)
+
+
+def written_question(seed: Question, trajectory: Trajectory) -> Question:
+    """The question that an examiner wrote, its path included; question and answers are empty where there is none.
+
+    The path's first step is the seed passage under its title; each later one is a search. A step's evidence is what the
+    examiner noted in the turn after it saw the passage.
+    """
+    match = _WRITTEN.search(trajectory.answer)
+    question, answer = (part.strip() for part in match.groups()) if match else ("", "")
+    passage = seed_passage(seed)
+    found = [(passage.title, passage.id)]
+    for use in searches(trajectory):
+        passages = passages_of(use)
+        found.append((query_of(use.call), passages[0].id if passages else ""))
+    path = tuple(
+        Step(query, passage_id, turn.think) for (query, passage_id), turn in zip(found, trajectory.turns, strict=False)
+    )
+    return replace(seed, question=question, answers=(answer,) if answer else (), path=path)
+
+
+def passes(gate: str, draft: Question, trajectory: Trajectory, seed: Passage, asked: set[str]) -> bool:
+    """Whether a written question passes one gate of ``READ_GATES``; ``asked`` are the normalised earlier ones."""
+    found = [passages_of(use) for use in searches(trajectory)]
+    sources = [show([seed]), *map(show, found)]
+    match gate:
+        case "format":
+            return trajectory.stop is StopReason.ANSWERED and bool(draft.question and draft.answers)
+        case "leak":
+            return not any(contains(draft.question, answer) for answer in draft.answers)
+        case "grounded":
+            seen = [seed, *(passage for passages in found for passage in passages)]
+            return any(contains(show([passage]), answer) for passage in seen for answer in draft.answers)
+        case "hops":
+            return len(found) == draft.hops - 1
+        case "progress":
+            # A search that finds nothing new is no hop: it asked for a number, or for where it already was.
+            ids = [seed.id, *(passages[0].id if passages else seed.id for passages in found)]
+            return len(set(ids)) == len(ids)
+        case "bridge":
+            # A hop leads from a passage to one that it names: what a search for a number finds is no hop.
+            titles = [passages[0].title if passages else "" for passages in found]
+            return all(contains(source, title) for source, title in zip(sources, titles, strict=False))
+        case "evidence":
+            return all(
+                set(normalise(step.evidence).split()) <= set(normalise(source).split())
+                for step, source in zip(draft.path, sources, strict=False)
+            )
+        case "duplicate":
+            return normalise(draft.question) not in asked
+    raise ValueError(f"no gate is called {gate!r}; there are {', '.join(READ_GATES)}")
+
+
+def contested(draft: Question, answers: Sequence[str]) -> bool:
+    """Whether more samples agree on another answer than give the written one.
+
+    What the path holds is no other answer: there a student stopped too early, and the question may still be true.
+    """
+    votes = Counter(normalise(answer) for answer in answers)
+    on_the_way = " ".join(step.evidence for step in draft.path)
+    right = sum(exact_match(answer, draft.answers) for answer in answers)
+    others = [count for answer, count in votes.items() if answer and not contains(on_the_way, answer)]
+    return max(others, default=0) > max(right, 1)
+
+
+def seed_passage(task: Question) -> Passage:
+    """What the examiner starts from."""
+    if task.source is None:
+        raise ValueError(f"task {task.id} has no seed passage")
+    return task.source

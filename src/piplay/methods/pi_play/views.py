@@ -1,0 +1,32 @@
+"""What each role reads: its system prompt, and its view of an episode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from piplay.envs.search.question import Passage, Step, show
+
+STUDENT = "Answer the question: search for one fact at a time."
+EXAMINER = "Write a question: start from the passage and search for each further hop."
+CHECKER = "Say whether the note is what the passage says: yes or no."
+
+
+def examiner_view(passage: Passage, hops: int) -> str:
+    """What the examiner sees: how many hops, and the seed passage."""
+    return f"Hops: {hops}. Passage: {show([passage])}"
+
+
+def checker_view(passages: Sequence[Passage], note: str) -> str:
+    """What the checker sees: one step of a path, the passages found and what the examiner noted of them."""
+    return f"Passage: {show(passages)} Note: {note}"
+
+
+def student_view(question: str) -> str:
+    """What the student sees."""
+    return question
+
+
+def teacher_view(question: str, path: Sequence[Step]) -> str:
+    """What the teacher sees: the student's view and the path; with an empty path exactly the student's view."""
+    steps = " ".join(f"{step.query} > {step.evidence}" for step in path)
+    return f"{student_view(question)} Path: {steps}" if path else student_view(question)

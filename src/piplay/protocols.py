@@ -1,0 +1,178 @@
+"""What can be added to piplay beside engines and algorithms, each by one class in a file of its own.
+
+An **environment** supplies tools, tasks to measure by and, where it is known, the truth. A **task source** gives a
+phase its tasks. A **game** tells the story of one episode and rewards it. An **evaluation** measures policies between
+phases. A recipe names them; ``registry.make`` builds them, with the recipe's options by name, and with what of the
+following their constructors ask for:
+
+    state        a JSON dict that checkpoints keep (a game's by its phase's name, a source's by its own)
+    environment  the run's
+    config       the run's settings
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+from piplay.config import Phase
+from piplay.errors import InputError
+from piplay.registry import make
+from piplay.rollout.context import Context
+from piplay.rollout.stage import Stage
+from piplay.rollout.tools import Tool
+from piplay.types import Episode, Key, State, Task
+
+Audit = Callable[[Any], str]
+"""Says of a task what the truth is: "true", "false", "ill_typed" or "unknown". Nothing that trains may call it."""
+
+
+class Environment(Protocol):
+    """What is played in."""
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """What models may call."""
+        ...
+
+    @property
+    def heldout(self) -> Sequence[Task]:
+        """Tasks with known answers, for evaluation alone."""
+        ...
+
+    @property
+    def audit(self) -> Audit | None:
+        """The truth of a written task, for the log alone; None where no one knows it."""
+        ...
+
+    def describe(self) -> str:
+        """What it holds, in a line for people."""
+        ...
+
+
+class TaskSource(Protocol):
+    """Where a phase draws its tasks from."""
+
+    def draw(self, key: Key, count: int) -> list[Task]:
+        """The tasks of one step; its key ends with the number of the step in its phase, from 0."""
+        ...
+
+    def note(self, episodes: Sequence[Episode]) -> None:
+        """Learn from what was just played, whoever gave the tasks; called once a step."""
+        ...
+
+
+class Game:
+    """The base of games, with what most have in common. A game's constructor takes the phase's options by name."""
+
+    roles: Sequence[str]
+    """The roles that write in an episode: each needs a seat."""
+    headline: ClassVar[Mapping[str, str]] = {}
+    """The metrics by which a step is judged, and what to call them on the terminal."""
+
+    async def play(self, task: Any, context: Context) -> Episode:
+        """The straight-line story of one episode."""
+        raise NotImplementedError
+
+    def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:
+        """Decide what only the whole batch can tell, and remember; called once a step, in episode order."""
+        return list(episodes)
+
+    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
+        """What a step is worth knowing, for the log alone, beside what is logged of every role."""
+        return {}
+
+    def cost(self) -> Mapping[str, int]:
+        """The most trajectories of each role that an episode takes."""
+        return dict.fromkeys(self.roles, 1)
+
+
+def make_game(phase: Phase, state: State) -> Game:
+    """The phase's game. Raises ``InputError`` where there is none, it takes no such option, or a role has no seat."""
+    where = f"phase {phase.name}"
+    try:
+        game: Game = make(phase.game, phase.options, "game", "piplay.methods", state=state)
+    except InputError as error:
+        raise InputError(f"{where}: {error}") from error
+    if not isinstance(game, Game):
+        raise InputError(f"{where}: {phase.game} is no game: derive its class from piplay.protocols.Game")
+    roles = getattr(game, "roles", None)
+    if not isinstance(roles, tuple | list) or not all(isinstance(role, str) for role in roles):
+        raise InputError(f"{where}: the game {phase.game} needs `roles`, a tuple of the names of those who write in it")
+    for role in roles:
+        if role not in phase.seats:
+            raise InputError(f"{where}: the game {phase.game} needs a policy for the role {role!r}: give it a seat")
+    return game
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A step in a run."""
+
+    iteration: int
+    """From 1."""
+    phase: Phase
+    step: int
+    """Of the phase, from 0."""
+    last: bool
+    """Whether the phase ends with it."""
+
+    @property
+    def key(self) -> Key:
+        """What names its draws."""
+        return f"m{self.iteration}", self.phase.name, self.step
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What an evaluation made before training."""
+
+    sentence: str = ""
+    """What a person has to know of it."""
+    tasks: Mapping[str, Sequence[Task]] = field(default_factory=dict)
+    """Task sets to keep with the run, by name."""
+
+
+class Evaluation:
+    """The base of evaluations: measures policies before training and after each iteration, learning nothing."""
+
+    exports: Sequence[str] = ()
+    """Policies whose weights are kept after each measurement, for a report to play."""
+
+    def prepare(self, stage: Stage) -> Prepared:
+        """Called once, before training: make what is measured by, where it is not there yet."""
+        return Prepared()
+
+    def measure(self, stage: Stage, iteration: int) -> dict[str, Any]:
+        """A row of the summary's ``eval``, empty where nothing is measured; ``iteration`` 0 is before training."""
+        return {}
+
+    def cost(self) -> int:
+        """The most trajectories of one ``measure``."""
+        return 0
+
+    def after_step(self, stage: Stage, place: Place, sources: Mapping[str, TaskSource]) -> dict[str, float]:
+        """Numbers for the row of a step that has just been learnt from."""
+        return {}
+
+    def reserved(self, task: Task) -> bool:
+        """Whether a written task may not be trained on, because it is measured by."""
+        return False
+
+    def sentence(self, row: Mapping[str, Any]) -> str:
+        """A row of ``measure`` for people, in a line."""
+        return ", ".join(f"{name} {value:.3g}" for name, value in row.items() if isinstance(value, float))
+
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> Table | None:
+        """The rows of ``measure``, first to last, as they are shown at the end; None for no table."""
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Words and numbers in columns."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]

@@ -1,0 +1,206 @@
+"""Drives many episodes at once over one sampler and the environment's tools.
+
+No event loop decides an order: coroutines go on in the order in which what they wait for was fulfilled, and the sampler
+always works on whatever is ready. There is no barrier between turns. With a deterministic sampler the order is always
+the same: open tool calls are answered before the next turns are asked for. Otherwise tools answer in a thread while
+turns are being written.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Coroutine, Generator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from piplay.engine.protocol import Sampler
+from piplay.rollout.context import CloseRequest, GatherRequest, Request, ToolRequest, TurnRequest
+from piplay.rollout.tools import Tool, ToolError
+from piplay.types import Key, ToolCall
+
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Story:
+    """A coroutine under way, and where its result goes."""
+
+    coroutine: Coroutine[Request, Any, Any]
+    parent: _Story | None
+    place: int
+    """Its place among its siblings."""
+    children: list[Any] = field(default_factory=list)
+    missing: int = 0
+
+
+Fulfilled = tuple[_Story, Request, Any]
+
+
+def drive(
+    stories: Sequence[Coroutine[Request, Any, Result]], sampler: Sampler, tools: Mapping[str, Tool]
+) -> list[Result]:
+    """Play all stories to their end; their results in order. A story's own exception ends the drive."""
+    playing = watch(stories, sampler, tools)
+    while True:
+        try:
+            next(playing)
+        except StopIteration as end:
+            results: list[Result] = end.value
+            return results
+
+
+def watch(
+    stories: Sequence[Coroutine[Request, Any, Result]], sampler: Sampler, tools: Mapping[str, Tool]
+) -> Generator[tuple[Request, Any], None, list[Result]]:
+    """As ``drive``, telling each turn and each tool's result, ``ToolError`` included, as it is fulfilled."""
+    driver = _Driver(sampler, tools)
+    try:
+        driver.begin(stories)
+        while driver.advance():
+            for story, request, result in driver.fulfilled():
+                yield request, result
+                driver.going.append((story, result))
+    finally:
+        driver.tools.close()
+    return driver.results
+
+
+class _Driver:
+    """The stories that can go on, and those that wait for turns or tools."""
+
+    def __init__(self, sampler: Sampler, tools: Mapping[str, Tool]) -> None:
+        self.sampler = sampler
+        self.tools = _Together(tools) if sampler.deterministic else _Meanwhile(tools)
+        self.results: list[Any] = []
+        self.going: deque[tuple[_Story, Any]] = deque()
+        self.waiting: dict[Key, tuple[_Story, TurnRequest]] = {}
+
+    def begin(self, stories: Sequence[Coroutine[Request, Any, Any]]) -> None:
+        self.results = [None] * len(stories)
+        self.going.extend((_Story(story, None, place), None) for place, story in enumerate(stories))
+
+    def advance(self) -> bool:
+        """Let every story that can go on do so; whether any waits for anything."""
+        while self.going:
+            story, value = self.going.popleft()
+            try:
+                step = story.coroutine.throw if isinstance(value, ToolError) else story.coroutine.send
+                request = step(value)
+            except StopIteration as end:
+                self._end(story, end.value)
+            else:
+                self._take(story, request)
+        return bool(self.waiting) or self.tools.pending
+
+    def fulfilled(self) -> list[Fulfilled]:
+        """What was waited for and is there: at least one of it."""
+        answered = self.tools.answered(wait=not self.waiting)
+        if answered or not self.waiting:
+            return answered
+        return [(*self.waiting.pop(written.key), written) for written in self.sampler.ready()]
+
+    def _end(self, story: _Story, result: Any) -> None:
+        if story.parent is None:
+            self.results[story.place] = result
+            return
+        story.parent.children[story.place] = result
+        story.parent.missing -= 1
+        if story.parent.missing == 0:
+            self.going.append((story.parent, story.parent.children))
+
+    def _take(self, story: _Story, request: Request) -> None:
+        match request:
+            case TurnRequest(generate):
+                self.sampler.submit(generate)
+                self.waiting[generate.key] = story, request
+            case ToolRequest():
+                self.tools.ask(story, request)
+            case CloseRequest(session):
+                self.sampler.close(session)
+                self.going.append((story, None))
+            case GatherRequest(inner):
+                story.children, story.missing = [None] * len(inner), len(inner)
+                self.going.extend((_Story(child, story, place), None) for place, child in enumerate(inner))
+                if not inner:
+                    self.going.append((story, []))
+            case _:
+                raise TypeError(f"a story waits for {request!r}, which is none of the context's requests")
+
+
+class _Together:
+    """Answers all open calls at once, before anything else goes on."""
+
+    def __init__(self, tools: Mapping[str, Tool]) -> None:
+        self._tools = tools
+        self._open: list[tuple[_Story, ToolRequest]] = []
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._open)
+
+    def ask(self, story: _Story, request: ToolRequest) -> None:
+        self._open.append((story, request))
+
+    def answered(self, wait: bool) -> list[Fulfilled]:
+        asked, self._open = self._open, []
+        results = _answers(self._tools, [request.call for _, request in asked])
+        return [(story, request, result) for (story, request), result in zip(asked, results, strict=True)]
+
+    def close(self) -> None: ...
+
+
+class _Meanwhile(_Together):
+    """Answers calls in threads of their own, a batch at a time for each tool, while turns are written."""
+
+    def __init__(self, tools: Mapping[str, Tool]) -> None:
+        super().__init__(tools)
+        self._pool = ThreadPoolExecutor(max(1, len(tools)))
+        self._under_way: list[tuple[list[tuple[_Story, ToolRequest]], Future[list[Any]]]] = []
+
+    @property
+    def pending(self) -> bool:
+        return bool(self._open or self._under_way)
+
+    def answered(self, wait: bool) -> list[Fulfilled]:
+        if self._open:
+            calls = [request.call for _, request in self._open]
+            self._under_way.append((self._open, self._pool.submit(_answers, self._tools, calls)))
+            self._open = []
+        done = [batch for batch in self._under_way if batch[1].done()]
+        if wait and not done and self._under_way:
+            done = self._under_way[:1]
+        self._under_way = [batch for batch in self._under_way if batch not in done]
+        return [
+            (story, request, result)
+            for asked, future in done
+            for (story, request), result in zip(asked, future.result(), strict=True)
+        ]
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _answers(tools: Mapping[str, Tool], calls: Sequence[ToolCall]) -> list[Any]:
+    """A result or a ``ToolError`` for each call, each tool's calls as one batch.
+
+    Where a batch fails each call is tried alone, so that one bad call fails one.
+    """
+    results: list[Any] = [None] * len(calls)
+    for name in dict.fromkeys(call.name for call in calls):
+        places = [place for place, call in enumerate(calls) if call.name == name]
+        batch = [calls[place] for place in places]
+        try:
+            found: Sequence[Any] = tools[name].answer(batch)
+        except ToolError:
+            found = [_alone(tools[name], call) for call in batch]
+        for place, result in zip(places, found, strict=True):
+            results[place] = result
+    return results
+
+
+def _alone(tool: Tool, call: ToolCall) -> Any:
+    try:
+        return tool.answer([call])[0]
+    except ToolError as failure:
+        return failure

@@ -1,0 +1,86 @@
+"""Where a run stands, besides its weights, and how it is written down."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from piplay.errors import InputError
+from piplay.types import State, Task
+
+SCHEMA = 2
+"""Of run directories: raised when an older piplay could not read a newer one's, or the other way round."""
+
+
+@dataclass(slots=True)
+class RunState:
+    """Everything that a checkpoint keeps besides weights."""
+
+    commits: int = 0
+    """Checkpoints made."""
+    done: int = 0
+    """Steps committed, counted over the whole run."""
+    phase: int = 0
+    """Index into the run's phases, iterations one after the other."""
+    step: int = 0
+    """Steps done of that phase."""
+    recent: list[float] = field(default_factory=list)
+    """Of the phase's last steps, the metric that may end it."""
+    games: dict[str, State] = field(default_factory=dict)
+    """What each phase's game remembers, by the phase's name."""
+    sources: dict[str, State] = field(default_factory=dict)
+    """What each task source remembers."""
+    learners: dict[str, State] = field(default_factory=dict)
+    """What advantages remember and how many updates were made, by phase and role."""
+    opponents: dict[str, State] = field(default_factory=dict)
+    """Snapshots to play against, by policy."""
+    evaluation: State = field(default_factory=dict)
+    evals: list[dict[str, Any]] = field(default_factory=list)
+    seconds: float = 0.0
+    """Wall-clock seconds spent so far."""
+
+    def tree(self) -> dict[str, Any]:
+        """As JSON has it."""
+        return asdict(self)
+
+
+def read_state(file: Path) -> RunState:
+    """What a checkpoint's ``state.json`` holds. Raises ``InputError`` where it is damaged."""
+    try:
+        return RunState(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(
+            f"the checkpoint {file.parent} is damaged ({file.name} cannot be read: {error}): delete this folder to "
+            "resume from the one before"
+        ) from error
+
+
+def task_tree(task: Task) -> dict[str, Any]:
+    """A task as JSON has it, with the kind of its class."""
+    return {"kind": task.kind, **TypeAdapter(type(task)).dump_python(task, mode="json")}
+
+
+def task_of(tree: Mapping[str, Any]) -> Task:
+    """The task of such a tree. Raises ``InputError`` where its kind is not known or its fields do not fit."""
+    known: list[type[Task]] = [Task, *_below(Task)]
+    kinds = {kind.kind: kind for kind in known}
+    fields = dict(tree)
+    kind = kinds.get(fields.pop("kind", ""))
+    if kind is None:
+        raise InputError(f"a stored task is of kind {tree.get('kind')!r}, which this run knows nothing of")
+    try:
+        task: Task = TypeAdapter(kind).validate_python(fields)
+    except ValidationError as error:
+        raise InputError(f"a stored task of kind {kind.kind} is damaged ({error.errors()[0]['msg']})") from error
+    return task
+
+
+def _below(kind: type[Task]) -> Iterator[type[Task]]:
+    for sub in kind.__subclasses__():
+        yield sub
+        yield from _below(sub)
