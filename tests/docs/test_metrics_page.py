@@ -9,8 +9,8 @@ from typing import get_args
 import pytest
 from toys.games import RECIPE
 
-from piplay.cli.main import main
-from piplay.methods.pi_play.game import Gate
+from piplay.api import train
+from piplay.methods.pi_play.gates import Gate
 from piplay.training.listeners.trackers import numbers
 from piplay.types import StopReason
 
@@ -18,6 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 PLACES = {
     "ROLE": "(?:examiner|student|teacher|checker)",
     "GATE": f"(?:{'|'.join(get_args(Gate))}|passed)",
+    "LOSS": "(?:pg|distill|kl|nll)",
     "REASON": f"(?:{'|'.join(StopReason)})",
     "h": r"\d+",
     "i": r"\d+",
@@ -34,14 +35,14 @@ def documented() -> dict[str, re.Pattern[str]]:
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path], small_world: Path) -> set[str]:
-    """The names that a run of every phase writes, with every term of the loss."""
+    """The names that a run of every phase writes, with every loss."""
     folder = tmp_path_factory.mktemp("metrics")
-    recipe = RECIPE.replace("top_k = 8", 'top_k = 8, beta = 0.1, reference = "base"').replace(
-        "policies.student", 'policies.base = { follows = "student", tau = 0.0 }\npolicies.student'
-    )
     file = folder / "toy.toml"
-    file.write_text(f'model = "{toy("qwen3")}"\nworld = "{small_world}"\n{recipe}', encoding="utf-8")
-    assert main(["train", str(file), "--run-dir", str(folder / "run")]) == 0
+    place = f'environment = {{ kind = "search", world = "{small_world}" }}'
+    file.write_text(f'model = "{toy("qwen3")}"\n{place}\n{RECIPE}', encoding="utf-8")
+    more = {"kl": '{ policy = "base", weight = 0.1 }', "nll": "{ weight = 0.0 }"}
+    losses = {f"phases.study.learn.student.losses.{name}": loss for name, loss in more.items()}
+    train(file, run_dir=folder / "run", **{"policies.base": '{ follows = "student", tau = 0.0 }'}, **losses)
     names: set[str] = set()
     for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
