@@ -189,6 +189,15 @@ def test_what_trains_is_given_no_truth() -> None:
     assert found == []
 
 
+def test_true_answers_are_learnt_from_by_the_upper_reference_alone() -> None:
+    readers = {
+        module
+        for module, tree in TREES.items()
+        if any(isinstance(node, ast.Attribute) and node.attr == "labelled" for node in ast.walk(tree))
+    }
+    assert readers == {"piplay.envs.search.environment", "piplay.methods.search_r1"}
+
+
 def test_nothing_imports_the_command_line_or_the_report_but_what_starts_them() -> None:
     rooms = [module.removeprefix("piplay.") for module in FILES if module != "piplay"]
     others = [room for room in rooms if not within(f"piplay.{room}", "cli", "report", "api", "__main__")]
