@@ -20,7 +20,7 @@ SMALL = {
     "engine.threads": "1",
     "evaluation.per_hop": "1",
     "phases.examine.steps": "2",
-    "phases.examine.episodes": "3",
+    "phases.examine.episodes": "4",
     "phases.examine.options.probes": "2",
     "phases.write.episodes": "8",
     "phases.write.writes": "2",
