@@ -58,12 +58,14 @@ def test_weights_masters_moments_and_adapters_are_counted(toy: Callable[[str], P
     total = vocabulary * 32 + 2 * (sum(a * b for a, b in linear) + 2 * 32 + 2 * 8) + 32
     adapter = 2 * sum(4 * (a + b) for a, b in linear)
 
-    def held(**settings: object) -> dict[str, int]:
+    def held(snapshots: int = 0, **settings: object) -> dict[str, int]:
         engine = EngineSettings.model_validate(settings)
-        found = estimate(toy("qwen3"), config.policies, engine, tokens=64, writing=2, learning=frozenset("ab"))
+        found = estimate(
+            toy("qwen3"), config.policies, engine, tokens=64, writing=2, learning=frozenset("ab"), snapshots=snapshots
+        )
         return dict(found.held)
 
-    three, bf16 = {"adapters": 0, "optimiser": 2 * 8 * total}, {"dtype": "bfloat16"}
+    three, bf16 = {"adapters": 0, "optimiser": 2 * 8 * total, "snapshots": 0}, {"dtype": "bfloat16"}
     assert held() == {"weights": 3 * 4 * total, "masters": 0} | three
     assert held(**bf16) == {"weights": 3 * 2 * total, "masters": 3 * 4 * total} | three
     assert held(**bf16, lora=Lora(rank=4)) == {
@@ -71,7 +73,9 @@ def test_weights_masters_moments_and_adapters_are_counted(toy: Callable[[str], P
         "adapters": 3 * 2 * adapter,
         "masters": 3 * 4 * adapter,
         "optimiser": 2 * 8 * adapter,
+        "snapshots": 0,
     }
+    assert held(snapshots=5) == held() | {"snapshots": 5 * 4 * total}
 
     def cached(**settings: object) -> int:
         engine = EngineSettings.model_validate(settings)
@@ -170,7 +174,7 @@ def test_it_says_what_a_run_needs_and_writes_nothing(
     assert main([*command, str(toy_recipe)]) == 0
     said = capfd.readouterr().out
     assert "chat: native, append-only" in said
-    assert re.search(r"environment: \d+ passages to start from, 4 held-out questions", said)
+    assert re.search(r"environment: \d+ passages to start from, 40 held-out questions", said)
     assert re.search(r"memory: about \d+\.\d GB of the \d+\.\d GB of ", said)
     assert re.search(r"disk: about \d+\.\d GB of checkpoints and models \(estimate\), \d+ GB are free", said)
     assert re.search(r"tokens: at most \d+\.\d\d million written", said)
