@@ -21,6 +21,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM
 from piplay.errors import InputError
 
 NAME = "piplay"
+_ALIKE = "use Qwen2, Qwen3, Llama or a model alike"
 
 # cuDNN's attention, first in torch's order on the newest GPUs, plans anew for each shape that it has not met, and here
 # nearly every call has a shape of its own.
@@ -105,6 +106,16 @@ def _attention(
 AttentionInterface.register(NAME, _attention)
 
 
+def kv_heads(config: Any) -> int:
+    """Key–value heads of a model: as many as heads where its configuration knows no groups of heads."""
+    return int(getattr(config, "num_key_value_heads", None) or config.num_attention_heads)
+
+
+def head_dim(config: Any) -> int:
+    """Numbers of a head."""
+    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
+
+
 def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.float32) -> Any:
     """The causal language model in a Hugging Face folder, held in ``dtype``, attending through this module.
 
@@ -116,6 +127,8 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error
+    except KeyError as error:
+        raise InputError(f"{path} has an attention of its own that cannot be replaced: {_ALIKE}") from error
     config = model.config
     if config.get_text_config() is not config:
         raise InputError(f"{path} is a model of more than text ({config.model_type}): save its language model alone")
@@ -124,23 +137,47 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
         raise InputError(f"{path} has sliding-window or linear attention layers; use a model with full attention only.")
     model = model.to(device).eval()
     try:
-        plain = _plain_head(model)
-    except NotImplementedError as error:
-        raise InputError(f"{path} cannot be used: {error}") from error
-    if not plain:
-        raise InputError(
-            f"{path} changes its logits behind the head (as models that scale or cap them do), which is not supported: "
-            "use Qwen2, Qwen3, Llama or a model alike"
-        )
+        problem = _unlike(model)
+    except (NotImplementedError, AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path} cannot be used: {str(error).splitlines()[0]}") from error
+    if problem:
+        raise InputError(f"{path} {problem}, which is not supported: {_ALIKE}")
     return model
 
 
+class _Counted:
+    """Causal attention that counts the layers which ask for it."""
+
+    layers = 0
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+        self.layers += 1
+        return causal(query, key, value, scale)
+
+
 @torch.inference_mode()
-def _plain_head(model: Any) -> bool:
-    """Whether the logits are what the head makes of the last hidden states: the engine takes the two apart."""
+def _unlike(model: Any) -> str:
+    """What of a model this engine would compute otherwise than transformers does; empty where it is nothing.
+
+    Its logits have to be what the head makes of the last hidden states, for the engine takes the two apart, and its
+    attention has to be what is asked of this module: a model that adds something of its own, such as ALiBi's biases,
+    comes out otherwise than under transformers' plain attention.
+    """
     # A padding token's embedding is 0, which no factor changes.
     tokens = [token for token in range(9) if token != model.config.pad_token_id]
     ids = torch.tensor([tokens], device=model.device)
-    whole = model(input_ids=ids, use_cache=False).logits
-    parts = model.get_output_embeddings()(model.base_model(input_ids=ids, use_cache=False).last_hidden_state)
-    return bool(torch.allclose(whole, parts, rtol=1e-2, atol=1e-4))
+    position_ids = torch.arange(len(tokens), device=model.device)[None]
+    given = {"input_ids": ids, "position_ids": position_ids, "use_cache": False}
+    whole = model(**given).logits
+    counted = _Counted()
+    parts = model.get_output_embeddings()(model.base_model(**given, view=counted).last_hidden_state)
+    if counted.layers != model.config.num_hidden_layers:
+        return f"has an attention of its own ({model.config.model_type})"
+    if not torch.allclose(whole, parts, rtol=1e-2, atol=1e-4):
+        return "changes its logits behind the head (as models that scale or cap them do)"
+    model.set_attn_implementation("eager")
+    plain = model(input_ids=ids, use_cache=False).logits
+    model.set_attn_implementation(NAME)
+    if not torch.allclose(whole.float(), plain.float(), rtol=5e-2, atol=5e-2):
+        return f"adds to its attention what this engine does not ({model.config.model_type})"
+    return ""

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from piplay.algo.packing import packs
-from piplay.engine.local.attention import masked
+from piplay.engine.local.attention import head_dim, kv_heads, masked
 from piplay.types import Ints
 
 PAGE = 32
@@ -38,10 +38,9 @@ class Cache:
 
     def __init__(self, config: Any, slots: int, most: int | None, device: torch.device, dtype: torch.dtype) -> None:
         """``most``: pages that all slots hold together, which is the caller's to see to; None: as many as they need."""
-        head_dim = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
         self.device = device
         self.layers = [
-            torch.zeros((2, 0, config.num_key_value_heads, PAGE, head_dim), device=device, dtype=dtype)
+            torch.zeros((2, 0, kv_heads(config), PAGE, head_dim(config)), device=device, dtype=dtype)
             for _ in range(config.num_hidden_layers)
         ]
         self.page_S_P: Ints = np.zeros((slots, 0), dtype=np.int64)
@@ -145,6 +144,10 @@ class Batch:
             new_M_H = new[0].transpose(0, 1).index_select(0, self._token_M).to(stored.dtype)
             stored.view(-1, stored.shape[-1]).index_copy_(0, self._row_MH, new_M_H.flatten(0, 1))
         return keys, values
+
+    def get_seq_length(self, layer: int = 0) -> int:
+        """0: what transformers would count positions from; here they are given."""
+        return 0
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         query_N = query[0].transpose(0, 1).to(key.dtype)

@@ -18,7 +18,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from piplay.config import EngineSettings, Policy
 from piplay.engine.local import adapters
-from piplay.engine.local.attention import NAME
+from piplay.engine.local.attention import NAME, head_dim, kv_heads
 from piplay.engine.local.cache import PAGE, pages
 from piplay.engine.local.checkpointing import enable, recomputing
 from piplay.engine.local.update import HEAD_ROWS, loss_bytes
@@ -128,9 +128,9 @@ def estimate(
 
 def _playing(config: Any, settings: EngineSettings, tokens: int, writing: int, width: int) -> dict[str, int]:
     """What is there while policies write, ``width`` bytes a number."""
-    place = 2 * config.num_key_value_heads * _head_dim(config) * width
+    place = 2 * kv_heads(config) * head_dim(config) * width
     most = max(settings.micro_batch_tokens, tokens)
-    gathered = 1 if settings.device == "cpu" else 1 + config.num_attention_heads // config.num_key_value_heads
+    gathered = 1 if settings.device == "cpu" else 1 + config.num_attention_heads // kv_heads(config)
     # The pool may be a quarter larger than what is in it, but never than what it may be.
     pool, cached = settings.slots * pages(tokens) * 5 // 4, settings.slots * tokens
     if settings.cache_tokens is not None:
@@ -195,7 +195,3 @@ def _saved(model: Any) -> int:
         last = model.base_model(input_ids=ids, use_cache=False, view=_Recorded()).last_hidden_state
     del last
     return sum(tensor.untyped_storage().nbytes() for tensor in kept)
-
-
-def _head_dim(config: Any) -> int:
-    return int(getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads)
