@@ -163,7 +163,7 @@ def load_agent(model: str | Path | Run = "base", /, **overrides: object) -> Agen
     environment = load_environment(config, truth=False)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"{name} plays in the environment {config.environment.kind}: only what searches can be asked")
-    chat = load_chat(folder, config.chat, tool_specs(environment))
+    chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
     tools = {tool.spec.name: tool for tool in environment.tools}
     return Agent(name, Stage.of(config, load_engine(config), chat, tools), config.agent)
 

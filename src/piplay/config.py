@@ -246,9 +246,10 @@ class Config(Settings):
     policies: dict[str, Policy]
     model: Path | None = None
     """A Hugging Face folder; none is the embedded tiny base."""
-    chat: Literal["auto", "native", "tags"] = "auto"
-    """``native``: the tokenizer's own chat template and tool calls. ``tags``: plain text with tags such as <answer>,
-    for any tokenizer. ``auto``: native, but not where the template rewrites earlier turns."""
+    chat: Literal["auto", "native", "chat", "tags"] = "auto"
+    """``native``: the tokenizer's own chat template and tool calls. ``chat``: tags such as <answer> within the
+    template. ``tags``: the same in plain text, for any tokenizer. ``auto``: the first of these that can be played as
+    the template would render it."""
     prompts: dict[str, str] = {}
     """Role to system prompt, in training and evaluation alike; a role without one has its game's."""
     environment: Component = Component(kind="search")

@@ -252,7 +252,7 @@ def test_the_end_token_is_no_part_of_what_is_said(parse_text) -> None:
 
 def test_a_turn_cut_short_says_what_it_said() -> None:
     chat = CHATS["qwen3"]
-    assert chat.parse(chat.written("<think>so")[:-1]).content == "<think>so"
+    assert chat.parse(chat.written("Bor is")[:-1]).content == "Bor is"
     assert chat.parse([]).text == ""
 
 
@@ -263,7 +263,7 @@ CALLS = [
     '{"name": "search", "arguments": {"q": "Bor"}}',
     '{"name": "search", "arguments": "Bor"}',
     '{"name": "search", "arguments": {"query": 7}}',
-    '{"name": "search", "arguments": {"query": ["Bor"]}}',
+    '{"name": "search", "arguments": {"query": ["Bor", "Oum"]}}',
     '{"name": "search", "arguments": {"query": null}}',
     '{"name": "search", "arguments": {"query": "  "}}',
     '{"name": "search", "arguments": {"query": "Bor \\ud83d"}}',
@@ -276,7 +276,6 @@ CALLS = [
     [
         *CALLS,
         '{"name": "search", "arguments": {"query": "Bor"}} and more',
-        '{"name": "search", "parameters": {"query": "Bor"}}',
         '["search", "Bor"]',
         '"search"',
         "null",
@@ -561,17 +560,11 @@ def test_a_template_that_raises_at_the_tool_role_is_refused() -> None:
     assert "no tool" in refusal(toy_tokenizer("qwen2", strict))
 
 
-@pytest.mark.parametrize("lost", ["message.role == 'tool'", "messages[0].role == 'system'", "tools"])
+@pytest.mark.parametrize("lost", ["message.role == 'tool'", "tools"])
 def test_a_template_that_leaves_out_what_it_is_given_is_refused(lost: str) -> None:
     deaf = QWEN3.replace(f"if {lost} -%}}", "if false -%}")
     assert deaf != QWEN3
     assert refusal(toy_tokenizer("qwen3", deaf))
-
-
-def test_a_template_with_other_calls_than_json_is_refused() -> None:
-    other = QWEN2.replace("(call.function.arguments | tojson)", "'query=' + call.function.arguments.query")
-    assert other != QWEN2
-    assert "JSON" in refusal(toy_tokenizer("qwen2", other))
 
 
 def test_a_missing_template_is_refused() -> None:

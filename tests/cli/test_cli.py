@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from toys.templates import FORGETFUL
 
 from piplay.cli import commands
 from piplay.cli.commands import Train, _overrides
@@ -115,12 +114,15 @@ def test_a_damaged_model(refused, corpus: Path, model: Path, name: str, damage: 
 
 def test_a_model_without_a_template(refused, corpus: Path, model: Path) -> None:
     (model / "chat_template.jinja").unlink()
-    assert "no chat template" in refused("train", "smoke", "--corpus", corpus, "--model", model)
+    assert "no chat template" in refused("train", "smoke", "--corpus", corpus, "--model", model, "--chat", "native")
 
 
-def test_a_model_whose_template_forgets(refused, corpus: Path, model: Path) -> None:
-    (model / "chat_template.jinja").write_text(FORGETFUL)
-    assert "not append-only" in refused("train", "smoke", "--corpus", corpus, "--model", model)
+def test_a_run_is_no_model(refused, corpus: Path, model: Path) -> None:
+    (model / "piplay.json").write_text("{}")
+    (model / "config.json").write_text('{"agent": "student"}')
+    (model / "final" / "student").mkdir(parents=True)
+    sentence = refused("train", "smoke", "--corpus", corpus, "--model", model)
+    assert f"give {model / 'final' / 'student'}" in sentence
 
 
 # Settings

@@ -236,11 +236,13 @@ def test_what_a_run_refuses_is_refused(toy_recipe: Path, tmp_path: Path, capfd: 
     for words, complaint in (
         (["--corpus", str(tmp_path / "nowhere")], "does not exist"),
         (["--model", str(tmp_path / "nowhere")], "no model folder"),
-        (["--model", str(forgetful)], "append-only"),
         (["--engine.device", "nothing"], "nothing"),
     ):
         recipe = "smoke" if "--corpus" in words else str(toy_recipe)
         assert main(["doctor", "--recipe", recipe, *words]) == 2, words
         assert complaint in capfd.readouterr().err
-    assert main(["doctor", "--recipe", str(toy_recipe), "--model", str(forgetful), "--chat", "native"]) == 0
-    assert "not append-only" in capfd.readouterr().out
+    for chat, told in (("native", "chat: native, its template is not append-only"), ("auto", "chat: chat, ")):
+        assert main(["doctor", "--recipe", str(toy_recipe), "--model", str(forgetful), "--chat", chat]) == 0
+        said = capfd.readouterr().out
+        assert told in said
+        assert "not append-only" in said

@@ -1,20 +1,23 @@
-"""What games, rollout and pre-training know of a chat: two protocols, ``native`` and ``tags``, behind one class.
+"""What games, rollout and pre-training know of a chat: three protocols behind one class.
 
-A trajectory starts with ``prompt`` and grows by what the model writes, by ``tool_turn`` and by ``user_turn``; nothing
-is ever rendered twice. Text from outside (questions, passages, moves) is encoded by a copy of the tokenizer without any
-added token, so that it can never become a control token, whatever it spells.
+``native``: a model's own template and tool calls. ``chat``: tags within its template. ``tags``: tags in plain text. A
+trajectory starts with ``prompt`` and grows by what the model writes, by ``tool_turn`` and by ``user_turn``; nothing is
+ever rendered twice. Text from outside (questions, passages, moves) never becomes a control token, whatever it spells
+(``encoding.py``).
 """
 
 from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
-from tokenizers import Tokenizer
+import numpy as np
 from transformers import PreTrainedTokenizerBase
 
 from piplay.chat.calls import Toolset
+from piplay.chat.encoding import Encoder, Place
 from piplay.errors import InputError
 from piplay.types import Ints, Stop, ToolCall, ToolSpec, Turn
 
@@ -22,6 +25,10 @@ from piplay.types import Ints, Stop, ToolCall, ToolSpec, Turn
 class Chat(ABC):
     """How a model and a run talk to each other, in ids."""
 
+    kind: ClassVar[str]
+    """How settings name the protocol."""
+    why: str = ""
+    """One line on what was taken and why, where it was chosen (``choose``)."""
     stop: Stop
     """What ends a model's turn."""
     tools: tuple[ToolSpec, ...]
@@ -32,11 +39,7 @@ class Chat(ABC):
         self.tokenizer = tokenizer
         self._toolset = Toolset(tools)
         self.tools = self._toolset.specs
-        self._plain = _without_added_tokens(tokenizer)
-        if not self._plain.encode("a").ids:
-            raise InputError(
-                f"{tokenizer.name_or_path} has no tokenizer with a vocabulary: copy its tokenizer.json there"
-            )
+        self._encoder = Encoder(tokenizer)
         self._refuse_special_tokens()
 
     @abstractmethod
@@ -44,12 +47,19 @@ class Chat(ABC):
         """The ids of a conversation's opening, up to where the model writes."""
 
     @abstractmethod
-    def tool_turn(self, text: str, tool: str) -> Ints:
-        """The ids that follow a closed model turn when that tool answers, up to where the model writes again."""
+    def tool_turn(self, text: str, tool: str, last: int | None = None) -> Ints:
+        """The ids that follow a closed model turn when that tool answers, up to where the model writes again.
+
+        ``last`` is the turn's last id, None the end that the chat would have: where a turn was ended by a text, the end
+        that it lacks comes first.
+        """
 
     @abstractmethod
-    def user_turn(self, text: str) -> Ints:
-        """The ids that follow a closed model turn when a person, an opponent or the game speaks, up to the model's."""
+    def user_turn(self, text: str, last: int | None = None) -> Ints:
+        """The ids that follow a closed model turn when a person, an opponent or the game speaks, up to the model's.
+
+        ``last`` as in ``tool_turn``.
+        """
 
     @abstractmethod
     def parse(self, ids: Sequence[int]) -> Turn:
@@ -63,12 +73,17 @@ class Chat(ABC):
     def written(self, text: str) -> list[int]:
         """Ids of a turn as the model would write and close it, control tokens included. For pre-training and tests."""
 
+    @property
+    @abstractmethod
+    def about(self) -> str:
+        """What was found of the tokenizer that one should know, in a few words."""
+
     def encode(self, text: str) -> list[int]:
         """Ids of text from outside: no id of an added token, whatever the text spells."""
-        return list(self._plain.encode(text, add_special_tokens=False).ids)
+        return self._encoder.plain(text)
 
-    def _control(self, text: str) -> list[int]:
-        return list(self.tokenizer.encode(text, add_special_tokens=False))
+    def _joined(self, parts: Iterable[str], place: Place) -> Ints:
+        return np.array(self._encoder.join(parts, place), dtype=np.int64)
 
     def _refuse_special_tokens(self) -> None:
         """Tools stand in the prompt among control tokens, so they must not spell one."""
@@ -79,32 +94,7 @@ class Chat(ABC):
                 if token in told:
                     raise InputError(f"the tool {tool.name!r} spells the control token {token}: describe it without")
 
-    def _text(self, ids: Sequence[int], skip_special_tokens: bool = False) -> str:
+    def _text(self, ids: Sequence[int]) -> str:
         """Ids decoded without an end token, which says nothing."""
         said = list(ids[:-1] if len(ids) and ids[-1] in self.stop.ids else ids)
-        return str(
-            self.tokenizer.decode(said, skip_special_tokens=skip_special_tokens, clean_up_tokenization_spaces=False)
-        )
-
-
-def _without_added_tokens(tokenizer: PreTrainedTokenizerBase) -> Tokenizer:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if backend is None:
-        raise InputError(f"{tokenizer.name_or_path} has no fast tokenizer (tokenizer.json): convert it first")
-    data = json.loads(backend.to_str())
-    added = {token["content"] for token in data["added_tokens"]}
-    data["added_tokens"] = []
-    data["post_processor"] = None
-    vocab = data["model"].get("vocab")
-    if isinstance(vocab, dict):
-        vocab = data["model"]["vocab"] = {token: i for token, i in vocab.items() if token not in added}
-        if "merges" in data["model"]:
-            # A merge that makes or needs a token that is gone would not load.
-            merges = data["model"]["merges"]
-            data["model"]["merges"] = [(a, b) for a, b in merges if a in vocab and b in vocab and a + b in vocab]
-    elif isinstance(vocab, list):
-        # Here a token's place is its id: it stays, under a name that no text holds.
-        data["model"]["vocab"] = [
-            [f"\x00{i}" if token in added else token, score] for i, (token, score) in enumerate(vocab)
-        ]
-    return Tokenizer.from_str(json.dumps(data))
+        return str(self.tokenizer.decode(said, skip_special_tokens=False, clean_up_tokenization_spaces=False))

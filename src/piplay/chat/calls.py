@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
@@ -41,10 +41,14 @@ class Toolset:
         """The call, its texts stripped, or None where it is not well-formed.
 
         It is where the tool is one of these, the arguments fit its schema and can be written as JSON in UTF-8, and no
-        required text is blank. Arguments that the schema does not name are allowed unless it forbids them.
+        required text is blank. Arguments that the schema does not name are allowed unless it forbids them; arguments
+        as JSON text and a list of one text in the place of a text are read as what they mean.
         """
         validator = self._validators.get(name) if isinstance(name, str) else None
-        if validator is None or not isinstance(arguments, dict):
+        if validator is None:
+            return None
+        arguments = _repaired(arguments, validator.schema)
+        if not isinstance(arguments, dict):
             return None
         stripped = {key: value.strip() if isinstance(value, str) else value for key, value in arguments.items()}
         try:
@@ -57,10 +61,10 @@ class Toolset:
         return ToolCall(name, stripped) if fits and not blank else None
 
 
-def leading_json(text: str) -> tuple[Json, int]:
-    """The JSON value that a text begins with and its length, or (None, 0)."""
+def leading_json(text: str, strict: bool = True) -> tuple[Json, int]:
+    """The JSON value that a text begins with and its length, or (None, 0); if not ``strict``, its texts have breaks."""
     try:
-        return json.JSONDecoder().raw_decode(text)
+        return json.JSONDecoder(strict=strict).raw_decode(text)
     except (ValueError, RecursionError):
         return None, 0
 
@@ -70,7 +74,7 @@ def json_text(value: Json, unspoken: Iterable[str], compact: bool = False) -> st
     words = [word for word in unspoken if word]
 
     def spoken(string: re.Match[str]) -> str:
-        return f'"{_units(json.loads(string[0]))}"' if any(word in string[1] for word in words) else string[0]
+        return f'"{_units(json.loads(string[0]))}"' if any(word in string[0] for word in words) else string[0]
 
     return _STRING.sub(spoken, json.dumps(value, ensure_ascii=False, separators=(",", ":") if compact else None))
 
@@ -78,6 +82,23 @@ def json_text(value: Json, unspoken: Iterable[str], compact: bool = False) -> st
 def _units(text: str) -> str:
     units = text.encode("utf-16-be").hex()
     return "".join(f"\\u{units[i : i + 4]}" for i in range(0, len(units), 4))
+
+
+def _repaired(arguments: Json, schema: Mapping[str, Json]) -> Json:
+    """Arguments as a schema wants them: given as JSON text they are read, and a list of one text is that text."""
+    if isinstance(arguments, str):
+        value, length = leading_json(arguments.strip())
+        arguments = value if length == len(arguments.strip()) else arguments
+    if not isinstance(arguments, dict):
+        return arguments
+    properties = schema.get("properties", {})
+    texts = {key for key, value in properties.items() if isinstance(value, Mapping) and value.get("type") == "string"}
+    return {key: _text_of(value) if key in texts else value for key, value in arguments.items()}
+
+
+def _text_of(value: Json) -> Json:
+    one = isinstance(value, list) and len(value) == 1 and isinstance(value[0], str)
+    return value[0] if one else value
 
 
 def _validator(tool: ToolSpec) -> Any:

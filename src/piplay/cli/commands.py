@@ -181,8 +181,9 @@ class Eval:
     """Only the first so many questions of each hop count."""
     top_k: int | None = None
     """Passages that one search returns; by default as a run had it, else 1."""
-    chat: Literal["auto", "native", "tags"] = "auto"
-    """How the models talk: their own template, or tags in plain text; by default a run's own way."""
+    chat: Literal["auto", "native", "chat", "tags"] = "auto"
+    """How the models talk: by their own tool calls, by tags in their template or in plain text; by default a run's own
+    way, else the first of these that can be played."""
     prompt: str = ""
     """The system prompt; by default a run's own, else the game's, which is made for tiny models."""
     seed: int = 0
@@ -392,6 +393,6 @@ def _card(command: Card, overrides: dict[str, str]) -> None:
     config = load_config(command.recipe or (run.config if run else "pi-play"), overrides)
     folder = model_folder(command.model)
     environment = load_environment(config)
-    chat = load_chat(folder, config.chat, tool_specs(environment))
+    chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
     engine = load_engine(playing(config, folder))
     print(json.dumps(capability_card(config, environment, engine, chat), indent=1))

@@ -32,10 +32,10 @@ from piplay.training.assemble import (
     make_evaluation,
     tiny_base,
     tool_specs,
+    with_model,
 )
 from piplay.training.listeners.trackers import check_trackers
 from piplay.training.run_directory import KEPT_CHECKPOINTS
-from piplay.types import ToolSpec
 
 GB = 1e9
 LOCAL = "local"
@@ -55,15 +55,15 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
         InputError: whatever a run would refuse, or it needs more memory than there is: then with what to change.
     """
     console = Console(soft_wrap=True, highlight=False)
+    config = with_model(config)
     check_trackers(config.trackers)
     check_trainable(config.model)
     if config.engine.kind == LOCAL:
         check_device(config.engine.device)
     environment = load_environment(config)
     check_parts(config, environment)
-    tools = tool_specs(environment)
-    chat = load_chat(config.model or tiny_base(), config.chat, tools)
-    console.print(f"chat: {_append_only(config, chat, tools)}")
+    chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment), config.limits.tokens)
+    console.print(f"chat: {chat.why}")
     console.print(f"environment: {environment.describe()}")
     evaluation = make_evaluation(config, environment, {})
     if config.engine.kind == LOCAL:
@@ -159,18 +159,6 @@ def available(device: str) -> tuple[str, int]:
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     limit = cgroup_limit()
     return ("this machine", machine) if limit is None or limit >= machine else ("the cgroup's limit", limit)
-
-
-def _append_only(config: Config, chat: Chat, tools: tuple[ToolSpec, ...]) -> str:
-    """What the chat is; whether its turns stay as they were written was asked when it was loaded."""
-    kind = type(chat).__name__.lower()
-    if config.chat != "native":
-        return f"{kind}, append-only"
-    try:
-        load_chat(config.model or tiny_base(), "auto", tools)
-    except InputError:
-        return f"{kind}; its template is not append-only: turns are kept as written, which the model was not made with"
-    return f"{kind}, append-only"
 
 
 def _with_overhead(config: Config, needed: Estimate, process: int) -> int:

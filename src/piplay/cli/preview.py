@@ -22,6 +22,7 @@ from piplay.training.assemble import (
     make_sources,
     tiny_base,
     tool_specs,
+    with_model,
 )
 from piplay.training.learner import make_losses
 from piplay.training.sources import WrittenSource
@@ -74,10 +75,11 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
         raise InputError(f"{count} episodes cannot be played: ask for at least 1")
     if hops is not None and hops < 1:
         raise InputError(f"a task of {hops} hops is none: ask for at least 1")
+    config = with_model(config)
     environment = load_environment(config)
     check_parts(config, environment)
     seated = _seated(config, role)
-    chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment))
+    chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment), config.limits.tokens)
     engine = load_engine(config)
     if weights is not None:
         engine.load(weights)
@@ -89,6 +91,7 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
     played = stage.play(seated.game.play, key, tasks, seated.seats, seated.temperature)
     by = weights or config.model or "the base"
     about = f"{config.name}: {seated.about}, at temperature {seated.temperature:g}, played by {by}"
+    about += f"\nchat: {chat.why}" if config.model else ""
     return Preview(about, seated.role, seated.game.finalize_batch(played), chat, environment.audit)
 
 

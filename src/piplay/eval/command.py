@@ -23,6 +23,7 @@ from piplay.eval.scores import Record, differences, ks, records, summary
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import (
+    BASE,
     load_chat,
     load_engine,
     load_environment,
@@ -103,6 +104,8 @@ def evaluate(
     results: dict[str, Any] = {"settings": settings, "models": []}
     played: list[list[Record]] = []
     for contestant in contestants:
+        if contestant.name != BASE:
+            console.print(f"{contestant.name}: chat {contestant.stage.chat.why}", highlight=False)
         with console.status(f"{contestant.name} plays {len(tasks)} questions"):
             played.append(contestant.play(tasks, samples, temperature))
         numbers = summary(played[-1], seed)
@@ -145,8 +148,8 @@ def _contestant(name: str, environment: SearchEnvironment, given: Mapping[str, A
     folder, run = model_folder(name), run_at(name)
     usual = run.config if run else _settings(Component(kind="search"), given["seed"])
     kind = usual.chat if run and given["chat"] == "auto" else given["chat"]
-    chat = load_chat(folder, kind, tool_specs(environment))
     limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})
+    chat = load_chat(folder, kind, tool_specs(environment), limits.tokens)
     top_k, one = given["top_k"] or usual.environment.options.get("top_k", TOP_K), playing(usual, folder)
     changed = {key: given[key] for key in ("threads", "device", "dtype") if given[key] is not None}
     if one.engine.cache_tokens is not None:

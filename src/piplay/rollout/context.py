@@ -175,7 +175,7 @@ class Dialogue:
         except ToolError:
             self.stop = StopReason.TOOL_FAILED
             return None
-        if not self._hear(self.context.chat.tool_turn(result.text, call.name), Owner.TOOL):
+        if not self._hear(self.context.chat.tool_turn(result.text, call.name, self._last), Owner.TOOL):
             return None
         self.uses.append(ToolUse(call, result))
         return result
@@ -188,7 +188,7 @@ class Dialogue:
         if len(self.turns) == self.context.limits.turns:
             self.stop = StopReason.TURNS
             return False
-        return self._hear(self.context.chat.user_turn(text), Owner.USER)
+        return self._hear(self.context.chat.user_turn(text, self._last), Owner.USER)
 
     async def close(self, stop: StopReason = StopReason.ANSWERED) -> Trajectory:
         """What came of it, with ``stop`` as the reason where no limit or failure was one before."""
@@ -206,6 +206,11 @@ class Dialogue:
             stop if self.stop is None else self.stop,
             self._version,
         )
+
+    @property
+    def _last(self) -> int:
+        """The id that the role's turn ended with."""
+        return int(self._ids[-1][-1])
 
     def _hear(self, ids: Ints, owner: Owner) -> bool:
         if self._length + len(ids) >= self.context.limits.tokens:

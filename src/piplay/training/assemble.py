@@ -10,10 +10,10 @@ from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
 from piplay.chat.base import Chat
-from piplay.chat.native import Native
-from piplay.chat.tags import Tags
+from piplay.chat.choose import choose
 from piplay.config import Config, Lora, Policy
 from piplay.engine.local.adapters import base_of
+from piplay.engine.local.folders import check_fit, usable
 from piplay.engine.protocol import Engine
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, TaskSource, make_game
@@ -46,28 +46,28 @@ def model_folder(name: str) -> Path:
         return tiny_base()
     run = run_at(name)
     if run is None:
-        return Path(name)
+        return usable(Path(name))
     policy = run.config.agent
     if not run.final(policy).is_dir():
         raise InputError(f"the run {name} has no final/{policy} yet: finish it with `piplay resume {name}`")
     return run.final(policy)
 
 
-def load_chat(model: Path, kind: str = "auto", tools: tuple[ToolSpec, ...] = ()) -> Chat:
-    """The chat of a model folder, ``auto``, ``native`` or ``tags`` (see ``Config.chat``), with these tools.
+def load_chat(model: Path, kind: str = "auto", tools: tuple[ToolSpec, ...] = (), tokens: int | None = None) -> Chat:
+    """The chat of a model folder, of a kind as ``Config.chat`` has it, with these tools.
 
-    Raises ``InputError`` where there is no usable tokenizer or template.
+    ``tokens``: the longest trajectory that the model is to read. Raises ``InputError`` where there is no usable
+    tokenizer or template, or the model does not fit its tokenizer or the trajectory.
     """
-    if not model.is_dir():
-        raise InputError(
-            f"there is no model folder {model}: give a Hugging Face folder with config, weights and tokenizer"
-        )
+    model = usable(model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
         ends = _end_ids(model)
     except Exception as error:  # a damaged file raises whatever its reader stumbles over
         raise InputError(f"the tokenizer of {model} cannot be loaded: {repr(error).splitlines()[0]}") from error
-    return Tags(tokenizer, tools, ends) if kind == "tags" else Native(tokenizer, tools, ends, rewrites=kind == "native")
+    chat = choose(kind, tokenizer, tools, ends)
+    check_fit(model, tokenizer, tokens)
+    return chat
 
 
 def _end_ids(model: Path) -> list[int]:
@@ -76,6 +76,11 @@ def _end_ids(model: Path) -> list[int]:
         return []
     ends = GenerationConfig.from_pretrained(model, local_files_only=True).eos_token_id
     return [ends] if isinstance(ends, int) else list(ends or ())
+
+
+def with_model(config: Config) -> Config:
+    """The same settings with an ordinary folder for a model that is one file."""
+    return config.model_copy(update={"model": usable(config.model)}) if config.model else config
 
 
 def playing(config: Config, model: Path) -> Config:

@@ -19,6 +19,7 @@ from piplay.training.assemble import (
     load_environment,
     tiny_base,
     tool_specs,
+    with_model,
 )
 from piplay.training.listeners.console import ConsoleListener, show_table
 from piplay.training.listeners.group import ListenerGroup
@@ -45,9 +46,11 @@ def play(
     check_trainable(config.model)
     environment = load_environment(config)
     check_parts(config, environment)
-    chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment))
+    chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment), config.limits.tokens)
     engine = load_engine(config)
     run = begin()
+    if config.model is not None:
+        console.print(f"chat: {chat.why}", highlight=False)
     console.print(f"run directory: {run.folder}", highlight=False)
     record = machine() | {"threads": config.engine.threads, "device": config.engine.device}
     record["deterministic"] = engine.deterministic
@@ -69,5 +72,6 @@ def with_absolute_paths(config: Config) -> Config:
     options = config.environment.options
     places = {name: str(Path(options[name]).absolute()) for name in path_options(kind) if options.get(name)}
     environment = config.environment.model_copy(update=places)
+    config = with_model(config)
     model = config.model.absolute() if config.model else None
     return config.model_copy(update={"model": model, "environment": environment})

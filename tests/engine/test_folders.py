@@ -1,0 +1,179 @@
+"""Model folders as people bring them: refused in one sentence, or unpacked, or played as transformers plays them."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from toys.models import toy_model, toy_tokenizer
+from transformers import (
+    AutoModelForCausalLM,
+    BloomConfig,
+    GPT2Config,
+    GPTNeoXConfig,
+    LlamaConfig,
+    OPTConfig,
+    PretrainedConfig,
+)
+
+from piplay.config import EngineSettings, Policy
+from piplay.engine.local.engine import LocalEngine
+from piplay.engine.local.folders import check_fit, usable
+from piplay.engine.protocol import Generate
+from piplay.errors import InputError
+from piplay.types import PolicyRef, Stop
+
+pytestmark = pytest.mark.slow
+
+TOKENIZER = toy_tokenizer("base")
+SMALL = {"vocab_size": len(TOKENIZER), "bos_token_id": None, "eos_token_id": 0, "pad_token_id": None}
+OTHERS: dict[str, PretrainedConfig] = {
+    "gpt2": GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, initializer_range=0.3, **SMALL),
+    "neox": GPTNeoXConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        initializer_range=0.3,
+        max_position_embeddings=64,
+        **SMALL,
+    ),
+    "opt": OPTConfig(
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        ffn_dim=64,
+        word_embed_proj_dim=32,
+        init_std=0.3,
+        max_position_embeddings=64,
+        **SMALL,
+    ),
+}
+
+
+def saved(config: PretrainedConfig, folder: Path) -> Path:
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    TOKENIZER.save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize("family", OTHERS)
+def test_models_without_groups_of_heads_write_what_transformers_writes(family: str, tmp_path: Path) -> None:
+    folder = saved(OTHERS[family], tmp_path / family)
+    engine = LocalEngine.start(folder, {"student": Policy()}, EngineSettings(slots=4), seed=0)
+    prompts = [[5, 6, 7, 8], [9, 10, 11], [5, 6, 7, 8, 12]]
+    for i, prompt in enumerate(prompts):
+        key = ("e", i)
+        engine.submit(Generate(key, PolicyRef("student"), np.array(prompt), key, 12, 0.0, Stop((0,))))
+    written = {}
+    while ready := engine.ready():
+        written |= {one.key[1]: one.ids.tolist() for one in ready}
+    model = AutoModelForCausalLM.from_pretrained(folder, attn_implementation="eager").eval()
+    for i, prompt in enumerate(prompts):
+        ids = list(prompt)
+        while len(ids) < len(prompt) + len(written[i]):
+            ids.append(int(model(torch.tensor([ids]), use_cache=False).logits[0, -1].argmax()))
+        assert written[i] == ids[len(prompt) :]
+
+
+def test_a_model_with_biases_of_its_own_is_refused(tmp_path: Path) -> None:
+    folder = saved(BloomConfig(hidden_size=32, n_layer=2, n_head=4, **SMALL), tmp_path / "bloom")
+    with pytest.raises(InputError, match="attention of its own") as caught:
+        LocalEngine.start(folder, {"student": Policy()}, EngineSettings(), seed=0)
+    assert "\n" not in str(caught.value)
+
+
+def test_more_ids_than_rows_and_more_tokens_than_positions_are_refused(tmp_path: Path) -> None:
+    config = LlamaConfig(hidden_size=32, max_position_embeddings=64, **SMALL)
+    config.save_pretrained(tmp_path)
+    check_fit(tmp_path, TOKENIZER, 64)
+    with pytest.raises(InputError, match=r"made for 64 tokens .* --limits.tokens 64"):
+        check_fit(tmp_path, TOKENIZER, 65)
+    config.rope_parameters = {
+        "rope_type": "yarn",
+        "factor": 4.0,
+        "original_max_position_embeddings": 64,
+        "rope_theta": 1e4,
+    }
+    config.save_pretrained(tmp_path)
+    check_fit(tmp_path, TOKENIZER, 256)
+    config.vocab_size = len(TOKENIZER) - 1
+    config.save_pretrained(tmp_path)
+    with pytest.raises(InputError, match=f"rows for {len(TOKENIZER) - 1}"):
+        check_fit(tmp_path, TOKENIZER)
+
+
+def test_adapters_whose_base_is_gone_are_refused(tmp_path: Path) -> None:
+    base, adapters = toy_model("qwen3", tmp_path / "base"), tmp_path / "adapters"
+    adapters.mkdir()
+    (adapters / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(base)}))
+    assert usable(adapters) == adapters
+    base.rename(tmp_path / "moved")
+    with pytest.raises(InputError, match="is not there: put it back, or write where it is now"):
+        usable(adapters)
+
+
+@pytest.mark.parametrize("agent", ["student", "player"])
+def test_a_runs_directory_is_refused_with_what_to_give(tmp_path: Path, agent: str) -> None:
+    (tmp_path / "piplay.json").write_text("{}")
+    (tmp_path / "config.json").write_text(json.dumps({"agent": agent}))
+    with pytest.raises(InputError, match=f"final/{agent}, which `piplay resume"):
+        usable(tmp_path)
+    (tmp_path / "final" / agent).mkdir(parents=True)
+    with pytest.raises(InputError, match=f"give .*final/{agent}$"):
+        usable(tmp_path)
+
+
+def test_a_gguf_file_is_unpacked_once_into_an_ordinary_folder(tmp_path: Path) -> None:
+    gguf = pytest.importorskip("gguf")
+    file = tmp_path / "tiny.gguf"
+    written = _gguf(gguf, file)
+    folder = usable(file)
+    assert (folder, usable(tmp_path)) == (tmp_path / "tiny", tmp_path / "tiny")
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    assert torch.allclose(model.model.embed_tokens.weight.float(), written, atol=1e-2)
+    assert "quantization_config" not in json.loads((folder / "config.json").read_text())
+    (folder / "gguf.json").write_text("{}")
+    with pytest.raises(InputError, match="move or remove that folder"):
+        usable(file)
+    (tmp_path / "other.gguf").write_bytes(b"GGUF")
+    with pytest.raises(InputError, match="2 GGUF files"):
+        usable(tmp_path)
+    with pytest.raises(InputError, match="cannot be read as a GGUF model"):
+        usable(tmp_path / "other.gguf")
+
+
+def _gguf(gguf, file: Path) -> torch.Tensor:
+    """A random Llama of one layer with a vocabulary of bytes, written by the package itself; its embeddings."""
+    rng = np.random.default_rng(0)
+    words = [f"<0x{i:02X}>" for i in range(61)] + ["<unk>", "<s>", "</s>"]
+    writer = gguf.GGUFWriter(str(file), "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(4)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(8)
+    writer.add_vocab_size(len(words))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(words)
+    writer.add_token_scores([0.0] * len(words))
+    writer.add_token_types([6] * 61 + [2, 3, 3])
+    writer.add_bos_token_id(62)
+    writer.add_eos_token_id(63)
+    embedding = rng.normal(size=(len(words), 32)).astype(np.float32)
+    shapes = {f"blk.0.attn_{name}": (32, 32) for name in ("q", "k", "v", "output")}
+    shapes |= {"blk.0.ffn_gate": (64, 32), "blk.0.ffn_up": (64, 32), "blk.0.ffn_down": (32, 64)}
+    shapes |= {"blk.0.attn_norm": (32,), "blk.0.ffn_norm": (32,), "output_norm": (32,), "output": (len(words), 32)}
+    writer.add_tensor("token_embd.weight", embedding)
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", rng.normal(size=shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return torch.from_numpy(embedding)
