@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-fast test-gpu bench bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test test-fast test-gpu survey-chats bench bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
@@ -13,6 +13,7 @@ help:
 	@echo "make hooks   lint before every commit"
 	@echo "make docs    docs/api.md from the docstrings; make site: the documentation as a site, in build/site"
 	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
+	@echo "make survey-chats   which models can be played: docs/models.md, of the templates that some packages carry"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
@@ -57,6 +58,15 @@ $(BENCH)/trl/ready: benchmarks/trl/requirements.txt pyproject.toml constraints.t
 	$(BENCH)/trl/bin/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
 	$(BENCH)/trl/bin/python -m pip install --quiet --requirement benchmarks/trl/requirements.txt --editable .
 	touch $@
+
+# A folder of their own: they are read, never installed.
+$(BENCH)/wheels/ready: benchmarks/survey/requirements.txt
+	$(PYTHON) -m venv $(BENCH)/survey
+	$(BENCH)/survey/bin/python -m pip download --quiet --no-deps --dest $(BENCH)/wheels --requirement $<
+	touch $@
+
+survey-chats: $(VENV)/ready $(BENCH)/wheels/ready
+	$(BIN)/python tools/survey_chats.py $(BENCH)/wheels docs/models.md
 
 bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready
 	$(BIN)/python benchmarks/rollouts.py --vllm $(BENCH)/vllm/bin/python
