@@ -30,6 +30,7 @@ class SelfPlay(Game):
     solvers: PositiveInt = 5
     roles = ("proposer", "solver")
     headline: ClassVar[Mapping[str, str]] = {"accuracy": "solver accuracy", "passed": "passed", "true": "true"}
+    sometimes: ClassVar[Sequence[str]] = ("accuracy", "true", "gate/*")
 
     def cost(self) -> Mapping[str, int]:
         return {"proposer": 1, "solver": 1 + self.solvers}

@@ -16,7 +16,7 @@ from typing import Any
 from piplay.config import load_config
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.match import contains
-from piplay.envs.search.question import Passage, Question, show
+from piplay.envs.search.question import Passage, Question, check_asks, show
 from piplay.envs.search.tool import SEARCH, passages_of, query_of, searches
 from piplay.errors import InputError
 from piplay.methods.pi_play.game import Study
@@ -163,6 +163,8 @@ def load_agent(model: str | Path | Run = "base", /, **overrides: object) -> Agen
     environment = load_environment(config, truth=False)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"{name} plays in the environment {config.environment.kind}: only what searches can be asked")
+    if run:
+        check_asks(name, run.column_kinds())
     chat = load_chat(folder, config.chat, tool_specs(environment))
     tools = {tool.spec.name: tool for tool in environment.tools}
     return Agent(name, Stage.of(config, load_engine(config), chat, tools), config.agent)

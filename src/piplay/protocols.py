@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+from piplay.border.parts import check_game
 from piplay.config import Phase
 from piplay.errors import InputError
 from piplay.registry import make
@@ -70,6 +71,9 @@ class Game:
     """The roles that write in an episode: each needs a seat."""
     headline: ClassVar[Mapping[str, str]] = {}
     """The metrics by which a step is judged, and what to call them on the terminal."""
+    sometimes: ClassVar[Sequence[str]] = ()
+    """The metrics that not every step has; ``*`` stands for anything. A phase may wait for them, and ``headline`` name
+    them; any other name that the first step lacks is refused there."""
 
     async def play(self, task: Any, context: Context) -> Episode:
         """The straight-line story of one episode."""
@@ -80,7 +84,8 @@ class Game:
         return list(episodes)
 
     def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
-        """What a step is worth knowing, for the log alone, beside what is logged of every role."""
+        """What a step is worth knowing, for the log alone, beside what is logged of every role: finite numbers under
+        names of the game's own."""
         return {}
 
     def cost(self) -> Mapping[str, int]:
@@ -89,20 +94,12 @@ class Game:
 
 
 def make_game(phase: Phase, state: State) -> Game:
-    """The phase's game. Raises ``InputError`` where there is none, it takes no such option, or a role has no seat."""
-    where = f"phase {phase.name}"
+    """The phase's game. Raises ``InputError`` where there is none, it takes no such option, or it is no whole game."""
     try:
         game: Game = make(phase.game, phase.options, "game", "piplay.methods", state=state)
+        check_game(game, Game, phase.seats, phase.learn)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-    if not isinstance(game, Game):
-        raise InputError(f"{where}: {phase.game} is no game: derive its class from piplay.protocols.Game")
-    roles = getattr(game, "roles", None)
-    if not isinstance(roles, tuple | list) or not all(isinstance(role, str) for role in roles):
-        raise InputError(f"{where}: the game {phase.game} needs `roles`, a tuple of the names of those who write in it")
-    for role in roles:
-        if role not in phase.seats:
-            raise InputError(f"{where}: the game {phase.game} needs a policy for the role {role!r}: give it a seat")
+        raise InputError(f"phase {phase.name}: {error}") from error
     return game
 
 

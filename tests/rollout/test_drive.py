@@ -16,6 +16,7 @@ from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
 from piplay.envs.search.question import Passage, Question
 from piplay.envs.search.tool import query_of
+from piplay.errors import InputError
 from piplay.methods.pi_play.game import Examine, Study
 from piplay.rollout.context import Context, ToolRequest, TurnRequest
 from piplay.rollout.driver import drive, watch
@@ -173,8 +174,9 @@ def test_an_error_in_a_story_is_not_swallowed(tiny_chat: Chat) -> None:
         await ctx.converse("student", "s", "u")
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(InputError, match=r"broken raised ZeroDivisionError \(test_drive.py, line \d+\)") as raised:
         drive([broken(context(tiny_chat))], ScriptedEngine(tiny_chat, lambda request: "x"), tools(DictSearcher([])))
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
 @pytest.mark.parametrize(("kind", "protocol"), [("qwen3", "auto"), ("llama", "auto"), ("base", "tags")])

@@ -73,8 +73,9 @@ class Play:
 
     recipe: Positional[str | None] = None
     """The name of a recipe of the package, or a .toml file; by default pi-play, or with --run-dir the run's own."""
-    role: str = "examiner"
-    """Whose episodes: examiner, student, teacher, or another role of the recipe."""
+    role: str | None = None
+    """Whose episodes: examiner, student, teacher, or another role of the recipe; by default the first of its first
+    phase."""
     n: Annotated[int, arg(aliases=("-n",))] = 3
     """How many."""
     hops: int | None = None

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from piplay.border.parts import unplayed_seats
 from piplay.chat.base import Chat
 from piplay.cli.workload import Work, measure, work
 from piplay.config import Config, Phase, validated
@@ -106,6 +107,9 @@ def _tell_time(config: Config, chat: Chat, environment: Environment, evaluation:
     most, seen = work(config, evaluation), measure(config, chat, environment)
     share, by = (seen.share or Work(1, 1)), "up to" if seen.share else "at most"
     seconds = most.written * share.written / seen.speed.written + most.trained * share.trained / seen.speed.trained
+    for phase in config.phases:
+        if empty := unplayed_seats(make_game(phase, {}), phase.seats):
+            console.print(f"phase {phase.name}: {empty}")
     console.print(
         f"tokens: at most {most.written / 1e6:.2f} million written and {most.trained / 1e6:.2f} million trained on"
     )
@@ -116,9 +120,10 @@ def _tell_time(config: Config, chat: Chat, environment: Environment, evaluation:
             f"{seen.cut:.0%} of their trajectories were cut short by a limit, and earn nothing: a model that thinks "
             "long needs a larger limits.turn_tokens, and limits.tokens with it"
         )
+    trained = f" and {seen.speed.trained:.0f} trained on" if most.trained else "; nothing learns"
     console.print(
-        f"time: {by} {seconds / 60:.0f} minutes (estimate: {seen.speed.written:.0f} tokens/s written and "
-        f"{seen.speed.trained:.0f} trained on, measured shortly on this machine)"
+        f"time: {by} {seconds / 60:.0f} minutes (estimate: {seen.speed.written:.0f} tokens/s written{trained}, "
+        "measured shortly on this machine)"
     )
 
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import piplay
-from piplay.errors import InputError
+from piplay.border.code import TRACEBACK
+from piplay.errors import InputError, out_of_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command. Bad input is one sentence on standard error and exit code 2."""
+    """Run one command. Bad input is one sentence on standard error and exit code 2; behind its whole traceback where
+    ``PIPLAY_TRACEBACK`` is set.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:  # before the imports that take a second
         print(f"piplay {piplay.__version__}")
@@ -24,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(words)
     except InputError as error:
+        if os.environ.get(TRACEBACK):
+            traceback.print_exception(error)
         print(f"piplay: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
@@ -34,21 +41,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"piplay: interrupted{again}", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:
-        if not _out_of_memory(error):
+        if not out_of_memory(error):
             raise
         less = ": start anew with less engine.cache_tokens or engine.micro_batch_tokens, see `piplay doctor`"
         print(f"piplay: {str(error).strip().splitlines()[0]}{less if trains else ''}", file=sys.stderr)
         return 1
     return 0
-
-
-def _out_of_memory(error: Exception) -> bool:
-    """Python's, or torch's of a GPU or of a CPU; torch is not imported for a name alone."""
-    return (
-        isinstance(error, MemoryError)
-        or type(error).__name__ == "OutOfMemoryError"
-        or "can't allocate memory" in str(error)
-    )
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from piplay.border.play import check_room, finalized, tasks_of
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.envs.search.question import Question
@@ -56,7 +57,9 @@ class _Seated:
     about: str
 
 
-def preview(config: Config, role: str, count: int, hops: int | None = None, weights: Path | None = None) -> Preview:
+def preview(
+    config: Config, role: str | None, count: int, hops: int | None = None, weights: Path | None = None
+) -> Preview:
     """Play ``count`` tasks of a role as the recipe's phase would.
 
     A phase that plays written tasks gets held-out tasks where there are any, else tasks that the recipe's writing phase
@@ -64,6 +67,7 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
     prompt, greedily.
 
     Args:
+        role: by default the first that writes in the recipe's first phase.
         hops: only questions of that many hops.
         weights: a checkpoint whose policies play; by default they are all the base.
 
@@ -76,6 +80,8 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
         raise InputError(f"a task of {hops} hops is none: ask for at least 1")
     environment = load_environment(config)
     check_parts(config, environment)
+    if role is None:
+        role = next(iter(make_game(config.phases[0], {}).roles))
     seated = _seated(config, role)
     chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment))
     engine = load_engine(config)
@@ -86,10 +92,11 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
     tasks = _Tasks(config, environment, stage, hops).of(seated.phase, key, count)
     if isinstance(seated.game, PrivilegedStudy):
         _check_questions(tasks, "a teacher is shown the path of a question")
-    played = stage.play(seated.game.play, key, tasks, seated.seats, seated.temperature)
+    played = finalized(seated.game, stage.play(seated.game.play, key, tasks, seated.seats, seated.temperature))
+    check_room(played, config.limits.tokens)
     by = weights or config.model or "the base"
     about = f"{config.name}: {seated.about}, at temperature {seated.temperature:g}, played by {by}"
-    return Preview(about, seated.role, seated.game.finalize_batch(played), chat, environment.audit)
+    return Preview(about, seated.role, played, chat, environment.audit)
 
 
 def _seated(config: Config, role: str) -> _Seated:
@@ -126,7 +133,7 @@ class _Tasks:
         """Tasks for a phase: of its own source, held out, or written for it."""
         source = self._sources[phase.tasks]
         if not isinstance(source, WrittenSource):
-            return [self._of_hops(task) for task in source.draw((*key, 0), count)]
+            return [self._of_hops(task) for task in tasks_of(source, (*key, 0), count)]
         if self._environment.heldout:
             return self._heldout(key, count)
         return self._written(phase.tasks, count)
@@ -157,7 +164,7 @@ class _Tasks:
         for number in range(ROUNDS):
             key: Key = ("play", phase.name, number)
             tasks = self.of(phase, key, tries)
-            episodes = game.finalize_batch(self._stage.play(game.play, key, tasks, phase.seats, phase.temperature))
+            episodes = finalized(game, self._stage.play(game.play, key, tasks, phase.seats, phase.temperature))
             found += [task for episode in episodes for task in episode.written]
             if len(found) >= count:
                 return found[:count]

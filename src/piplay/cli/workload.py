@@ -8,13 +8,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from piplay.border.play import check_room, finalized, metrics_of, tasks_of
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine, Generate
-from piplay.protocols import Environment, Evaluation, make_game
+from piplay.protocols import Audit, Environment, Evaluation, make_game
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_engine, make_sources
-from piplay.training.learner import make_losses
+from piplay.training.learner import make_losses, view_check
+from piplay.training.metrics import role_metrics
 from piplay.training.sources import WrittenSource
 from piplay.types import Ints, Key, Owner, PolicyRef, Sample, Task
 
@@ -91,9 +93,9 @@ def measure(config: Config, chat: Chat, environment: Environment) -> Measured:
         episodes = min(phase.episodes, _EPISODES, int(_PATIENCE * speed / most))
     if phase is not None and episodes:
         stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
-        tasks = sources[phase.tasks].draw(("doctor", 0), episodes)
+        tasks = tasks_of(sources[phase.tasks], ("doctor", 0), episodes)
         began = time.perf_counter()
-        written, share, cut = _played(config, stage, phase, tasks)
+        written, share, cut = _played(config, stage, phase, tasks, environment.audit)
         speed = written / (time.perf_counter() - began)
     return Measured(Work(speed, _trained(config, engine, words)), share, episodes, cut)
 
@@ -111,10 +113,19 @@ def _written(engine: Engine, chat: Chat, policy: str, words: Ints, count: int) -
     return tokens
 
 
-def _played(config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task]) -> tuple[int, Work, float]:
-    """Tokens written in some episodes, how much of what the limits allow they use, and the share that these cut."""
-    game = make_game(phase, {})
-    played = stage.play(game.play, ("doctor",), tasks, phase.seats, phase.temperature)
+def _played(
+    config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task], audit: Audit | None
+) -> tuple[int, Work, float]:
+    """Tokens written in some episodes, how much of what the limits allow they use, and the share that these cut.
+
+    Raises ``InputError`` for what a run would refuse at its first step.
+    """
+    game, check = make_game(phase, {}), view_check(phase)
+    played = finalized(game, stage.play(game.play, ("doctor",), tasks, phase.seats, phase.temperature))
+    for episode in played:
+        check(episode)
+    check_room(played, config.limits.tokens)
+    metrics_of(game, played, audit, role_metrics(phase.seats, played))
     stories = [one.trajectory for episode in played for one in episode.trajectories]
     written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
     whole = sum(len(story.ids_T) for story in stories)

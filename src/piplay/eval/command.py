@@ -16,7 +16,7 @@ from rich.table import Table
 from piplay.config import Component, Config, Policy
 from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.question import Question
+from piplay.envs.search.question import Question, check_asks
 from piplay.envs.search.tool import SearchTool
 from piplay.errors import InputError
 from piplay.eval.scores import Record, differences, ks, records, summary
@@ -143,6 +143,8 @@ def _settings(environment: Component, seed: int) -> Config:
 def _contestant(name: str, environment: SearchEnvironment, given: Mapping[str, Any]) -> Contestant:
     """A model as it played in its run, if it comes from one, but for what is given otherwise."""
     folder, run = model_folder(name), run_at(name)
+    if run:
+        check_asks(name, run.column_kinds())
     usual = run.config if run else _settings(Component(kind="search"), given["seed"])
     kind = usual.chat if run and given["chat"] == "auto" else given["chat"]
     chat = load_chat(folder, kind, tool_specs(environment))

@@ -60,6 +60,7 @@ class Play(Game):
     privileged: bool = False
     """Play knowing what is hidden, as the teacher would; the view ``plain`` is then the student's."""
     headline: ClassVar[Mapping[str, str]] = {"player/reward": "return"}
+    sometimes: ClassVar[Sequence[str]] = ("player/reward",)
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""

@@ -48,6 +48,10 @@ def vote(answers: Sequence[str]) -> Ballot:
     return Ballot(Counter(answer for answer in said if answer), len(said))
 
 
+VOTED_SOMETIMES = ("majority_share", "label_accuracy")
+"""The numbers of ``vote_metrics``: of a step without a written question there are none (see ``Game.sometimes``)."""
+
+
 def vote_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
     """How students agreed on the step's questions, and how good their majority is as a label, for the log alone.
 

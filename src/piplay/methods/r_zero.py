@@ -15,10 +15,10 @@ from pydantic import PositiveInt
 from piplay.envs.search.match import normalise
 from piplay.envs.search.question import Question
 from piplay.methods.alike import cluster_shares
-from piplay.methods.judges import vote, vote_metrics
+from piplay.methods.judges import VOTED_SOMETIMES, vote, vote_metrics
 from piplay.methods.pi_play.game import Study
 from piplay.methods.pi_play.gates import written_question
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.proposals import answers_of, attempts, propose
 from piplay.protocols import Audit, Game
 from piplay.rollout.context import Context
@@ -45,6 +45,7 @@ class Challenge(Game):
         "cluster_share": "cluster",
         "label_accuracy": "labels true",
     }
+    sometimes: ClassVar[Sequence[str]] = (*SOMETIMES, *VOTED_SOMETIMES, "distinct")
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""

@@ -18,7 +18,7 @@ from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.match import exact_match
 from piplay.envs.search.question import Question
 from piplay.errors import InputError
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.proposals import attempts
 from piplay.protocols import Audit, Environment, Game
 from piplay.rollout.context import Context
@@ -82,6 +82,7 @@ class Solve(Game):
     """What a solver is told after a turn that cannot be read, and goes on; empty: its episode ends there."""
     roles = ("student",)
     headline: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy", "student/kl_ref": "KL to the base"}
+    sometimes: ClassVar[Sequence[str]] = ("student/kl_ref", *SOMETIMES)
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""

@@ -13,8 +13,8 @@ from typing import ClassVar
 from pydantic import PositiveInt
 
 from piplay.envs.search.question import Question
-from piplay.methods.judges import Ballot, vote, vote_metrics
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.judges import VOTED_SOMETIMES, Ballot, vote, vote_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.proposals import answers_of, attempts, propose
 from piplay.protocols import Audit, Game
 from piplay.rollout.context import Context
@@ -33,6 +33,7 @@ class SelfQuestion(Game):
         "majority_share": "majority",
         "label_accuracy": "labels true",
     }
+    sometimes: ClassVar[Sequence[str]] = (*SOMETIMES, *VOTED_SOMETIMES)
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""

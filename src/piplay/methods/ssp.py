@@ -18,7 +18,7 @@ from piplay.envs.search.match import exact_match, normalise
 from piplay.envs.search.question import Question, show
 from piplay.envs.search.tool import passages_of, query_of, searches
 from piplay.methods.pi_play.gates import passes, seed_passage, written_question
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.pi_play.views import STUDENT, student_view
 from piplay.methods.proposals import answers_of, attempts, propose
 from piplay.protocols import Audit, Game
@@ -57,6 +57,7 @@ class SearchSelfPlay(Game):
         "refused": "refused",
         "true": "true",
     }
+    sometimes: ClassVar[Sequence[str]] = SOMETIMES
 
     @property
     def roles(self) -> tuple[str, ...]:  # type: ignore[override]

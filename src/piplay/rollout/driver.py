@@ -12,9 +12,14 @@ from collections import deque
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from inspect import CORO_CREATED, getcoroutinestate
+from types import CoroutineType
 from typing import Any, TypeVar
 
+from piplay.border.code import name_of, own
+from piplay.border.play import answers_of
 from piplay.engine.protocol import Sampler
+from piplay.errors import InputError
 from piplay.rollout.context import CloseRequest, GatherRequest, Request, ToolRequest, TurnRequest
 from piplay.rollout.tools import Tool, ToolError
 from piplay.types import Key, ToolCall
@@ -62,7 +67,7 @@ def watch(
                 yield request, result
                 driver.going.append((story, result))
     finally:
-        driver.tools.close()
+        driver.close()
     return driver.results
 
 
@@ -80,6 +85,13 @@ class _Driver:
         self.results = [None] * len(stories)
         self.going.extend((_Story(story, None, place), None) for place, story in enumerate(stories))
 
+    def close(self) -> None:
+        """Let go of what is not played to its end: a story that never began would be complained of."""
+        for story, _ in self.going:
+            if isinstance(story.coroutine, CoroutineType) and getcoroutinestate(story.coroutine) == CORO_CREATED:
+                story.coroutine.close()
+        self.tools.close()
+
     def advance(self) -> bool:
         """Let every story that can go on do so; whether any waits for anything."""
         while self.going:
@@ -89,6 +101,9 @@ class _Driver:
                 request = step(value)
             except StopIteration as end:
                 self._end(story, end.value)
+            except Exception:
+                with own(name_of(story.coroutine)):
+                    raise
             else:
                 self._take(story, request)
         return bool(self.waiting) or self.tools.pending
@@ -125,7 +140,10 @@ class _Driver:
                 if not inner:
                     self.going.append((story, []))
             case _:
-                raise TypeError(f"a story waits for {request!r}, which is none of the context's requests")
+                raise InputError(
+                    f"{name_of(story.coroutine)} waits for {request!r}: a game awaits what its context and its "
+                    "dialogues give, and nothing else"
+                )
 
 
 class _Together:
@@ -191,7 +209,7 @@ def _answers(tools: Mapping[str, Tool], calls: Sequence[ToolCall]) -> list[Any]:
         places = [place for place, call in enumerate(calls) if call.name == name]
         batch = [calls[place] for place in places]
         try:
-            found: Sequence[Any] = tools[name].answer(batch)
+            found: Sequence[Any] = answers_of(tools[name], batch)
         except ToolError:
             found = [_alone(tools[name], call) for call in batch]
         for place, result in zip(places, found, strict=True):
@@ -201,6 +219,6 @@ def _answers(tools: Mapping[str, Tool], calls: Sequence[ToolCall]) -> list[Any]:
 
 def _alone(tool: Tool, call: ToolCall) -> Any:
     try:
-        return tool.answer([call])[0]
+        return answers_of(tool, [call])[0]
     except ToolError as failure:
         return failure

@@ -9,6 +9,8 @@ from typing import Any
 from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
+from piplay.border.code import name_of, own
+from piplay.border.parts import check_engine, check_environment, check_evaluation, check_methods, check_source
 from piplay.chat.base import Chat
 from piplay.chat.native import Native
 from piplay.chat.tags import Tags
@@ -103,6 +105,7 @@ def load_environment(config: Config, truth: bool = True) -> Environment:
         seed=config.seed,
         truth=truth,
     )
+    check_environment(made)
     return made
 
 
@@ -113,9 +116,17 @@ def tool_specs(environment: Environment) -> tuple[ToolSpec, ...]:
 
 def load_engine(config: Config) -> Engine:
     """The engine of the kind that the settings name, with every policy of the run."""
-    kind = resolve(config.engine.kind, "engine", "piplay.engine")
-    started: Engine = kind.start(config.model or tiny_base(), config.policies, config.engine, seed=config.seed)
+    kind = _engine_class(config)
+    with own(f"{name_of(kind)}.start"):
+        started: Engine = kind.start(config.model or tiny_base(), config.policies, config.engine, seed=config.seed)
+    check_engine(started)
     return started
+
+
+def _engine_class(config: Config) -> Any:
+    kind = resolve(config.engine.kind, "engine", "piplay.engine")
+    check_methods(kind, "an engine's class", "start")
+    return kind
 
 
 def make_sources(config: Config, environment: Environment, states: dict[str, State]) -> dict[str, TaskSource]:
@@ -125,6 +136,7 @@ def make_sources(config: Config, environment: Environment, states: dict[str, Sta
         given: dict[str, Any] = {"environment": environment, "state": states.setdefault(name, {}), "seed": config.seed}
         kind = "sources:WrittenSource" if source.kind == "written" else source.kind
         made[name] = make(kind, source.options, "source", "piplay.training", "piplay.methods", "piplay.envs", **given)
+        check_source(made[name])
     return made
 
 
@@ -142,6 +154,7 @@ def make_evaluation(config: Config, environment: Environment, state: State) -> E
         state=state,
         config=config,
     )
+    check_evaluation(made, Evaluation)
     return made
 
 
@@ -149,8 +162,10 @@ def check_parts(config: Config, environment: Environment) -> None:
     """Make every part that a run makes later, so that what is wrong with one is said before anything is written.
 
     Raises:
-        InputError: a game, advantage, loss, task source or evaluation is not there or refuses its options.
+        InputError: a game, advantage, loss, task source, evaluation or engine is not there, lacks what its kind needs,
+            or refuses its options.
     """
+    _engine_class(config)
     for phase in config.phases:
         make_game(phase, {})
         for role, learn in phase.learn.items():

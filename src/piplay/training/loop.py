@@ -12,10 +12,24 @@ for m in 1..M:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
+from piplay.border.code import name_of, own
+from piplay.border.parts import unplayed_seats
+from piplay.border.play import (
+    Columns,
+    check_apart,
+    check_kept,
+    check_named,
+    check_room,
+    finalized,
+    metrics_of,
+    numbers,
+    tasks_of,
+)
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine
@@ -23,8 +37,8 @@ from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, Game, Place, TaskSource, make_game
 from piplay.rollout.stage import Seats, Stage
 from piplay.training.assemble import make_evaluation, make_sources
-from piplay.training.learner import Learner
-from piplay.training.metrics import role_metrics
+from piplay.training.learner import Learner, view_check
+from piplay.training.metrics import NAMES, role_metrics
 from piplay.training.opponents import OpponentPools
 from piplay.training.run_directory import Run
 from piplay.training.sources import WrittenSource
@@ -96,13 +110,18 @@ class Loop:
         self.sources: dict[str, TaskSource] = make_sources(self.config, self.environment, state.sources)
         self.evaluation: Evaluation = make_evaluation(self.config, self.environment, state.evaluation)
         self.learner = Learner(self.engine, state.learners, self.config.seed, checkpoint)
+        self.columns = Columns(self.run.column_kinds())
         self._began = time.monotonic() - state.seconds
 
     def _play_phase(self, iteration: int, phase: Phase) -> None:
         game = make_game(phase, self.state.games.setdefault(phase.name, {}))
         self.listener.phase(iteration, phase, self.state.step, game.headline)
+        empty = unplayed_seats(game, phase.seats)
+        if empty and self.state.step == 0:
+            self.listener.message(f"phase {phase.name}: {empty}")
+        check = view_check(phase)
         while self.state.step < phase.steps and not (self._written_enough(phase) or self._ends_early(phase)):
-            row = self._step(iteration, phase, game)
+            row = self._step(iteration, phase, game, check)
             self.run.log(row)
             self.listener.step(row)
             if self.state.step % self.config.checkpoint_every == 0:
@@ -115,13 +134,18 @@ class Loop:
                 f"over the last {phase.until.steps} {phase.until.metric} was {self._recent_mean():.2f}"
             )
 
-    def _step(self, iteration: int, phase: Phase, game: Game) -> dict[str, Any]:
+    def _step(self, iteration: int, phase: Phase, game: Game, check: Callable[[Episode], None]) -> dict[str, Any]:
         """Play, measure, learn, keep; the step's row of metrics."""
         key: Key = (f"m{iteration}", phase.name, self.state.step)
         clock = _Clock()
         seats, before = self._seats(phase, game, key), self.engine.usage()
-        tasks = self.sources[phase.tasks].draw(key, phase.episodes)
-        episodes = game.finalize_batch(self.stage.play(game.play, key, tasks, seats, phase.temperature))
+        tasks = tasks_of(self.sources[phase.tasks], key, phase.episodes)
+        # A view may also be given once the whole batch is there.
+        early = check if type(game).finalize_batch is Game.finalize_batch else None
+        episodes = finalized(game, self.stage.play(game.play, key, tasks, seats, phase.temperature, early))
+        for episode in episodes:
+            check(episode)
+        self.columns.check(episodes)
         clock.lap("play")
         row: dict[str, Any] = {
             "n": self.state.done + 1,
@@ -130,16 +154,26 @@ class Loop:
             "step": self.state.step + 1,
             "of": phase.steps,
         }
-        row |= role_metrics(phase.seats, episodes) | game.metrics(episodes, self.environment.audit)
+        roles = {f"{role}/{name}" for role in phase.seats for name in NAMES}
+        row |= role_metrics(phase.seats, episodes)
+        own_row = metrics_of(game, episodes, self.environment.audit, {*row, *roles, "written", "seconds"})
+        row |= own_row
         row |= {f"rollout/{name}": number for name, number in self.engine.usage().since(before).items()}
         for source in self.sources.values():
-            source.note(episodes)
+            with own(f"{name_of(source)}.note"):
+                source.note(episodes)
+        clock.lap("measure")
+        learnt = self.learner.learn(iteration, phase, episodes)
+        check_apart(game, own_row, learnt)
+        row |= learnt
         if phase.until and phase.until.metric in row:
             self.state.recent = [*self.state.recent, row[phase.until.metric]][-phase.until.steps :]
-        clock.lap("measure")
-        row |= self.learner.learn(iteration, phase, episodes)
+        if self.state.step == 0:
+            self._check_first(phase, game, row, episodes)
         last = self.state.step + 1 == phase.steps or self._ends_early(phase)
-        row |= self.evaluation.after_step(self.stage, Place(iteration, phase, self.state.step, last), self.sources)
+        place = Place(iteration, phase, self.state.step, last)
+        with self._evaluating("after_step") as name:
+            row |= numbers(self.evaluation.after_step(self.stage, place, self.sources), name, row)
         clock.lap("train")
         if phase.writes:
             row["written"] = self._keep_written(phase, episodes)
@@ -148,6 +182,33 @@ class Loop:
         clock.lap("save")
         return row | {"seconds": clock.laps}
 
+    def _check_first(self, phase: Phase, game: Game, row: Mapping[str, Any], episodes: Sequence[Episode]) -> None:
+        """What the first step of a phase tells to be wrong with it."""
+        check_room(episodes, self.config.limits.tokens)
+        self._check_states()
+        roles = [f"{role}/{name}" for role in phase.seats for name in NAMES]
+        if phase.until:
+            check_named(phase.until.metric, f"until of phase {phase.name}", row, (*game.sometimes, *roles))
+        for name in game.headline:
+            check_named(name, f"the headline of {name_of(game)}", row, (*game.sometimes, *roles))
+
+    def _check_states(self) -> None:
+        """Whether a checkpoint can keep what parts of one's own remember."""
+        for phase in self.config.phases:
+            check_kept(self.state.games.get(phase.name, {}), f"the state of {phase.game}")
+            for role, learn in phase.learn.items():
+                remembered = self.state.learners.get(f"{phase.name}/{role}", {})
+                check_kept(remembered.get("advantage", {}), f"the state of the advantage {learn.advantage.kind}")
+        for name, state in self.state.sources.items():
+            check_kept(state, f"the state of the source {name}")
+        check_kept(self.state.evaluation, f"the state of {name_of(self.evaluation)}")
+
+    @contextmanager
+    def _evaluating(self, method: str) -> Iterator[str]:
+        name = f"{name_of(self.evaluation)}.{method}"
+        with own(name):
+            yield name
+
     def _seats(self, phase: Phase, game: Game, key: Key) -> Mapping[str, str] | Sequence[Seats]:
         """Who plays the step's episodes."""
         if phase.opponents is None:
@@ -155,7 +216,7 @@ class Loop:
         pools = OpponentPools(phase, phase.opponents, self.state.opponents, self.engine, self.config.seed)
 
         def matches(key: Key, seatings: Sequence[Seats]) -> Sequence[Episode]:
-            tasks = self.sources[phase.tasks].draw((*key, 0), len(seatings))
+            tasks = tasks_of(self.sources[phase.tasks], (*key, 0), len(seatings))
             return self.stage.play(game.play, key, tasks, seatings, phase.temperature)
 
         pools.refresh(key, matches)
@@ -163,7 +224,8 @@ class Loop:
 
     def _keep_written(self, phase: Phase, episodes: Sequence[Episode]) -> int:
         """Keep what was written but for what is measured by; how much there is."""
-        written = [task for episode in episodes for task in episode.written if not self.evaluation.reserved(task)]
+        with self._evaluating("reserved"):
+            written = [task for episode in episodes for task in episode.written if not self.evaluation.reserved(task)]
         source = self._written(phase)
         source.add(written)
         return min(source.waiting, phase.writes)
@@ -207,23 +269,28 @@ class Loop:
         return ", ".join(f"{name} {count}" for name, count in sorted(refused.items(), key=lambda x: -x[1]))
 
     def _prepare(self) -> None:
-        prepared = self.evaluation.prepare(self.stage)
+        with self._evaluating("prepare"):
+            prepared = self.evaluation.prepare(self.stage)
         for name, tasks in prepared.tasks.items():
             self.run.save_tasks(name, tasks)
         if prepared.sentence:
             self.listener.message(prepared.sentence)
 
     def _evaluate(self, iteration: int) -> None:
-        measured = self.evaluation.measure(self.stage, iteration)
+        with self._evaluating("measure") as name:
+            measured = self.evaluation.measure(self.stage, iteration)
+            check_kept(measured, f"what {name} gave", "it")
         row = {"iteration": iteration} | measured
         if measured:
-            self.listener.evaluated(row, self.evaluation.sentence(row))
+            with self._evaluating("sentence"):
+                self.listener.evaluated(row, self.evaluation.sentence(row))
         for policy in self.evaluation.exports:
             self.engine.export(policy, self.run.snapshot(iteration))
         self.state.evals.append(row)
         self._commit()
 
     def _commit(self) -> None:
+        self._check_states()
         self.state.seconds = time.monotonic() - self._began
         self.run.commit(self.state, self._save)
 

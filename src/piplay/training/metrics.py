@@ -9,6 +9,12 @@ import numpy as np
 
 from piplay.types import Episode, Owner, ScoredTrajectory, StopReason
 
+NAMES = (
+    *("reward", "length", "length_max", "tokens_written", "turns", "tool_calls"),
+    *(f"stop/{reason}" for reason in StopReason),
+)
+"""What is logged of a role."""
+
 
 def role_metrics(roles: Iterable[str], episodes: Sequence[Episode]) -> dict[str, float]:
     """Reward, lengths, turns, tool calls and stop reasons of each role's trajectories; of a role without any, none."""

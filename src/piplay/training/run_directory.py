@@ -161,6 +161,17 @@ class Run:
         """Every trajectory of every step, in order."""
         return _joined([pq.read_table(path) for path in sorted((self.folder / "rollouts").glob("*.parquet"))])
 
+    def column_kinds(self) -> dict[str, str]:
+        """What the columns of the rollouts so far hold, of those that hold texts or numbers: see ``Columns``."""
+        kinds: dict[str, str] = {}
+        for path in sorted((self.folder / "rollouts").glob("*.parquet")):
+            for column in pq.read_schema(path):
+                if pa.types.is_string(column.type):
+                    kinds[column.name] = "text"
+                elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+                    kinds[column.name] = "number"
+        return kinds
+
     @property
     def tasks(self) -> pa.Table:
         """Every written task; ``set`` is the name of its file."""

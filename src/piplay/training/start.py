@@ -59,7 +59,9 @@ def play(
     if table is not None:
         console.print(show_table(table))
     minutes = loop.state.seconds / 60
-    console.print(f"{minutes:.1f} minutes; the trained policies are in {run.folder / 'final'}", highlight=False)
+    learns = any(phase.learn for phase in config.phases)
+    policies = "the trained policies are" if learns else "no phase has a `learn`, so the policies are still the base,"
+    console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}", highlight=False)
     return run, environment
 
 

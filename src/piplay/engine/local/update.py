@@ -21,6 +21,7 @@ from torch import Tensor
 from piplay.algo.losses.base import Loss, Mean, Rows, Scoring
 from piplay.algo.losses.formulas import chosen, entropy, log_probs
 from piplay.algo.packing import fill, lay_out
+from piplay.border.learn import losses_of
 from piplay.engine.local.attention import Packed
 from piplay.types import Floats, Ints, Owner, Sample
 
@@ -139,7 +140,8 @@ class Trainer:
         for term, weight_R in rows.weights.items():
             loss = self.losses[term]
             others = [asked[scoring] for scoring in loss.scorings]
-            value, reported = loss(Rows(logp_R_V, logp_R, rows.sampled_R, rows.target_R, weight_R, others))
+            rows_of_term = Rows(logp_R_V, logp_R, rows.sampled_R, rows.target_R, weight_R, others)
+            value, reported = losses_of(loss, rows_of_term)
             total = total + value
             part["", "loss"] = part["", "loss"] + reported.pop("loss")
             part |= {(term, name): value_R for name, value_R in reported.items()}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from piplay.errors import InputError
 from piplay.types import Json, Task
 
 
@@ -48,6 +49,12 @@ class Question(Task):
     def row(self) -> dict[str, Json]:
         """See ``Task.row``."""
         return {"hops": self.hops, "question": self.question, "answers": list(self.answers)}
+
+
+def check_asks(name: str, columns: Collection[str]) -> None:
+    """Raises ``InputError`` where a run, whose rollouts have these columns, played no questions: it cannot be asked."""
+    if columns and "question" not in columns:
+        raise InputError(f"the run {name} plays a game without questions: only what learns to answer them can be asked")
 
 
 def show(passages: Sequence[Passage]) -> str:

@@ -29,7 +29,7 @@ from piplay.methods.pi_play.gates import (
 )
 from piplay.methods.pi_play.hooks import EXACT_MATCH, ImportPath, Reward, load_gates, load_reward
 from piplay.methods.pi_play.hooks import Gate as OwnGate
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.pi_play.rewards import difficulty_reward, format_score
 from piplay.methods.pi_play.views import (
     CHECKER,
@@ -57,6 +57,7 @@ class _SearchGame(Game):
     """What π-Play's games have in common: their numbers."""
 
     headline: ClassVar[Mapping[str, str]] = HEADLINE
+    sometimes: ClassVar[Sequence[str]] = (*HEADLINE, *SOMETIMES)
 
     def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
         """See ``Game.metrics`` and docs/metrics.md."""

@@ -14,6 +14,12 @@ from piplay.protocols import Audit
 from piplay.types import Episode, ScoredTrajectory, StopReason
 
 WRONG = ("false", "ill_typed")
+VERDICTS = ("true", *WRONG, "unknown")
+SOMETIMES = (
+    *("accuracy", "solved", "wasted", "false_agreement", *VERDICTS),
+    *("accuracy/*", "informative/*", "truth/*", "tasks/*", "gate/*", "k/*"),
+)
+"""The numbers that a step has where a question of it was tried, or written, or had so many hops (see ``Game``)."""
 
 
 def role_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
@@ -72,7 +78,7 @@ def _truth_metrics(episodes: Sequence[Episode], audit: Audit) -> dict[str, float
     row = {f"truth/{hops}": _mean(v == "true" for v in found) for hops, found in sorted(verdicts.items())}
     every = [verdict for found in verdicts.values() for verdict in found]
     if every:
-        row |= {name: _mean(v == name for v in every) for name in ("true", "false", "ill_typed", "unknown")}
+        row |= {name: _mean(v == name for v in every) for name in VERDICTS}
     if agreed:
         row["false_agreement"] = _mean(agreed)
     if lost:

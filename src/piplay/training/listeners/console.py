@@ -52,7 +52,8 @@ class ConsoleListener:
             self._bar.update(self._task, completed=row.get("written", row["step"]), score=score)
         else:
             place = f"m{row['iteration']} {row['phase']} {row['step']}/{row['of']}"
-            self.console.print(f"{place}: {score}, {sum(row['seconds'].values()):.1f} s", highlight=False)
+            parts = [*filter(None, [score]), f"{sum(row['seconds'].values()):.1f} s"]
+            self.console.print(f"{place}: {', '.join(parts)}", highlight=False)
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made."""
