@@ -226,9 +226,9 @@ class Phase(Settings):
     def _seated(self) -> Phase:
         for role in self.learn:
             if role not in self.seats:
-                raise ValueError(f"phase {self.name}: {role} learns but has no seat")
+                raise ValueError(f"{role} learns but has no seat")
         if self.opponents is not None and len(self.learn) < 1:
-            raise ValueError(f"phase {self.name}: it has opponents, but no role learns against them")
+            raise ValueError("it has opponents, but no role learns against them")
         return self
 
 
@@ -417,9 +417,11 @@ def validated(tree: Mapping[str, Any], where: str) -> Config:
         if problem["type"] == "extra_forbidden":
             known = _known(problem["loc"][:-1])
             message = f"there is no setting {key!r}{nearest(str(problem['loc'][-1]), known)}"
+        elif problem["type"] == "missing":
+            message = f"the setting {key!r} is missing: give it"
         else:
             said = problem["msg"].removeprefix("Value error, ")
-            if problem["type"] not in ("value_error", "missing"):
+            if problem["type"] != "value_error":
                 said += f", not {problem['input']!r}"
             message = f"{key}: {said}" if key else said
         raise InputError(f"recipe {where}: {message}") from error

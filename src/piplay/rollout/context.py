@@ -181,7 +181,7 @@ class Dialogue:
 
         Raises ``InputError`` for a call of the game's own that does not fit the tool.
         """
-        if not self.turns or call is not self.turns[-1].call:
+        if call is None or not self.turns or call is not self.turns[-1].call:
             self.context.chat.check(call)
         if len(self.turns) == self.context.limits.turns:
             self.stop = StopReason.TURNS
