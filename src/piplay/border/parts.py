@@ -127,10 +127,13 @@ def check_loss(loss: Any) -> None:
         raise InputError(f"{name}.scorings is {kind_of(scorings)}: make it a property that gives a tuple of Scoring")
 
 
-def check_evaluation(evaluation: Any, base: type[Any]) -> None:
-    """An evaluation. ``base``: ``Evaluation``."""
+def check_evaluation(evaluation: Any, base: type[Any], policies: Iterable[str]) -> None:
+    """An evaluation, which keeps some of the run's policies. ``base``: ``Evaluation``."""
     if not isinstance(evaluation, base):
         raise InputError(f"{name_of(evaluation)} is no evaluation: derive its class from piplay.protocols.Evaluation")
+    for policy in evaluation.exports:
+        if policy not in policies:
+            raise InputError(f"{name_of(evaluation)}.exports: there is no policy {policy!r}{nearest(policy, policies)}")
 
 
 def check_engine(engine: Any) -> None:

@@ -114,6 +114,16 @@ def numbers(row: Any, name: str, taken: Collection[str]) -> dict[str, float]:
     return {key: number(value, f"{name}: {key!r}") for key, value in row.items()}
 
 
+def cost_of(game: Any) -> dict[str, int]:
+    """The most trajectories of each role that an episode of a game takes."""
+    name = f"{name_of(game)}.cost"
+    with own(name):
+        cost = game.cost()
+    if not isinstance(cost, Mapping) or not all(isinstance(count, int) for count in cost.values()):
+        raise InputError(f"{name} gave {kind_of(cost)}: give a dict of whole numbers by role")
+    return dict(cost)
+
+
 def check_apart(game: Any, given: Iterable[str], learnt: Collection[str]) -> None:
     """Raises ``InputError`` where a metric of a game has the name of one of learning."""
     for key in given:

@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from piplay.border.code import name_of, own
 from piplay.border.parts import unplayed_seats
 from piplay.chat.base import Chat
 from piplay.cli.workload import Work, measure, work
@@ -65,7 +66,8 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
     tools = tool_specs(environment)
     chat = load_chat(config.model or tiny_base(), config.chat, tools)
     console.print(f"chat: {_append_only(config, chat, tools)}")
-    console.print(f"environment: {environment.describe()}")
+    with own(f"{name_of(environment)}.describe"):
+        console.print(f"environment: {environment.describe()}")
     evaluation = make_evaluation(config, environment, {})
     if config.engine.kind == LOCAL:
         needed = memory(config)

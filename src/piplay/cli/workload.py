@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piplay.border.play import check_room, finalized, metrics_of, tasks_of
+from piplay.border.play import check_room, cost_of, finalized, metrics_of, tasks_of
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine, Generate
@@ -54,7 +54,7 @@ def work(config: Config, evaluation: Evaluation) -> Work:
     """The most tokens of a run, by its limits."""
     rollouts = learnt = 0
     for phase in config.phases:
-        episodes, cost = config.iterations * phase.steps * phase.episodes, make_game(phase, {}).cost()
+        episodes, cost = config.iterations * phase.steps * phase.episodes, cost_of(make_game(phase, {}))
         rollouts += (episodes + _matches(config, phase)) * sum(cost.values())
         # What others write, an examiner's students say, is not learnt from.
         each = [cost.get(role, 0) for role in phase.learn]
@@ -89,7 +89,7 @@ def measure(config: Config, chat: Chat, environment: Environment) -> Measured:
     sources = make_sources(config, environment, {})
     phase = next((phase for phase in config.phases if not isinstance(sources[phase.tasks], WrittenSource)), None)
     if phase is not None:
-        most = sum(make_game(phase, {}).cost().values()) * _written_most(config)
+        most = sum(cost_of(make_game(phase, {})).values()) * _written_most(config)
         episodes = min(phase.episodes, _EPISODES, int(_PATIENCE * speed / most))
     if phase is not None and episodes:
         stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
@@ -129,7 +129,7 @@ def _played(
     stories = [one.trajectory for episode in played for one in episode.trajectories]
     written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
     whole = sum(len(story.ids_T) for story in stories)
-    most = len(tasks) * sum(game.cost().values()) * _written_most(config)
+    most = len(tasks) * sum(cost_of(game).values()) * _written_most(config)
     cut = sum(story.stop.truncated for story in stories)
     return written, Work(written / most, whole / (len(stories) * config.limits.tokens)), cut / len(stories)
 

@@ -154,7 +154,7 @@ def make_evaluation(config: Config, environment: Environment, state: State) -> E
         state=state,
         config=config,
     )
-    check_evaluation(made, Evaluation)
+    check_evaluation(made, Evaluation, config.policies)
     return made
 
 

@@ -12,7 +12,7 @@ for m in 1..M:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -168,12 +168,13 @@ class Loop:
         row |= learnt
         if phase.until and phase.until.metric in row:
             self.state.recent = [*self.state.recent, row[phase.until.metric]][-phase.until.steps :]
-        if self.state.step == 0:
-            self._check_first(phase, game, row, episodes)
+        counted = set(row)
         last = self.state.step + 1 == phase.steps or self._ends_early(phase)
         place = Place(iteration, phase, self.state.step, last)
         with self._evaluating("after_step") as name:
             row |= numbers(self.evaluation.after_step(self.stage, place, self.sources), name, row)
+        if self.state.step == 0:
+            self._check_first(phase, game, counted, row, episodes)
         clock.lap("train")
         if phase.writes:
             row["written"] = self._keep_written(phase, episodes)
@@ -182,13 +183,15 @@ class Loop:
         clock.lap("save")
         return row | {"seconds": clock.laps}
 
-    def _check_first(self, phase: Phase, game: Game, row: Mapping[str, Any], episodes: Sequence[Episode]) -> None:
-        """What the first step of a phase tells to be wrong with it."""
+    def _check_first(
+        self, phase: Phase, game: Game, counted: Set[str], row: Mapping[str, Any], episodes: Sequence[Episode]
+    ) -> None:
+        """What the first step of a phase tells to be wrong with it. ``counted``: the metrics that can end it."""
         check_room(episodes, self.config.limits.tokens)
         self._check_states()
         roles = [f"{role}/{name}" for role in phase.seats for name in NAMES]
         if phase.until:
-            check_named(phase.until.metric, f"until of phase {phase.name}", row, (*game.sometimes, *roles))
+            check_named(phase.until.metric, f"until of phase {phase.name}", counted, (*game.sometimes, *roles))
         for name in game.headline:
             check_named(name, f"the headline of {name_of(game)}", row, (*game.sometimes, *roles))
 
