@@ -69,7 +69,7 @@ class Context:
     """Role to the system prompt that a run wants for it; a game has its own for the others."""
     seed: int = 0
     """The run's."""
-    _opened: set[Key] = field(default_factory=set, repr=False, compare=False)
+    opened: set[Key] = field(default_factory=set, repr=False, compare=False)
     """The keys of the episode's dialogues: the same set in all contexts of an episode."""
 
     def child(self, *name: str | int) -> Context:
@@ -93,14 +93,14 @@ class Context:
         """A role's dialogue, begun by its prompt. One for each key: take ``child`` for more."""
         if role not in self.seats:
             raise InputError(f"the game needs a seat for the role {role!r}: name its policy in the phase's seats")
-        if self.key in self._opened:
+        if self.key in self.opened:
             raise InputError(
                 f"the game opens two dialogues under the key {'/'.join(map(str, self.key))}, which would draw the "
                 f"same: open each from a child of its own, context.child({role!r}, 0)"
             )
         check_text(system, f"the system prompt of the role {role!r}")
         check_text(user, f"the prompt of the role {role!r}")
-        self._opened.add(self.key)
+        self.opened.add(self.key)
         return Dialogue(self, role, self.chat.prompt(system, user))
 
     async def converse(self, role: str, system: str, user: str, hint: str = "") -> Trajectory:
