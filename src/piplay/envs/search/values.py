@@ -27,6 +27,7 @@ _EDGES = "\"'`()[]{}<>.,;:!?¿¡«»“”„…、。「」『』،؛؟।"
 _DROPPED = re.compile(r"[!\"&'(),\-./:;<=>?@\[\\\]^_`{|}~]")
 """SQuAD's punctuation without ``_SYMBOLS``."""
 _BOLD = re.compile(r"(?<![\w*])(\*{1,3}|`+)(?=\S)(.+?)(?<=\S)\1(?![\w*])")
+_DIGIT = re.compile(r"\d")
 _ARTICLES = ("a", "an", "the")
 _CURRENCIES = "$€£¥₹"
 _NUMBER = re.compile(
@@ -62,6 +63,12 @@ _DATES = [
         rf"{_MONTH}(?:,| of)? {_YEAR}",
     )
 ]
+_SHORT_MONTH = "|".join(sorted({name[:3] for name in _MONTHS}))
+_DATED = re.compile(
+    rf"\d[-/.]\d|\d(?:st|nd|rd|th)?(?: of)?[ -](?:{_SHORT_MONTH})|\b(?:{_SHORT_MONTH})[a-z]*\.?,?(?: of)? \d",
+    re.IGNORECASE,
+)
+"""Whether there may be a date at all: found faster than a date."""
 _LINKS = re.compile(r"\s*(?:[,;/|\n&]|\band\b)\s*", re.IGNORECASE)
 _LONGEST = 6
 """Of a right answer, in pieces between commas and the like, where several are listed: "Trinidad and Tobago" has two."""
@@ -82,10 +89,11 @@ def canonical(text: str) -> str:
     word follows. The canonical form of a canonical form is itself.
     """
     text = _BOLD.sub(r"\2", _folded(text))
-    if any(c.isdigit() for c in text):
+    if _DIGIT.search(text):
         text = _UNIT.sub("", " ".join(text.split()))
-        for form in _DATES:
-            text = form.sub(_iso, text)
+        if _DATED.search(text):
+            for form in _DATES:
+                text = form.sub(_iso, text)
         text = _SPACED.sub(lambda number: number[0].replace(" ", ""), text)
     said = [(raw, word) for raw in text.split() if (word := _word(raw))]
     last = len(said) - 1
@@ -111,9 +119,13 @@ def every_value(answer: str, values: Sequence[Sequence[str]]) -> bool:
 
 
 def mentions(text: str, phrase: str) -> bool:
-    """Whether a value stands in a text as whole words."""
-    wanted = canonical(phrase)
-    return bool(wanted) and f" {_apart(wanted)} " in f" {_apart(canonical(text))} "
+    """Whether a value stands in a text as whole words; a year or month also does in a date, a year in "1990-1994"."""
+    wanted, told = _apart(canonical(phrase)), _apart(canonical(text))
+    if re.fullmatch(r"\d{4}(?:-\d\d)?", wanted):
+        return bool(
+            re.search(rf"(?:^| )(?:\d{{4}}-)?{wanted}(?:-\d{{4}}|(?:-\d\d){{1,2}}(?:T\S*)?)?(?: |$)", told, re.I)
+        )
+    return bool(wanted) and f" {wanted} " in f" {told} "
 
 
 def is_number(text: str) -> bool:
@@ -140,13 +152,16 @@ def _folded(text: str) -> str:
 
 def _word(raw: str) -> str:
     """One word's canonical form; empty where it is punctuation alone."""
+    bare = raw.strip(_EDGES)
+    if bare.isalpha():
+        return bare.casefold()
     whole = raw.strip("\"'`()[]{}<>“”«»").rstrip(_EDGES)
     if number := _number(whole):
         return number
-    word = raw.strip(_EDGES).casefold()
+    word = bare.casefold()
     if not any(c.isalnum() for c in word):
         return "".join(c for c in word if c in _SYMBOLS or (not c.isascii() and unicodedata.category(c)[0] == "S"))
-    if any(c.isdigit() for c in word):
+    if _DIGIT.search(word):
         return word
     inner = word.strip("-")
     before, _, after = word.partition(inner)
@@ -155,8 +170,8 @@ def _word(raw: str) -> str:
 
 def _number(word: str) -> str:
     """A number without marks and trailing zeros, with its sign and unit; empty where the word is none."""
-    match = _NUMBER.fullmatch(word)
-    if not match or not any(c.isdigit() for c in word):
+    match = _NUMBER.fullmatch(word) if _DIGIT.search(word) else None
+    if not match:
         return ""
     part = match.groupdict(default="")
     whole = re.sub(r"\D", "", part["grouped"] + part["dotted"]) + part["whole"] + part["integer"]

@@ -28,6 +28,7 @@ SEPARATORS = ("|", ";", ",")
 _CODE = re.compile(r"[A-Z]{2}")
 _WHOLE = re.compile(r"([+-]?\d+)\.0+")
 _BRACKETED = re.compile(r"\(([\d.,' ]*\d[\d.,' ]*)\)")
+_THOUSANDS = re.compile(r"(?<=\d),(?=\d)")
 _OFTEN, _BOTH = 0.5, 0.3
 
 
@@ -91,7 +92,7 @@ def find_separator(cells: Sequence[Cell], names: Collection[str]) -> str:
     """
     texts = [clean(cell) for cell in cells if isinstance(cell, str)]
     for sign in SEPARATORS:
-        lists = [text for text in texts if sign in text and fold(text) not in names and not _is_one_value(text)]
+        lists = [text for text in texts if _has(text, sign) and fold(text) not in names and not is_date(text)]
         parts = [[part.strip() for part in text.split(sign) if part.strip()] for text in lists]
         every = [part for row in parts for part in row]
         if len(lists) < 2 or 2 * sum(len(row) > 1 for row in parts) < len(parts):
@@ -115,8 +116,9 @@ def _is_usable(text: str) -> bool:
     return len(text) <= MAX_CHARACTERS and len(text.split()) <= MAX_WORDS and bool(canonical(text))
 
 
-def _is_one_value(text: str) -> bool:
-    return is_number(text) or is_date(text)
+def _has(text: str, sign: str) -> bool:
+    """Whether a text has a sign that may part values; the comma of "1,000 km" parts none."""
+    return sign in (_THOUSANDS.sub("", text) if sign == "," else text)
 
 
 def _marks(rows: Sequence[Sequence[str]]) -> Counter[str]:
