@@ -120,7 +120,7 @@ def test_a_short_code_is_no_word_of_the_text():
 
 def test_a_corpus_about_something_else_is_refused(files):
     (files / "other.jsonl").write_text('{"id": 1, "contents": "Moon\\nIt shines."}\n')
-    with pytest.raises(InputError, match='0 of 26 rows have a passage .*"Land A", a title "Moon"') as caught:
+    with pytest.raises(InputError, match=r'0 of 26 rows have a passage .*"Land A", a title "Moon"') as caught:
         import_([files / "lands.csv"], files / "w", passages=files / "other.jsonl")
     assert "\n" not in str(caught.value)
     assert not (files / "w").exists()
