@@ -104,8 +104,7 @@ def evaluate(
 
     console = Console(soft_wrap=True)
     results: dict[str, Any] = {"settings": settings, "models": []}
-    for sentence in lost_golds(bench, tasks):
-        console.print(sentence, markup=False)
+    console.print("".join(f"{said}\n" for said in lost_golds(bench, tasks)), end="", markup=False)
     played: list[list[Record]] = []
     for contestant in contestants:
         with console.status(f"{contestant.name} plays {len(tasks)} questions"):
