@@ -15,9 +15,9 @@ from typing import Any
 
 from piplay.config import load_config
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.match import contains
 from piplay.envs.search.question import Passage, Question, check_asks, show
 from piplay.envs.search.tool import SEARCH, passages_of, query_of, searches
+from piplay.envs.search.values import mentions
 from piplay.errors import InputError
 from piplay.methods.pi_play.game import Study
 from piplay.rollout.context import ToolRequest, TurnRequest
@@ -63,7 +63,7 @@ class Reply:
     def sources(self) -> tuple[Passage, ...]:
         """The passages that the agent saw and that contain its answer, the last first."""
         seen = [passage for use in reversed(searches(self.trajectory)) for passage in passages_of(use)]
-        return tuple(dict.fromkeys(passage for passage in seen if contains(show([passage]), self.answer)))
+        return tuple(dict.fromkeys(passage for passage in seen if mentions(show([passage]), self.answer)))
 
     def to_dict(self) -> dict[str, Any]:
         """The reply as JSON takes it; a step is a turn with the passages that its search found.

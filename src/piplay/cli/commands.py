@@ -109,6 +109,14 @@ class ImportWorld:
     """What a row is; by default the file's or the table's name."""
     columns: tuple[str, ...] | None = None
     """The columns to keep; by default all."""
+    lists: tuple[str, ...] | None = None
+    """The columns whose cells hold several values; by default they are found. Without a name: none."""
+    aliases: tuple[str, ...] = ()
+    """Columns that name their row too, such as codes: what stands in them elsewhere is a link to it."""
+    keep_missing: bool = False
+    """Take NaN, None, N/A, - and the like as values."""
+    passages: Path | None = None
+    """A corpus with a passage a row, under its name: that text is searched, and only facts that it states are asked."""
     seed: int = 0
     per_hop: int = 100
 
@@ -368,8 +376,8 @@ def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
     match command:
         case MakeWorld(out, seed, size, per_hop):
             commands.make(out, seed, size, per_hop)
-        case ImportWorld(tables, out, key, kind, columns, seed, per_hop):
-            commands.import_(tables, out, key, kind, columns, seed, per_hop)
+        case ImportWorld():
+            commands.import_(**vars(command))
         case AskWorld(question, world):
             commands.ask(question, world)
 

@@ -18,6 +18,7 @@ from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Question, check_asks
 from piplay.envs.search.tool import SearchTool
+from piplay.envs.search.values import confusion
 from piplay.errors import InputError
 from piplay.eval.scores import Record, differences, ks, records, summary
 from piplay.methods.pi_play.evaluation import play_student
@@ -35,6 +36,8 @@ from piplay.types import StopReason
 
 WORLD = "world"
 """The benchmark that is a world's own held-out questions."""
+NAMED = 5
+"""Golds that are named of those that SQuAD's rule gets wrong."""
 TOP_K = 1
 """Passages that one search returns where neither the command nor a run says."""
 
@@ -101,6 +104,7 @@ def evaluate(
 
     console = Console(soft_wrap=True)
     results: dict[str, Any] = {"settings": settings, "models": []}
+    console.print("".join(f"{said}\n" for said in lost_golds(bench, tasks)), end="", markup=False)
     played: list[list[Record]] = []
     for contestant in contestants:
         with console.status(f"{contestant.name} plays {len(tasks)} questions"):
@@ -163,6 +167,27 @@ def _contestant(name: str, environment: SearchEnvironment, given: Mapping[str, A
     stage = Stage(player, chat, tools, limits, prompts, given["seed"])
     where = engine.model_dump(include={"dtype", "device", "threads"})
     return Contestant(name, stage, usual.agent, limits.model_dump() | {"top_k": top_k} | where)
+
+
+def lost_golds(bench: str, tasks: Sequence[Question]) -> list[str]:
+    """What SQuAD's rule, by which a published benchmark is scored, gets wrong in its golds, in sentences."""
+    if bench == WORLD:
+        return []
+    never = [task.id for task in tasks if len(confusion(task.answers).nothing) == len(task.answers)]
+    pairs = confusion(dict.fromkeys(gold for task in tasks for gold in task.answers)).pairs
+    said = []
+    if never:
+        said.append(
+            f"{bench}: no answer can match the golds of {len(never)} of {len(tasks)} questions, of which SQuAD's rule "
+            f"leaves nothing: {', '.join(never[:NAMED])}{' …' if len(never) > NAMED else ''}"
+        )
+    if pairs:
+        shown = ", ".join(f'"{one}" and "{other}"' for one, other in pairs[:NAMED])
+        said.append(
+            f"{bench}: SQuAD's rule takes different golds for the same {len(pairs)} times: "
+            f"{shown}{' …' if len(pairs) > NAMED else ''}"
+        )
+    return said
 
 
 def greedy_table(title: str, numbers: Mapping[str, Any]) -> Table:

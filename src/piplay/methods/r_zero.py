@@ -12,8 +12,8 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from piplay.envs.search.match import normalise
 from piplay.envs.search.question import Question
+from piplay.envs.search.values import canonical
 from piplay.methods.alike import cluster_shares
 from piplay.methods.judges import VOTED_SOMETIMES, vote, vote_metrics
 from piplay.methods.pi_play.game import Study
@@ -91,7 +91,7 @@ class Challenge(Game):
 
         ``cluster_share`` is the mean of c, ``distinct`` the share of questions that no other of the step repeats.
         """
-        asked = [normalise(question) for question in map(_question, episodes) if question]
+        asked = [canonical(question) for question in map(_question, episodes) if question]
         row = role_metrics(episodes) | question_metrics(episodes, audit) | vote_metrics(episodes, audit)
         row["cluster_share"] = float(np.mean([float(e.facts["cluster"]) for e in episodes]))
         return row | ({"distinct": len(set(asked)) / len(asked)} if asked else {})

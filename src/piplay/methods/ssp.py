@@ -14,9 +14,9 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from piplay.envs.search.match import exact_match, normalise
 from piplay.envs.search.question import Question, show
 from piplay.envs.search.tool import passages_of, query_of, searches
+from piplay.envs.search.values import canonical, same_value
 from piplay.methods.pi_play.gates import passes, seed_passage, written_question
 from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.pi_play.views import STUDENT, student_view
@@ -75,16 +75,16 @@ class SearchSelfPlay(Game):
         gate = self._refused_by(draft, story)
         if not gate and self.check != "none":
             read = await self._read(draft, story, context)
-            played.append(ScoredTrajectory(read, ("readers",), float(exact_match(read.answer, draft.answers))))
+            played.append(ScoredTrajectory(read, ("readers",), float(same_value(read.answer, draft.answers))))
             gate = "" if played[-1].reward else "read"
         asked = self._refill(context) if gate else draft
         if asked is None:
             return Episode(context.key, task, tuple(played), facts={"gate": gate})
         tries = await attempts(asked, context, self.solvers)
-        right = [exact_match(answer, asked.answers) for answer in answers_of(tries)]
+        right = [same_value(answer, asked.answers) for answer in answers_of(tries)]
         facts: dict[str, float | str] = {"gate": gate, "k": float(sum(right)), "n": float(len(right))}
         group = (*context.key, "students")
-        solved = [ScoredTrajectory(one, group, float(exact_match(one.answer, asked.answers))) for one in tries]
+        solved = [ScoredTrajectory(one, group, float(same_value(one.answer, asked.answers))) for one in tries]
         if gate:
             return Episode(context.key, task, (*played, *solved), facts=facts)
         played[0] = replace(played[0], reward=1 - sum(right) / len(right) if right else 0.0)
@@ -98,7 +98,7 @@ class SearchSelfPlay(Game):
         if len(draft.question) not in CHARACTERS or len(draft.question.split()) < self.min_words:
             return "length"
         uses = searches(story)
-        queries = {normalise(query_of(use.call)) for use in uses}
+        queries = {canonical(query_of(use.call)) for use in uses}
         found = all(passages_of(use) for use in uses)
         return "" if found and len(queries) == len(uses) >= self.min_searches else "searches"
 

@@ -1,6 +1,8 @@
 """Benchmark files: what they hold comes back as tasks, and what is wrong with one is said with its place."""
 
 import json
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,8 @@ def jsonl(path: Path, *lines: object) -> Path:
     return path
 
 
-BOR = Question("nq/test_0", 0, "Where is Bor?", ("on the Tamsin", "Tamsin"))
+Published = partial(Question, published=True)
+BOR = Published("nq/test_0", 0, "Where is Bor?", ("on the Tamsin", "Tamsin"))
 
 
 @pytest.mark.parametrize(
@@ -55,11 +58,11 @@ BOR = Question("nq/test_0", 0, "Where is Bor?", ("on the Tamsin", "Tamsin"))
         (searched(question=None, prompt=PROMPT), BOR),
         (
             searched(reward_model={"ground_truth": {"target": "Oum"}}),
-            Question("nq/test_0", 0, "Where is Bor?", ("Oum",)),
+            Published("nq/test_0", 0, "Where is Bor?", ("Oum",)),
         ),
-        (searched(id=None), Question("nq/7", 0, *(BOR.question, BOR.answers))),
-        (searched(id=None, extra_info=None, data_source=None), Question("1", 0, *(BOR.question, BOR.answers))),
-        (searched(metadata={"hops": 3}), Question("nq/test_0", 3, *(BOR.question, BOR.answers))),
+        (searched(id=None), Published("nq/7", 0, *(BOR.question, BOR.answers))),
+        (searched(id=None, extra_info=None, data_source=None), Published("1", 0, *(BOR.question, BOR.answers))),
+        (searched(metadata={"hops": 3}), Published("nq/test_0", 3, *(BOR.question, BOR.answers))),
     ],
 )
 def test_a_search_r1_row(tmp_path: Path, row: dict[str, Any], expected: Question) -> None:
@@ -73,16 +76,17 @@ def test_a_flashrag_line(tmp_path: Path) -> None:
         {"id": "c", "question": "When?", "golden_answers": ["1201"]},
     ]
     assert read_benchmark(jsonl(tmp_path / "test.jsonl", *lines)) == [
-        Question("3", 2, "Where is Bor?", ("Tamsin", "the Tamsin")),
-        Question("b", 0, "Who?", ("Oum",)),
-        Question("c", 0, "When?", ("1201",)),
+        Published("3", 2, "Where is Bor?", ("Tamsin", "the Tamsin")),
+        Published("b", 0, "Who?", ("Oum",)),
+        Published("c", 0, "When?", ("1201",)),
     ]
 
 
 def test_a_worlds_own_questions_are_what_a_run_on_it_is_measured_by(small_world: Path) -> None:
     config = load_config("smoke", {"world": str(small_world), "evaluation.per_hop": "7"})
     questions = read_benchmark(small_world / "heldout.jsonl")
-    assert first_of_each_hop(questions, 7) == make_evaluation(config, load_environment(config), {}).questions
+    measured = make_evaluation(config, load_environment(config), {}).questions
+    assert [replace(task, published=False) for task in first_of_each_hop(questions, 7)] == list(measured)
     assert [task.hops for task in first_of_each_hop(questions[::-1], 2)] == [1, 1, 2, 2, 3, 3, 4, 4]
     assert all(len(task.path) == task.hops for task in questions)
 

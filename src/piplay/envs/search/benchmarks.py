@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,14 @@ def read_benchmark(path: Path) -> list[Question]:
         raise InputError(f"there is no benchmark file {path}: give a FlashRAG .jsonl or a Search-R1 .parquet file.")
     match path.suffix.lower():
         case ".jsonl":
-            return [task_of(question) for question in read_questions(path)]
+            found = [task_of(question) for question in read_questions(path)]
         case ".parquet":
-            return _read_parquet(path)
-    raise InputError(f"{path} is neither a .jsonl nor a .parquet file: give a FlashRAG or a Search-R1 benchmark.")
+            found = _read_parquet(path)
+        case _:
+            raise InputError(
+                f"{path} is neither a .jsonl nor a .parquet file: give a FlashRAG or a Search-R1 benchmark."
+            )
+    return [replace(question, published=True) for question in found]
 
 
 def task_of(question: ChainQuestion) -> Question:

@@ -45,6 +45,8 @@ class Question(Task):
     """The seed passage: kept on every written question, so that a wrong answer can be traced."""
     path: tuple[Step, ...] = ()
     """The QCP, first hop first."""
+    published: bool = False
+    """Of a published benchmark: its answers are compared by SQuAD's rule (``match.py``), those of others as values."""
 
     def row(self) -> dict[str, Json]:
         """See ``Task.row``."""

@@ -14,9 +14,10 @@ from typing import ClassVar
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from piplay.envs.search.match import exact_match, normalise
+from piplay.envs.search.match import exact_match
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import passages_of, searches
+from piplay.envs.search.values import canonical
 from piplay.errors import InputError
 from piplay.methods.pi_play.gates import (
     READ_GATES,
@@ -27,7 +28,7 @@ from piplay.methods.pi_play.gates import (
     seed_passage,
     written_question,
 )
-from piplay.methods.pi_play.hooks import EXACT_MATCH, ImportPath, Reward, load_gates, load_reward
+from piplay.methods.pi_play.hooks import SAME_VALUE, ImportPath, Reward, load_gates, load_reward
 from piplay.methods.pi_play.hooks import Gate as OwnGate
 from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.pi_play.rewards import difficulty_reward, format_score
@@ -75,7 +76,7 @@ class Examine(_SearchGame):
     """w_f, the weight of the format score."""
     gates: Sequence[Gate | ImportPath] = USUAL_GATES
     """Some of ``GATES``, and functions of one's own, which are asked once those of ``READ_GATES`` have let it pass."""
-    reward: ImportPath = EXACT_MATCH
+    reward: ImportPath = SAME_VALUE
     """What a student's answer earns; right is one that earns 1."""
     easy_share: NonNegativeFloat = 0.1
     """With the gate "easy": how much of what is written may be questions that every sample answers."""
@@ -164,7 +165,7 @@ class Examine(_SearchGame):
         for episode in episodes:
             for draft in episode.written:
                 assert isinstance(draft, Question)
-                question = normalise(draft.question)
+                question = canonical(draft.question)
                 easy = episode.facts["k"] == episode.facts["n"] and episode.facts["n"] != 0
                 gate = "duplicate" if "duplicate" in self.gates and question in seen else ""
                 if not gate and "easy" in self.gates and easy:
@@ -185,7 +186,7 @@ class Study(_SearchGame):
 
     rollouts: PositiveInt = 5
     """G, the student samples a question."""
-    reward: ImportPath = EXACT_MATCH
+    reward: ImportPath = SAME_VALUE
     """What an answer earns; right is one that earns 1."""
     _reward_of: Reward = field(init=False, repr=False)
     roles = ("student",)
@@ -227,7 +228,7 @@ class PrivilegedStudy(_SearchGame):
     """
 
     rollouts: PositiveInt = 1
-    reward: ImportPath = EXACT_MATCH
+    reward: ImportPath = SAME_VALUE
     _reward_of: Reward = field(init=False, repr=False)
     roles = ("teacher",)
 
