@@ -71,6 +71,7 @@ def samples_of(
             {term: weights[term][number] for term in weights},
             one.trajectory.prompt_len,
             one.views,
+            advantages[number],
         )
         for number, one in enumerate(scored)
     ]
