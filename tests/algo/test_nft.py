@@ -62,9 +62,9 @@ def test_the_share_is_bounded() -> None:
 
 
 def test_on_policy_it_is_the_policy_gradient_of_the_centred_reward() -> None:
-    """From trajectories on: the same gradient for every token as ``pg`` with the advantage ``group``, scale ``none``."""
-    played = [scored(reward, group=(group,)) for group, rewards in (("a", (1, 0, 0, 0)), ("b", (1, 1, 0)), ("c", (1, 1)))
-              for reward in rewards]  # fmt: skip
+    """From trajectories on: each token's gradient is that of ``pg`` with the advantage ``group``, scale ``none``."""
+    groups = {"a": (1, 0, 0, 0), "b": (1, 1, 0), "c": (1, 1)}
+    played = [scored(reward, group=(group,)) for group, rewards in groups.items() for reward in rewards]
     losses = {"nft": (NftLoss(), 1.0), "pg": (PgLoss(), 1.0)}
     samples = samples_of(played, GroupAdvantage({}, scale="none"), losses)
     gradients = {
