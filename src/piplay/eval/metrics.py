@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from piplay.envs.search.match import contains, exact_match, normalise
+from piplay.envs.search.match import contains, exact_match, folded
 
 
 def em(answer: str, golds: Sequence[str]) -> float:
@@ -19,7 +19,7 @@ def em(answer: str, golds: Sequence[str]) -> float:
 
 def f1(answer: str, golds: Sequence[str]) -> float:
     """Harmonic mean of precision and recall over words, each counted as often as it occurs (SQuAD)."""
-    return max((_f1(normalise(answer).split(), normalise(gold).split()) for gold in golds), default=0.0)
+    return max((_f1(folded(answer).split(), folded(gold).split()) for gold in golds), default=0.0)
 
 
 def _f1(said: Sequence[str], gold: Sequence[str]) -> float:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piplay.envs.search.match import normalise
+from piplay.envs.search.match import folded
 from piplay.protocols import Audit
 from piplay.types import Episode
 
@@ -39,12 +39,12 @@ class Ballot:
 
     def agrees(self, answer: str) -> bool:
         """Whether an answer is the majority's."""
-        return bool(self.majority) and normalise(answer) == self.majority
+        return bool(self.majority) and folded(answer) == self.majority
 
 
 def vote(answers: Sequence[str]) -> Ballot:
     """The ballot of some answers; an empty one is a vote for none."""
-    said = [normalise(answer) for answer in answers]
+    said = [folded(answer) for answer in answers]
     return Ballot(Counter(answer for answer in said if answer), len(said))
 
 

@@ -12,7 +12,7 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from piplay.envs.search.match import normalise
+from piplay.envs.search.match import folded
 from piplay.envs.search.question import Question
 from piplay.methods.alike import cluster_shares
 from piplay.methods.judges import vote, vote_metrics
@@ -90,7 +90,7 @@ class Challenge(Game):
 
         ``cluster_share`` is the mean of c, ``distinct`` the share of questions that no other of the step repeats.
         """
-        asked = [normalise(question) for question in map(_question, episodes) if question]
+        asked = [folded(question) for question in map(_question, episodes) if question]
         row = role_metrics(episodes) | question_metrics(episodes, audit) | vote_metrics(episodes, audit)
         row["cluster_share"] = float(np.mean([float(e.facts["cluster"]) for e in episodes]))
         return row | ({"distinct": len(set(asked)) / len(asked)} if asked else {})

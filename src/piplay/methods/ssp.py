@@ -14,9 +14,10 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from piplay.envs.search.match import exact_match, normalise
+from piplay.envs.search.match import exact_match, folded
 from piplay.envs.search.question import Question, show
 from piplay.envs.search.tool import passages_of, query_of, searches
+from piplay.envs.search.words import length
 from piplay.methods.pi_play.gates import passes, seed_passage, written_question
 from piplay.methods.pi_play.metrics import question_metrics, role_metrics
 from piplay.methods.pi_play.views import STUDENT, student_view
@@ -94,10 +95,10 @@ class SearchSelfPlay(Game):
         for gate in ("format", "leak", "grounded"):
             if not passes(gate, draft, story, seed_passage(draft), set()):
                 return gate
-        if len(draft.question) not in CHARACTERS or len(draft.question.split()) < self.min_words:
+        if len(draft.question) not in CHARACTERS or length(draft.question) < self.min_words:
             return "length"
         uses = searches(story)
-        queries = {normalise(query_of(use.call)) for use in uses}
+        queries = {folded(query_of(use.call)) for use in uses}
         found = all(passages_of(use) for use in uses)
         return "" if found and len(queries) == len(uses) >= self.min_searches else "searches"
 

@@ -13,13 +13,13 @@ import numpy.typing as npt
 from piplay.envs.search.cache import fingerprint, kept
 from piplay.envs.search.question import Passage
 from piplay.envs.search.stored import LARGE, Stored
+from piplay.envs.search.words import pieces, sentences, size
 from piplay.errors import InputError
 
 _DOCUMENTS = (".txt", ".md")
 _LAYOUT = '{"id": ..., "contents": "title\\ntext"}'
 _HEADING = re.compile(r" {0,3}#{1,6}\s+(.*?\w.*?)(?:\s+#+)?\s*")
 _FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}.*)")
-_SENTENCE_END = re.compile(r"""[.!?…]["'”’»)\]]*$""")
 
 
 class StoredPassages(Stored[Passage]):
@@ -40,7 +40,7 @@ def read_corpus(path: Path, words: int = 50) -> Sequence[Passage]:
     - a ``.jsonl`` file, one ``{"id", "contents"}`` a line (other fields are ignored, blank lines skipped). The first
       line of the contents is the title, in double quotes or not (FlashRAG's layout), the rest is the text;
     - a folder of .txt and .md files, at any depth, in the order of their paths: cut into passages of at most ``words``
-      whitespace-separated words, see ``_cut``. Ids are ``relative/path.md#1``, ``#2`` and so on.
+      words, see ``_cut``. Ids are ``relative/path.md#1``, ``#2`` and so on.
 
     The passages of a .jsonl file of more than 8 MiB stay on disk (``StoredPassages``). It is checked in full when it is
     first read; where its lines start is kept in the cache.
@@ -164,19 +164,19 @@ def _cut(document: str, stem: str, words: int) -> Iterator[tuple[str, str]]:
     does not fit between words. Runs of whitespace become one space; no word is lost.
     """
     for title, paragraphs in _sections(document, stem):
-        room = 0
+        room = 0.0
         texts: list[str] = []
-        for paragraph in filter(None, paragraphs):
+        for paragraph in map(pieces, filter(None, paragraphs)):
             joint = "\n"
-            for piece in [paragraph] if len(paragraph) <= words else _sentences(paragraph, words):
-                if len(piece) > room:
+            for part in [paragraph] if sum(map(size, paragraph)) <= words else sentences(paragraph, words):
+                taken = sum(map(size, part))
+                if taken > room:
                     texts.append("")
-                    room = words
-                    joint = ""
-                texts[-1] += joint + " ".join(piece)
-                room -= len(piece)
-                joint = " "
-        yield from ((title, text) for text in texts)
+                    room, joint = words, ""
+                texts[-1] += joint + "".join(part)
+                room -= taken
+                joint = ""
+        yield from ((title, text.rstrip()) for text in texts)
 
 
 def _sections(document: str, stem: str) -> Iterator[tuple[str, list[list[str]]]]:
@@ -207,15 +207,3 @@ def _sections(document: str, stem: str) -> Iterator[tuple[str, list[list[str]]]]
             bare.append(title.split())
     if bare:
         yield headed[-1][0], bare
-
-
-def _sentences(paragraph: list[str], words: int) -> Iterator[list[str]]:
-    """The paragraph's sentences in order, one longer than ``words`` in stretches of that length."""
-    sentence: list[str] = []
-    for word in paragraph:
-        sentence.append(word)
-        if len(sentence) == words or _SENTENCE_END.search(word):
-            yield sentence
-            sentence = []
-    if sentence:
-        yield sentence

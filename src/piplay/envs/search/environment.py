@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from piplay.envs.search.benchmarks import task_of
+from piplay.envs.search.bm25 import TITLE_WEIGHT
 from piplay.envs.search.corpus import read_corpus
 from piplay.envs.search.question import Passage, Question
 from piplay.envs.search.searcher import Searcher
@@ -17,7 +19,7 @@ from piplay.envs.world.questions import Solver
 from piplay.envs.world.store import World, default_passages, default_world, read_passages, read_world
 from piplay.errors import InputError
 from piplay.protocols import Audit
-from piplay.registry import resolve
+from piplay.registry import options_of, resolve
 from piplay.streams import stream
 
 MIN_PASSAGES = 20
@@ -37,6 +39,7 @@ class SearchEnvironment:
         searcher: str = "bm25:BM25Searcher",
         top_k: int = 1,
         passage_words: int = 50,
+        title_weight: float | None = None,
         reserve: float = 0.1,
     ) -> None:
         """Read what is searched, and index it.
@@ -49,7 +52,10 @@ class SearchEnvironment:
             searcher: ``module:Class`` below ``piplay.envs.search``, or of one's own; constructed with the passages, a
                 sequence (of a large corpus one that reads them from disk).
             top_k: passages that one search returns.
-            passage_words: words of a passage, where a corpus is a folder of documents that are cut into passages.
+            passage_words: words of a passage, where a corpus is a folder of documents that are cut into passages; two
+                characters of a script without spaces count as one word.
+            title_weight: what a word in a passage's title counts for one in its text (BM25F). By default 5 in a corpus;
+                in a world, whose texts say their titles where they state a fact, the title is the text's first line.
             reserve: the share of a corpus's passages that self-play does not start from: questions to measure by are
                 made from them.
 
@@ -57,7 +63,11 @@ class SearchEnvironment:
             InputError: a setting is out of range, world and corpus are both given, or what they name cannot be read.
         """
         _check(world, corpus, top_k, passage_words, reserve)
-        make: Callable[[Sequence[Passage]], Searcher] = resolve(searcher, "searcher", "piplay.envs.search")
+        if title_weight is not None and not 0 < title_weight < math.inf:
+            raise InputError(f"environment.title_weight is {title_weight}: give a number above 0")
+        make: Callable[..., Searcher] = resolve(searcher, "searcher", "piplay.envs.search")
+        weight = title_weight or (None if corpus is None else TITLE_WEIGHT)
+        options = {"title_weight": weight} if "title_weight" in options_of(make) else {}
         self.corpus = corpus
         self.seeds: Sequence[Passage] = ()
         """Passages that examiners start from."""
@@ -78,7 +88,7 @@ class SearchEnvironment:
             self._know(made)
         else:
             passages = read_passages(world) if world is not None else default_passages()
-        self.searcher = make(passages)
+        self.searcher = make(passages, **options)
         self.tools = (SearchTool(self.searcher, top_k),)
 
     def _know(self, world: World) -> None:

@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from piplay.config import Config
 from piplay.envs.search.benchmarks import first_of_each_hop
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.match import normalise
+from piplay.envs.search.match import folded
 from piplay.envs.search.question import Question
 from piplay.errors import InputError
 from piplay.methods.pi_play.game import PrivilegedStudy, Study
@@ -138,8 +138,8 @@ class PiPlayEvaluation(Evaluation):
 
     def reserved(self, task: Task) -> bool:
         """Whether the self-generated set asks the same."""
-        generated = {normalise(question.question) for question in self._generated}
-        return isinstance(task, Question) and normalise(task.question) in generated
+        generated = {folded(question.question) for question in self._generated}
+        return isinstance(task, Question) and folded(task.question) in generated
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """See ``Evaluation.sentence``."""

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from piplay.envs.search.match import exact_match, normalise
+from piplay.envs.search.match import exact_match, folded
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import passages_of, searches
 from piplay.errors import InputError
@@ -163,7 +163,7 @@ class Examine(_SearchGame):
         for episode in episodes:
             for draft in episode.written:
                 assert isinstance(draft, Question)
-                question = normalise(draft.question)
+                question = folded(draft.question)
                 easy = episode.facts["k"] == episode.facts["n"] and episode.facts["n"] != 0
                 gate = "duplicate" if "duplicate" in self.gates and question in seen else ""
                 if not gate and "easy" in self.gates and easy:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
-from piplay.envs.search.match import contains, exact_match, normalise
+from piplay.envs.search.match import contains, exact_match, folded
 from piplay.envs.search.question import Passage, Question, Step, show
 from piplay.envs.search.tool import passages_of, query_of, searches
 from piplay.types import StopReason, Trajectory
@@ -69,11 +69,11 @@ def passes(gate: str, draft: Question, trajectory: Trajectory, seed: Passage, as
             return all(contains(source, title) for source, title in zip(sources, titles, strict=False))
         case "evidence":
             return all(
-                set(normalise(step.evidence).split()) <= set(normalise(source).split())
+                set(folded(step.evidence).split()) <= set(folded(source).split())
                 for step, source in zip(draft.path, sources, strict=False)
             )
         case "duplicate":
-            return normalise(draft.question) not in asked
+            return folded(draft.question) not in asked
     raise ValueError(f"no gate is called {gate!r}; there are {', '.join(READ_GATES)}")
 
 
@@ -82,7 +82,7 @@ def contested(draft: Question, answers: Sequence[str]) -> bool:
 
     What the path holds is no other answer: there a student stopped too early, and the question may still be true.
     """
-    votes = Counter(normalise(answer) for answer in answers)
+    votes = Counter(folded(answer) for answer in answers)
     on_the_way = " ".join(step.evidence for step in draft.path)
     right = sum(exact_match(answer, draft.answers) for answer in answers)
     others = [count for answer, count in votes.items() if answer and not contains(on_the_way, answer)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from piplay.envs.search.match import normalise
+from piplay.envs.search.match import folded
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import query_of, searches
 from piplay.protocols import Audit
@@ -21,7 +21,7 @@ def role_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
     queries: dict[str, list[list[str]]] = {}
     for episode in episodes:
         for played in episode.trajectories:
-            found = [normalise(query_of(use.call)) for use in searches(played.trajectory)]
+            found = [folded(query_of(use.call)) for use in searches(played.trajectory)]
             queries.setdefault(played.trajectory.role, []).append(found)
     row: dict[str, float] = {}
     for role, rollouts in queries.items():
