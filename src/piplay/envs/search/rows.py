@@ -15,9 +15,6 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from piplay.errors import InputError
 
 LINES, TABLES = (".jsonl", ".ndjson", ".jsonlines"), (".csv", ".tsv")
@@ -222,6 +219,9 @@ def _table(
 
 
 def _parquet(path: Path, names: Collection[str]) -> Iterator[Row]:
+    import pyarrow as pa  # 30 MB and half a second, for these files alone
+    import pyarrow.parquet as pq
+
     try:
         file = pq.ParquetFile(path)
         columns = [name for name in file.schema_arrow.names if name.strip().lower() in names]
