@@ -40,8 +40,8 @@ the corpus and answers all queries; they count pages of the mapped index, which 
 
 Queries per second, top {K}, in batches of {BATCH}, one thread: `names`: entity names, what the tiny base searches;
 `questions`: whole held-out questions; `common`: two relation words and a number, in no name, so that much of the corpus
-has to be scored. Passages are searched as a corpus is, with the title as a field of its own. Recall and order are those of
-the top {K} of {SAMPLE} queries of all three kinds, against the formula.
+has to be scored. Passages are searched as a corpus is, with the title as a field of its own. Recall and order are those
+of the top {K} of {SAMPLE} queries of all three kinds, against the formula.
 """
 
 
