@@ -18,7 +18,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from piplay.algo.schedules import Number
-from piplay.errors import InputError, nearest
+from piplay.errors import InputError, check_text, nearest
 from piplay.registry import options_of, path_options, resolve
 
 
@@ -310,9 +310,10 @@ def _check_names(config: Config) -> None:
         if name not in config.policies:
             raise ValueError(f"there is no policy {name!r}{nearest(name, config.policies)}")
     roles = [role for phase in config.phases for role in phase.seats]
-    for role in config.prompts:
+    for role, prompt in config.prompts.items():
         if role not in roles:
             raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
+        check_text(prompt, f"prompts.{role}")
     for phase in config.phases:
         for source in (phase.tasks, phase.writes_to):
             if source not in config.sources:
@@ -533,6 +534,7 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
     if isinstance(value, Path):
         value = str(value)
     elif isinstance(value, str) and not _is_path(tree, node, last):
+        check_text(value, key)
         # What is no TOML is text that stands without quotes.
         with suppress(tomllib.TOMLDecodeError):
             value = tomllib.loads(f"value = {value}")["value"]

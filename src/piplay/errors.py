@@ -23,3 +23,16 @@ def out_of_memory(error: Exception) -> bool:
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in str(error)
     )
+
+
+def check_text(text: str, what: str) -> None:
+    """Raises ``InputError`` where ``what`` holds what no tokenizer takes."""
+    for place, character in enumerate(text):
+        if "\ud800" <= character <= "\udfff":
+            raise InputError(
+                f"{what} is not UTF-8 at character {place + 1}: write it in UTF-8 (in Python without lone surrogates)"
+            )
+
+
+class InputWarning(UserWarning):
+    """Something of what was given is left out, or is taken otherwise than it may be meant: one sentence."""

@@ -30,7 +30,11 @@ Audit = Callable[[Any], str]
 
 
 class Environment(Protocol):
-    """What is played in."""
+    """What is played in.
+
+    It may have ``check_fit(tokens, room)``, called before a run: warn (``InputWarning``) of what it shows that has more
+    than ``room`` tokens, as ``tokens`` counts those of a text.
+    """
 
     @property
     def tools(self) -> Sequence[Tool]:

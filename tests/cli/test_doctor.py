@@ -188,7 +188,18 @@ def test_it_says_when_limits_cut_what_the_model_writes(capfd: pytest.CaptureFixt
     assert main(["doctor", "--recipe", "smoke"]) == 0
     assert "cut short" not in capfd.readouterr().out
     assert main(["doctor", "--recipe", "smoke", "--limits.turn_tokens", "5"]) == 0
-    assert "100% of their trajectories were cut short by a limit" in capfd.readouterr().out
+    assert re.search(
+        r"100% of \d+ trajectories just played were cut short by a limit, and earn nothing \(limits.turn_tokens \d+\)",
+        capfd.readouterr().out,
+    )
+
+
+def test_limits_that_leave_no_room_for_a_turn_are_said(capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor", "--recipe", "smoke", "--limits.tokens", "12"]) == 0
+    said = capfd.readouterr()
+    assert "cut short by a limit, and earn nothing (limits.tokens " in said.out
+    assert re.search(r"time: at most \d+ minutes", said.out)
+    assert "piplay: 100.0% of the passages do not fit" in said.err
 
 
 def test_a_disk_that_is_too_small_is_refused(

@@ -42,7 +42,8 @@ def written(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path]
     file.write_text(f'model = "{toy("qwen3")}"\n{place}\n{RECIPE}', encoding="utf-8")
     more = {"kl": '{ policy = "base", weight = 0.1 }', "nll": "{ weight = 0.0 }"}
     losses = {f"phases.study.learn.student.losses.{name}": loss for name, loss in more.items()}
-    train(file, run_dir=folder / "run", **{"policies.base": '{ follows = "student", tau = 0.0 }'}, **losses)
+    gates = {"phases.examine.options.gates": ["format"]}
+    train(file, run_dir=folder / "run", **gates, **{"policies.base": '{ follows = "student", tau = 0.0 }'}, **losses)
     names: set[str] = set()
     for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

@@ -103,6 +103,17 @@ def test_what_is_logged_of_an_examiners_tasks() -> None:
     assert "accuracy/3" not in row
 
 
+def test_what_the_gate_format_refused_is_counted_by_why_it_ended() -> None:
+    def refused(stop: StopReason) -> Episode:
+        story = told([turn("x")], stop=stop)
+        return Episode(("e",), Question("s", 2), (ScoredTrajectory(story, ("h",)),), facts={"gate": "format"})
+
+    stops = [StopReason.TOTAL_TOKENS, StopReason.TOTAL_TOKENS, StopReason.ANSWERED]
+    row = question_metrics([*map(refused, stops), examine(2, gate="leak")], None)
+    counts = {name: value for name, value in row.items() if name.startswith(("format/", "gate/"))}
+    assert counts == {"gate/format": 3, "gate/leak": 1, "format/total_tokens": 2, "format/answered": 1}
+
+
 def test_the_truth_of_what_passed_the_gates() -> None:
     verdicts = {1: "true", 2: "false", 3: "ill_typed", 4: "unknown"}
     episodes = [examine(1, 1, 1), examine(2, 1, 0), examine(3, 0, 1), examine(4, 1, 0), examine(1, gate="leak")]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
-from piplay.errors import InputError
+from piplay.errors import InputError, check_text
 
 if TYPE_CHECKING:
     from piplay.config import Config
@@ -175,7 +177,8 @@ class Eval:
     model: Positional[str] = "base"
     """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
     bench: str = "world"
-    """FlashRAG's .jsonl, Search-R1's .parquet, or `world`: the held-out questions of the world."""
+    """A file of questions with gold answers (.jsonl, .json, .csv, .tsv, .parquet, packed or not), or `world`: the
+    held-out questions of the world."""
     world: Path | None = None
     """The world that is searched; by default a run's own, else the default world."""
     corpus: Path | None = None
@@ -207,8 +210,10 @@ class Eval:
     """Tokens of one turn."""
     tokens: int | None = None
     """Tokens of one answer with its prompt and all that was found."""
+    strict: bool = False
+    """Refuse what of a benchmark or a corpus cannot be read; by default it is skipped and counted."""
     out: Path | None = None
-    """A new folder for records.jsonl (every answer) and eval.json (every number)."""
+    """A new folder for records.jsonl (every answer, as it comes) and eval.json (every number)."""
 
 
 Command = (
@@ -320,6 +325,7 @@ def _ask(command: Ask, overrides: dict[str, str]) -> None:
 
     if command.question is not None and not command.question.strip():
         raise InputError("the question is empty: ask something")
+    check_text(command.question or "", "the question")
     agent = load_agent(command.model, **overrides)
     for question in _lines() if command.question is None else [command.question]:
         if command.json:
@@ -330,10 +336,20 @@ def _ask(command: Ask, overrides: dict[str, str]) -> None:
 
 
 def _lines() -> Iterator[str]:
-    """The lines of standard input that hold anything; on a terminal each is asked for."""
+    """The lines of standard input that hold anything; on a terminal each is asked for.
+
+    One that is not UTF-8 is left out, and said to be.
+    """
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     try:
-        while True:
+        for number in count(1):
             line = input("question " if sys.stdin.isatty() else "").strip()
+            try:
+                check_text(line, f"line {number} of standard input")
+            except InputError as error:
+                print(f"piplay: {error}; it is left out", file=sys.stderr)
+                continue
             if line:
                 yield line
     except EOFError:

@@ -27,6 +27,7 @@ from piplay.engine.local.memory import Estimate, estimate
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
 from piplay.training.assemble import (
+    check_fit,
     check_parts,
     check_trainable,
     load_chat,
@@ -37,7 +38,7 @@ from piplay.training.assemble import (
 )
 from piplay.training.listeners.trackers import check_trackers
 from piplay.training.run_directory import KEPT_CHECKPOINTS
-from piplay.types import ToolSpec
+from piplay.types import StopReason, ToolSpec
 
 GB = 1e9
 LOCAL = "local"
@@ -46,6 +47,8 @@ CONTEXT = 1.0e9
 """What CUDA itself and its libraries take of a GPU."""
 FRAGMENTS = {"cuda": 1.1, "cpu": 1.3}
 """Of what tensors take: blocks that an allocator holds and cannot give (benchmarks/memory.py)."""
+NAMES = {StopReason.TURNS: "turns", StopReason.TURN_TOKENS: "turn_tokens", StopReason.TOTAL_TOKENS: "tokens"}
+"""The limit behind a stop."""
 _CUT = 0.1
 """Share of trajectories cut by a limit above which it is said."""
 
@@ -65,6 +68,7 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
     check_parts(config, environment)
     tools = tool_specs(environment)
     chat = load_chat(config.model or tiny_base(), config.chat, tools)
+    check_fit(environment, chat, config.limits)
     console.print(f"chat: {_append_only(config, chat, tools)}")
     with own(f"{name_of(environment)}.describe"):
         console.print(f"environment: {environment.describe()}")
@@ -117,10 +121,12 @@ def _tell_time(config: Config, chat: Chat, environment: Environment, evaluation:
     )
     if seen.share:
         console.print(f"{seen.episodes} episodes just played used {share.written:.0%} and {share.trained:.0%} of these")
-    if seen.cut > _CUT:
+    if seen.cut.total() > _CUT * seen.trajectories:
+        limits = ", ".join(f"limits.{NAMES[stop]} {count}" for stop, count in seen.cut.most_common())
+        cut = f"{seen.cut.total() / seen.trajectories:.0%} of {seen.trajectories} trajectories"
         console.print(
-            f"{seen.cut:.0%} of their trajectories were cut short by a limit, and earn nothing: a model that thinks "
-            "long needs a larger limits.turn_tokens, and limits.tokens with it"
+            f"{cut} just played were cut short by a limit, and earn nothing ({limits}): a model that thinks long needs "
+            "a larger limits.turn_tokens, and long passages a larger limits.tokens or a smaller environment.shown_words"
         )
     trained = f" and {seen.speed.trained:.0f} trained on" if most.trained else "; nothing learns"
     console.print(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
+from typing import TextIO
 
 import piplay
 from piplay.border.code import TRACEBACK
-from piplay.errors import InputError, out_of_memory
+from piplay.errors import InputError, InputWarning, out_of_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -25,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # A recipe may name things of the current folder. It stands last, so that no file there hides a library.
     if "" not in sys.path:
         sys.path.append("")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show ends no command
+            stream.reconfigure(errors="backslashreplace")
+    warnings.simplefilter("always", InputWarning)
+    warnings.showwarning = _warn
     trains = words[:1] in (["train"], ["resume"])
     try:
         run(words)
@@ -47,6 +55,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"piplay: {str(error).strip().splitlines()[0]}{less if trains else ''}", file=sys.stderr)
         return 1
     return 0
+
+
+def _warn(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show what was left out of the input as one sentence, other warnings as Python does."""
+    known = issubclass(category, InputWarning)
+    shown = f"piplay: {message}\n" if known else warnings.formatwarning(message, category, filename, lineno, line)
+    (file or sys.stderr).write(shown)
 
 
 if __name__ == "__main__":

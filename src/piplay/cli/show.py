@@ -190,4 +190,4 @@ def _passage(label: str, passage: Passage, around: str = "") -> Text:
     at = max(text.lower().find(around.lower()), 0)
     start = text.rfind(". ", 0, at) + 2 if ". " in text[:at] else 0
     cut = "… " * (start > 0) + textwrap.shorten(text[start:], LINE, placeholder=" …")
-    return Text.assemble((f"{label:8} ", "dim"), (passage.title, "bold"), ": ", cut)
+    return Text.assemble((f"{label:8} ", "dim"), (passage.title, "bold"), ": " if passage.title else "", cut)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from piplay.training.assemble import load_engine, make_sources
 from piplay.training.learner import make_losses, view_check
 from piplay.training.metrics import role_metrics
 from piplay.training.sources import WrittenSource
-from piplay.types import Ints, Key, Owner, PolicyRef, Sample, Task
+from piplay.types import Ints, Key, Owner, PolicyRef, Sample, StopReason, Task
 
 _PROMPT, _WRITE = 64, 16
 """Tokens of the short generation, a row."""
@@ -44,10 +45,13 @@ class Measured:
     speed: Work
     """A second: where episodes were played, with searches and all, else in every slot; and in an update."""
     share: Work | None
-    """Of what the limits allow, in ``episodes`` that were played; None where they would have taken too long."""
+    """Of what the limits allow, in ``episodes`` that were played; None where they would have taken too long, or where
+    nothing was written in them."""
     episodes: int
-    cut: float
-    """Share of the trajectories in them that a limit ended."""
+    trajectories: int
+    """In them."""
+    cut: Counter[StopReason]
+    """How many of these each limit ended."""
 
 
 def work(config: Config, evaluation: Evaluation) -> Work:
@@ -85,7 +89,7 @@ def measure(config: Config, chat: Chat, environment: Environment) -> Measured:
     _written(engine, chat, policy, words, 1)
     began = time.perf_counter()
     speed = _written(engine, chat, policy, words, config.engine.slots) / (time.perf_counter() - began)
-    share, episodes, cut = None, 0, 0.0
+    share, episodes, stops = None, 0, Counter[StopReason]()
     sources = make_sources(config, environment, {})
     phase = next((phase for phase in config.phases if not isinstance(sources[phase.tasks], WrittenSource)), None)
     if phase is not None:
@@ -95,9 +99,12 @@ def measure(config: Config, chat: Chat, environment: Environment) -> Measured:
         stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
         tasks = tasks_of(sources[phase.tasks], ("doctor", 0), episodes)
         began = time.perf_counter()
-        written, share, cut = _played(config, stage, phase, tasks, environment.audit)
-        speed = written / (time.perf_counter() - began)
-    return Measured(Work(speed, _trained(config, engine, words)), share, episodes, cut)
+        written, share, stops = _played(config, stage, phase, tasks, environment.audit)
+        seconds = time.perf_counter() - began
+        # A prompt that leaves no room for a turn says nothing of the speed.
+        speed, share = (written / seconds, share) if written else (speed, None)
+    cut = Counter({stop: count for stop, count in stops.items() if stop.truncated})
+    return Measured(Work(speed, _trained(config, engine, words)), share, episodes, stops.total(), cut)
 
 
 def _written(engine: Engine, chat: Chat, policy: str, words: Ints, count: int) -> int:
@@ -115,8 +122,8 @@ def _written(engine: Engine, chat: Chat, policy: str, words: Ints, count: int) -
 
 def _played(
     config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task], audit: Audit | None
-) -> tuple[int, Work, float]:
-    """Tokens written in some episodes, how much of what the limits allow they use, and the share that these cut.
+) -> tuple[int, Work, Counter[StopReason]]:
+    """Tokens written in some episodes, how much of what the limits allow they use, and why trajectories ended.
 
     Raises ``InputError`` for what a run would refuse at its first step.
     """
@@ -130,8 +137,8 @@ def _played(
     written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
     whole = sum(len(story.ids_T) for story in stories)
     most = len(tasks) * sum(cost_of(game).values()) * _written_most(config)
-    cut = sum(story.stop.truncated for story in stories)
-    return written, Work(written / most, whole / (len(stories) * config.limits.tokens)), cut / len(stories)
+    stops = Counter(story.stop for story in stories)
+    return written, Work(written / most, whole / (len(stories) * config.limits.tokens)), stops
 
 
 def _trained(config: Config, engine: Engine, words: Ints) -> float:

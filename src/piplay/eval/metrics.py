@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from piplay.envs.search.match import contains, exact_match, normalise
+from piplay.envs.search.match import contains, exact_match, folded
 from piplay.envs.search.values import canonical, mentions, same_value
 
 
@@ -26,7 +26,7 @@ def f1(answer: str, golds: Sequence[str], published: bool = True) -> float:
     """
     if not published and same_value(answer, golds):
         return 1.0
-    form = normalise if published else canonical
+    form = folded if published else canonical
     return max((_f1(form(answer).split(), form(gold).split()) for gold in golds), default=0.0)
 
 

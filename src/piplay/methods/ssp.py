@@ -17,6 +17,7 @@ from pydantic import NonNegativeInt, PositiveInt
 from piplay.envs.search.question import Question, show
 from piplay.envs.search.tool import passages_of, query_of, searches
 from piplay.envs.search.values import canonical, same_value
+from piplay.envs.search.words import length
 from piplay.methods.pi_play.gates import passes, seed_passage, written_question
 from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.pi_play.views import STUDENT, student_view
@@ -95,7 +96,7 @@ class SearchSelfPlay(Game):
         for gate in ("format", "leak", "grounded"):
             if not passes(gate, draft, story, seed_passage(draft), set()):
                 return gate
-        if len(draft.question) not in CHARACTERS or len(draft.question.split()) < self.min_words:
+        if len(draft.question) not in CHARACTERS or length(draft.question) < self.min_words:
             return "length"
         uses = searches(story)
         queries = {canonical(query_of(use.call)) for use in uses}

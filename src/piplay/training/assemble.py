@@ -14,7 +14,7 @@ from piplay.border.parts import check_engine, check_environment, check_evaluatio
 from piplay.chat.base import Chat
 from piplay.chat.native import Native
 from piplay.chat.tags import Tags
-from piplay.config import Config, Lora, Policy
+from piplay.config import Config, Limits, Lora, Policy
 from piplay.engine.local.adapters import base_of
 from piplay.engine.protocol import Engine
 from piplay.errors import InputError
@@ -107,6 +107,13 @@ def load_environment(config: Config, truth: bool = True) -> Environment:
     )
     check_environment(made)
     return made
+
+
+def check_fit(environment: Environment, chat: Chat, limits: Limits) -> None:
+    """Let an environment warn of what it shows that leaves no room for a turn."""
+    check = getattr(environment, "check_fit", None)
+    if check is not None:
+        check(lambda text: len(chat.encode(text)), limits.tokens - limits.turn_tokens)
 
 
 def tool_specs(environment: Environment) -> tuple[ToolSpec, ...]:

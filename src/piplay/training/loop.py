@@ -12,6 +12,7 @@ for m in 1..M:
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
@@ -263,13 +264,22 @@ class Loop:
         self.run.save_tasks(f"m{iteration}-{phase.name}", tasks)
 
     def _refusals(self) -> str:
-        """Why the phase's episodes left no task, the commonest reason first: what games count as ``gate/REASON``."""
-        refused: dict[str, int] = {}
+        """Why the phase's episodes left no task, the commonest reason first.
+
+        These are what games count as ``gate/REASON`` and, where they tell why, as ``REASON/WHY``.
+        """
+        counts = Counter[str]()
         for row in self.run.rows()[-self.state.step :]:
-            for name, count in row.items():
-                if name.startswith("gate/") and name != "gate/passed":
-                    refused[name[5:]] = refused.get(name[5:], 0) + int(count)
-        return ", ".join(f"{name} {count}" for name, count in sorted(refused.items(), key=lambda x: -x[1]))
+            whole = {n: value for n, value in row.items() if isinstance(value, int | float) and value % 1 == 0}
+            counts.update({name: int(value) for name, value in whole.items()})
+        gates = {name.removeprefix("gate/"): n for name, n in counts.items() if name.startswith("gate/")}
+        refused = Counter({name: n for name, n in gates.items() if name != "passed"})
+        told = []
+        for reason, count in refused.most_common():
+            causes = Counter({name: n for name, n in counts.items() if name.startswith(f"{reason}/")}).most_common()
+            why = ", ".join(f"{name.partition('/')[2]} {n}" for name, n in causes)
+            told.append(f"{reason} {count}" + (f" ({why})" if why else ""))
+        return ", ".join(told)
 
     def _prepare(self) -> None:
         with self._evaluating("prepare"):

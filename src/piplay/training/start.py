@@ -12,6 +12,7 @@ from piplay.config import Config
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import (
+    check_fit,
     check_parts,
     check_trainable,
     load_chat,
@@ -46,6 +47,7 @@ def play(
     environment = load_environment(config)
     check_parts(config, environment)
     chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment))
+    check_fit(environment, chat, config.limits)
     engine = load_engine(config)
     run = begin()
     console.print(f"run directory: {run.folder}", highlight=False)

@@ -6,8 +6,12 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from piplay.envs.search.words import beginning
 from piplay.errors import InputError
 from piplay.types import Json, Task
+
+_NAME = 6
+"""Words of a text that stand for a missing title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +20,13 @@ class Passage:
 
     id: str
     title: str
+    """Empty where it has none."""
     text: str
+
+    @property
+    def name(self) -> str:
+        """What it is called: its title, or the first words of its text."""
+        return self.title or beginning(self.text, _NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +74,9 @@ def show(passages: Sequence[Passage]) -> str:
     if not passages:
         return "Nothing found."
     if len(passages) == 1:
-        return f"{passages[0].title}: {passages[0].text}"
-    return " ".join(f"({i}) {passage.title}: {passage.text}" for i, passage in enumerate(passages, 1))
+        return _said(passages[0])
+    return " ".join(f"({i}) {_said(passage)}" for i, passage in enumerate(passages, 1))
+
+
+def _said(passage: Passage) -> str:
+    return f"{passage.title}: {passage.text}" if passage.title else passage.text

@@ -50,6 +50,25 @@ class Stored(Sequence[T_co]):
         return self._parse(line, start)
 
 
+class Changed(Sequence[T_co]):
+    """The items of a sequence, each changed when it is asked for."""
+
+    def __init__(self, items: Sequence[T_co], change: Callable[[T_co], T_co]) -> None:
+        self._items, self._change = items, change
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, at: int) -> T_co: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[T_co]: ...
+    def __getitem__(self, at: int | slice) -> T_co | list[T_co]:
+        if isinstance(at, slice):
+            return list(map(self._change, self._items[at]))
+        return self._change(self._items[at])
+
+
 class Chosen(Sequence[T_co]):
     """Some items of a sequence, in the order of their numbers, without a copy."""
 

@@ -15,11 +15,14 @@ from datetime import date
 from functools import lru_cache
 
 from piplay.envs.search.match import normalise
+from piplay.envs.search.words import fold, spaced
 
 _FOLDED = str.maketrans(
     {chr(0xFF01 + i): chr(0x21 + i) for i in range(94)} | dict.fromkeys("−‐‑‒–", "-") | dict.fromkeys("‘’ʼ", "'")
 )
 """Full-width signs, the many kinds of minus and hyphen, apostrophes."""
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f²³¹⁰-⁹₀-₉]+")
+"""What other scripts write in several ways; a raised 2 is none: x² is not x2."""
 _SYMBOLS = "+#*$%"
 """What makes one word another, of the signs that SQuAD drops."""
 _EDGES = "\"'`()[]{}<>.,;:!?¿¡«»“”„…、。「」『』،؛؟।"
@@ -28,6 +31,7 @@ _DROPPED = re.compile(r"[!\"&'(),\-./:;<=>?@\[\\\]^_`{|}~]")
 """SQuAD's punctuation without ``_SYMBOLS``."""
 _BOLD = re.compile(r"(?<![\w*])(\*{1,3}|`+)(?=\S)(.+?)(?<=\S)\1(?![\w*])")
 _DIGIT = re.compile(r"\d")
+_PLAIN = re.compile(r"[a-z ]*")
 _ARTICLES = ("a", "an", "the")
 _CURRENCIES = "$€£¥₹"
 _NUMBER = re.compile(
@@ -72,10 +76,6 @@ _DATED = re.compile(
 _LINKS = re.compile(r"\s*(?:[,;/|\n&]|\band\b)\s*", re.IGNORECASE)
 _LONGEST = 6
 """Of a right answer, in pieces between commas and the like, where several are listed: "Trinidad and Tobago" has two."""
-_UNSPACED = re.compile(
-    r"([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])"
-)
-"""Letters of scripts that put no spaces between words."""
 
 
 @lru_cache(4096)
@@ -88,17 +88,36 @@ def canonical(text: str) -> str:
     their edge, or, where they have a digit, what stands inside them ("C++", "A-", "3:30", "1.2-3"). Articles go where a
     word follows. The canonical form of a canonical form is itself.
     """
-    text = _BOLD.sub(r"\2", _folded(text))
+    form, before = _pass(text), text
+    # What a pass leaves side by side may be one: "0 [%" is "0 %", and that is "0%".
+    while form != before and not _PLAIN.fullmatch(form):
+        form, before = _pass(form), form
+    return form
+
+
+def _pass(text: str) -> str:
+    words = [word for _, word in _words(text)]
+    return " ".join([*(word for word in words[:-1] if word not in _ARTICLES), *words[-1:]])
+
+
+@lru_cache(4096)
+def _told(text: str) -> str:
+    """The canonical words of a text, but "A." and "(The)" stay: nothing that they belong to follows."""
+    said = _words(text)
+    last = len(said) - 1
+    return " ".join(word for i, (raw, word) in enumerate(said) if i == last or raw.lower() not in _ARTICLES)
+
+
+def _words(text: str) -> list[tuple[str, str]]:
+    """The words of a text as they stand there and in their canonical form."""
+    text = _BOLD.sub(r"\2", _folded(text if text.isascii() else _BEYOND_ASCII.sub(lambda run: fold(run[0]), text)))
     if _DIGIT.search(text):
         text = _UNIT.sub("", " ".join(text.split()))
         if _DATED.search(text):
             for form in _DATES:
                 text = form.sub(_iso, text)
         text = _SPACED.sub(lambda number: number[0].replace(" ", ""), text)
-    said = [(raw, word) for raw in text.split() if (word := _word(raw))]
-    last = len(said) - 1
-    # "A." and "(The)" are no articles: nothing that they belong to follows.
-    return " ".join(word for i, (raw, word) in enumerate(said) if i == last or raw.lower() not in _ARTICLES)
+    return [(raw, word) for raw in text.split() if (word := _word(raw))]
 
 
 def same_value(answer: str, golds: Sequence[str]) -> bool:
@@ -120,7 +139,7 @@ def every_value(answer: str, values: Sequence[Sequence[str]]) -> bool:
 
 def mentions(text: str, phrase: str) -> bool:
     """Whether a value stands in a text as whole words; a year or month also does in a date, a year in "1990-1994"."""
-    wanted, told = _apart(canonical(phrase)), _apart(canonical(text))
+    wanted, told = (" ".join(spaced(said).split()) for said in (canonical(phrase), _told(text)))
     if re.fullmatch(r"\d{4}(?:-\d\d)?", wanted):
         return bool(
             re.search(rf"(?:^| )(?:\d{{4}}-)?{wanted}(?:-\d{{4}}|(?:-\d\d){{1,2}}(?:T\S*)?)?(?: |$)", told, re.I)
@@ -228,11 +247,6 @@ def _listed(answer: str, right: set[str]) -> set[str]:
             if value in right:
                 found[j + 1] = max(found[j + 1] or set(), before | {value}, key=len)
     return found[-1] or set()
-
-
-def _apart(text: str) -> str:
-    """A canonical text with each letter of a script without spaces as a word of its own."""
-    return " ".join(_UNSPACED.sub(r" \1 ", text).split())
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,7 +114,7 @@ def read_passages(folder: Path) -> Sequence[Passage]:
     """The passages of the world in ``folder``, without its truth. Raises InputError as ``read_world`` does."""
     if not (folder / "world.json").is_file():
         raise InputError(f"{folder} is no world folder, it has no world.json: write one with `piplay world make`.")
-    return read_corpus(folder / "passages.jsonl")
+    return read_corpus(folder / "passages.jsonl", strict=True)
 
 
 def read_world(folder: Path) -> World:

@@ -23,6 +23,7 @@ from piplay.methods.pi_play.game import PrivilegedStudy, Study
 from piplay.methods.pi_play.metrics import em_by_hops
 from piplay.methods.pi_play.seed_passages import HOP_ODDS, SeedPassages, draw_seeds
 from piplay.protocols import Environment, Evaluation, Game, Place, Prepared, Table, TaskSource, make_game
+from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
 from piplay.types import Episode, Key, State, Task
 
@@ -162,10 +163,27 @@ class PiPlayEvaluation(Evaluation):
 
 
 def play_student(
-    stage: Stage, policy: str, tasks: Sequence[Question], key: Key, *, samples: int = 1, temperature: float = 0.0
+    stage: Stage,
+    policy: str,
+    tasks: Sequence[Question],
+    key: Key,
+    *,
+    samples: int = 1,
+    temperature: float = 0.0,
+    note: Callable[[Episode], None] = lambda episode: None,
 ) -> list[Episode]:
-    """Each question to the policy as the student, ``samples`` times; greedily at temperature 0."""
-    return stage.play(Study(rollouts=samples).play, key, tasks, {"student": policy}, temperature)
+    """Each question to the policy as the student, ``samples`` times; greedily at temperature 0.
+
+    ``note`` is told each episode as it ends, in any order.
+    """
+    game = Study(rollouts=samples)
+
+    async def play(task: Question, context: Context) -> Episode:
+        episode = await game.play(task, context)
+        note(episode)
+        return episode
+
+    return stage.play(play, key, tasks, {"student": policy}, temperature)
 
 
 def play_teacher(stage: Stage, policy: str, tasks: Sequence[Question], key: Key) -> list[Episode]:

@@ -35,7 +35,7 @@ def written_question(seed: Question, trajectory: Trajectory) -> Question:
     match = _WRITTEN.search(trajectory.answer)
     question, answer = (part.strip() for part in match.groups()) if match else ("", "")
     passage = seed_passage(seed)
-    found = [(passage.title, passage.id)]
+    found = [(passage.name, passage.id)]
     for use in searches(trajectory):
         passages = passages_of(use)
         found.append((query_of(use.call), passages[0].id if passages else ""))
