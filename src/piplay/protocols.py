@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
+from piplay.border.checked import CheckedGame
 from piplay.border.parts import check_game
 from piplay.config import Phase
 from piplay.errors import InputError
@@ -98,13 +99,16 @@ class Game:
 
 
 def make_game(phase: Phase, state: State) -> Game:
-    """The phase's game. Raises ``InputError`` where there is none, it takes no such option, or it is no whole game."""
+    """The phase's game, checked.
+
+    Raises ``InputError`` where there is none, it takes no such option, or it is no whole game.
+    """
     try:
-        game: Game = make(phase.game, phase.options, "game", "piplay.methods", state=state)
+        game = make(phase.game, phase.options, "game", "piplay.methods", state=state)
         check_game(game, Game, phase.seats, phase.learn)
     except InputError as error:
         raise InputError(f"phase {phase.name}: {error}") from error
-    return game
+    return cast(Game, CheckedGame(game))
 
 
 @dataclass(frozen=True, slots=True)

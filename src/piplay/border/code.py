@@ -74,7 +74,8 @@ def name_of(thing: Any) -> str:
     owner = getattr(thing, "__self__", None)
     if owner is not None and hasattr(thing, "__name__"):
         return f"{name_of(owner)}.{thing.__name__}"
-    named = thing if hasattr(thing, "__qualname__") else type(thing)
+    # By its __class__: what stands for a part (checked.py) has the part's.
+    named = thing if hasattr(thing, "__qualname__") else thing.__class__
     return f"{named.__module__}:{named.__qualname__}"
 
 

@@ -72,63 +72,28 @@ async def told(play: Callable[..., Any], task: Any, context: Any, check: Callabl
         if not isinstance(story, Coroutine):
             raise InputError(f"{name} gave {kind_of(story)} when it was called: write `async def`, without yield")
         episode = await story
-    episode = _episode(episode, name)
+    episode = episode_of(episode, name)
     if check is not None:
         check(episode)
     return episode
 
 
-def finalized(game: Any, episodes: Sequence[Episode]) -> list[Episode]:
-    """What a game's ``finalize_batch`` makes of a batch."""
-    name = f"{name_of(game)}.finalize_batch"
-    with own(name):
-        final = game.finalize_batch(episodes)
-    if not isinstance(final, list | tuple):
-        raise InputError(f"{name} gave {kind_of(final)}: give the list of episodes")
-    final = [_episode(episode, name) for episode in final]
-    Columns().check(final)
-    return final
+class Numbers(dict[str, float]):
+    """Finite numbers by name, and the name of what gave them."""
+
+    def __init__(self, given: Mapping[str, float], by: str) -> None:
+        super().__init__(given)
+        self.by = by
 
 
-def metrics_of(game: Any, episodes: Sequence[Episode], audit: Any, taken: Collection[str]) -> dict[str, float]:
-    """A step's numbers by a game.
-
-    Args:
-        taken: the names that are not the game's to give.
-    """
-    name = f"{name_of(game)}.metrics"
-    with own(name):
-        row = game.metrics(episodes, audit)
-    return numbers(row, name, taken)
-
-
-def numbers(row: Any, name: str, taken: Collection[str]) -> dict[str, float]:
-    """Finite numbers by name, none of them ``taken``."""
+def numbers(row: Any, name: str) -> Numbers:
+    """What ``name`` gave, as finite numbers."""
     if not isinstance(row, Mapping):
         raise InputError(f"{name} gave {kind_of(row)}: give a dict of numbers, {{}} for none")
     for key in row:
         if not isinstance(key, str):
             raise InputError(f"{name} names a metric {key!r}: name it with a text")
-        if key in taken:
-            raise InputError(f"{name} gives {key!r}, which is logged of every step already: name it otherwise")
-    return {key: number(value, f"{name}: {key!r}") for key, value in row.items()}
-
-
-def cost_of(game: Any) -> dict[str, int]:
-    """The most trajectories of each role that an episode of a game takes."""
-    name = f"{name_of(game)}.cost"
-    with own(name):
-        cost = game.cost()
-    if not isinstance(cost, Mapping) or not all(isinstance(count, int) for count in cost.values()):
-        raise InputError(f"{name} gave {kind_of(cost)}: give a dict of whole numbers by role")
-    return dict(cost)
-
-
-def check_apart(game: Any, given: Iterable[str], learnt: Collection[str]) -> None:
-    """Raises ``InputError`` where a metric of a game has the name of one of learning."""
-    for key in given:
-        if key in learnt:
-            raise InputError(f"{name_of(game)}.metrics gives {key!r}, which learning gives as well: name it otherwise")
+    return Numbers({key: number(value, f"{name}: {key!r}") for key, value in row.items()}, name)
 
 
 def check_named(wanted: str, what: str, row: Collection[str], sometimes: Iterable[str]) -> None:
@@ -243,8 +208,8 @@ def check_text(text: Any, what: str) -> None:
         raise InputError(f"{what} is {kind_of(text)}: give a text")
 
 
-def _episode(episode: Any, name: str) -> Episode:
-    """An episode with plain numbers."""
+def episode_of(episode: Any, name: str) -> Episode:
+    """What ``name`` gave, as an episode with plain numbers."""
     if not isinstance(episode, Episode):
         raise InputError(f"{name} gave {kind_of(episode)}: give an Episode(context.key, task, trajectories)")
     _check_task(episode.task, name)

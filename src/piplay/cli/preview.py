@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from piplay.border.play import check_room, finalized, tasks_of
+from piplay.border.play import check_room
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.envs.search.question import Question
@@ -92,7 +92,8 @@ def preview(
     tasks = _Tasks(config, environment, stage, hops).of(seated.phase, key, count)
     if isinstance(seated.game, PrivilegedStudy):
         _check_questions(tasks, "a teacher is shown the path of a question")
-    played = finalized(seated.game, stage.play(seated.game.play, key, tasks, seated.seats, seated.temperature))
+    played = stage.play(seated.game.play, key, tasks, seated.seats, seated.temperature)
+    played = seated.game.finalize_batch(played)
     check_room(played, config.limits.tokens)
     by = weights or config.model or "the base"
     about = f"{config.name}: {seated.about}, at temperature {seated.temperature:g}, played by {by}"
@@ -133,7 +134,7 @@ class _Tasks:
         """Tasks for a phase: of its own source, held out, or written for it."""
         source = self._sources[phase.tasks]
         if not isinstance(source, WrittenSource):
-            return [self._of_hops(task) for task in tasks_of(source, (*key, 0), count)]
+            return [self._of_hops(task) for task in source.draw((*key, 0), count)]
         if self._environment.heldout:
             return self._heldout(key, count)
         return self._written(phase.tasks, count)
@@ -164,7 +165,7 @@ class _Tasks:
         for number in range(ROUNDS):
             key: Key = ("play", phase.name, number)
             tasks = self.of(phase, key, tries)
-            episodes = finalized(game, self._stage.play(game.play, key, tasks, phase.seats, phase.temperature))
+            episodes = game.finalize_batch(self._stage.play(game.play, key, tasks, phase.seats, phase.temperature))
             found += [task for episode in episodes for task in episode.written]
             if len(found) >= count:
                 return found[:count]

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piplay.border.play import check_room, cost_of, finalized, metrics_of, tasks_of
+from piplay.border.play import Columns
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine, Generate
 from piplay.protocols import Audit, Environment, Evaluation, make_game
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_engine, make_sources
-from piplay.training.learner import make_losses, view_check
-from piplay.training.metrics import role_metrics
+from piplay.training.checks import PhaseChecks
+from piplay.training.learner import make_losses
+from piplay.training.metrics import Row, role_metrics
 from piplay.training.sources import WrittenSource
 from piplay.types import Ints, Key, Owner, PolicyRef, Sample, StopReason, Task
 
@@ -58,7 +59,7 @@ def work(config: Config, evaluation: Evaluation) -> Work:
     """The most tokens of a run, by its limits."""
     rollouts = learnt = 0
     for phase in config.phases:
-        episodes, cost = config.iterations * phase.steps * phase.episodes, cost_of(make_game(phase, {}))
+        episodes, cost = config.iterations * phase.steps * phase.episodes, make_game(phase, {}).cost()
         rollouts += (episodes + _matches(config, phase)) * sum(cost.values())
         # What others write, an examiner's students say, is not learnt from.
         each = [cost.get(role, 0) for role in phase.learn]
@@ -93,11 +94,11 @@ def measure(config: Config, chat: Chat, environment: Environment) -> Measured:
     sources = make_sources(config, environment, {})
     phase = next((phase for phase in config.phases if not isinstance(sources[phase.tasks], WrittenSource)), None)
     if phase is not None:
-        most = sum(cost_of(make_game(phase, {})).values()) * _written_most(config)
+        most = sum(make_game(phase, {}).cost().values()) * _written_most(config)
         episodes = min(phase.episodes, _EPISODES, int(_PATIENCE * speed / most))
     if phase is not None and episodes:
         stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
-        tasks = tasks_of(sources[phase.tasks], ("doctor", 0), episodes)
+        tasks = sources[phase.tasks].draw(("doctor", 0), episodes)
         began = time.perf_counter()
         written, share, stops = _played(config, stage, phase, tasks, environment.audit)
         seconds = time.perf_counter() - began
@@ -127,16 +128,19 @@ def _played(
 
     Raises ``InputError`` for what a run would refuse at its first step.
     """
-    game, check = make_game(phase, {}), view_check(phase)
-    played = finalized(game, stage.play(game.play, ("doctor",), tasks, phase.seats, phase.temperature))
-    for episode in played:
-        check(episode)
-    check_room(played, config.limits.tokens)
-    metrics_of(game, played, audit, role_metrics(phase.seats, played))
+    game = make_game(phase, {})
+    checks = PhaseChecks(config, phase, game, Columns())
+    played = stage.play(game.play, ("doctor",), tasks, phase.seats, phase.temperature, checks.early)
+    played = game.finalize_batch(played)
+    checks.played(played)
+    checks.room(played)
+    row = Row(phase.seats)
+    row |= role_metrics(phase.seats, played)
+    row.add(game.metrics(played, audit))
     stories = [one.trajectory for episode in played for one in episode.trajectories]
     written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
     whole = sum(len(story.ids_T) for story in stories)
-    most = len(tasks) * sum(cost_of(game).values()) * _written_most(config)
+    most = len(tasks) * sum(game.cost().values()) * _written_most(config)
     stops = Counter(story.stop for story in stories)
     return written, Work(written / most, whole / (len(stories) * config.limits.tokens)), stops
 

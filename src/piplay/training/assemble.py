@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
+from piplay.border.checked import CheckedEvaluation, CheckedSource
 from piplay.border.code import name_of, own
 from piplay.border.parts import check_engine, check_environment, check_evaluation, check_methods, check_source
 from piplay.chat.base import Chat
@@ -137,21 +138,22 @@ def _engine_class(config: Config) -> Any:
 
 
 def make_sources(config: Config, environment: Environment, states: dict[str, State]) -> dict[str, TaskSource]:
-    """The run's task sources by name; ``states`` is what they remember, by name."""
+    """The run's task sources by name, checked; ``states`` is what they remember, by name."""
     made: dict[str, TaskSource] = {}
     for name, source in config.sources.items():
         given: dict[str, Any] = {"environment": environment, "state": states.setdefault(name, {}), "seed": config.seed}
         kind = "sources:WrittenSource" if source.kind == "written" else source.kind
-        made[name] = make(kind, source.options, "source", "piplay.training", "piplay.methods", "piplay.envs", **given)
-        check_source(made[name])
+        mine = make(kind, source.options, "source", "piplay.training", "piplay.methods", "piplay.envs", **given)
+        check_source(mine)
+        made[name] = CheckedSource(mine)
     return made
 
 
 def make_evaluation(config: Config, environment: Environment, state: State) -> Evaluation:
-    """The run's evaluation, or one that measures nothing where the settings name none."""
+    """The run's evaluation, checked, or one that measures nothing where the settings name none."""
     if config.evaluation is None:
         return Evaluation()
-    made: Evaluation = make(
+    made = make(
         config.evaluation.kind,
         config.evaluation.options,
         "evaluation",
@@ -162,7 +164,7 @@ def make_evaluation(config: Config, environment: Environment, state: State) -> E
         config=config,
     )
     check_evaluation(made, Evaluation, config.policies)
-    return made
+    return cast(Evaluation, CheckedEvaluation(made))
 
 
 def check_parts(config: Config, environment: Environment) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,12 +17,12 @@ from piplay.algo.schedules import resolved, value
 from piplay.algo.updates import splits
 from piplay.border.code import name_of
 from piplay.border.parts import check_advantage, check_loss
-from piplay.border.play import check_views, numbers
+from piplay.border.play import numbers
 from piplay.config import Learn, Phase, ReplaySettings
 from piplay.engine.protocol import Trainer
 from piplay.registry import make
 from piplay.streams import stream
-from piplay.types import Episode, PolicyRef, Sample, ScoredTrajectory, State, StopReason
+from piplay.types import Episode, PolicyRef, Sample, ScoredTrajectory, State
 
 
 def make_advantage(learn: Learn, state: State, iteration: int = 1, update: int = 0) -> Advantage:
@@ -41,22 +41,6 @@ def make_losses(learn: Learn, iteration: int = 1, update: int = 0) -> dict[str, 
         check_loss(loss)
         made[name] = loss, value(settings.weight, iteration, update)
     return made
-
-
-def view_check(phase: Phase) -> Callable[[Episode], None]:
-    """What raises ``InputError`` for an episode of the phase that lacks a view which a loss of a role reads."""
-    readers = {
-        role: {term: [s.view for s in loss.scorings if s.view] for term, (loss, _) in make_losses(learn).items()}
-        for role, learn in phase.learn.items()
-    }
-
-    def check(episode: Episode) -> None:
-        for role, views in readers.items():
-            live = _live([episode], role, phase.seats[role])
-            given = [one.views for one in live if one.trajectory.stop is not StopReason.TOOL_FAILED]
-            check_views(f"phase {phase.name}, {role}", views, given, phase.game)
-
-    return check
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +81,7 @@ class Learner:
             state = self._states.setdefault(name, {"updates": 0, "advantage": {}})
             done = state["updates"]
             losses = make_losses(learn, iteration, done)
-            samples = self._samples(name, learn, losses, _live(episodes, role, policy), iteration)
+            samples = self._samples(name, learn, losses, live(episodes, role, policy), iteration)
             if not samples:
                 continue
             state["updates"] += 1
@@ -159,13 +143,13 @@ class Learner:
         """One optimiser step, or several on parts of the batch: then the means of their metrics."""
         name = f"{name_of(self._trainer)}.train"
         found = [
-            numbers(self._trainer.train(policy, part, update.losses, update.lr), name, ())
+            numbers(self._trainer.train(policy, part, update.losses, update.lr), name)
             for part in splits(update.samples, update.learn.updates)
         ]
         return found[0] if len(found) == 1 else _means(found)
 
 
-def _live(episodes: Sequence[Episode], role: str, policy: str) -> list[ScoredTrajectory]:
+def live(episodes: Sequence[Episode], role: str, policy: str) -> list[ScoredTrajectory]:
     """What a role played by the policy as it is now."""
     ref = PolicyRef(policy)
     return [

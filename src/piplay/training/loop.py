@@ -13,24 +13,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from piplay.border.code import name_of, own
 from piplay.border.parts import unplayed_seats
-from piplay.border.play import (
-    Columns,
-    check_apart,
-    check_kept,
-    check_named,
-    check_room,
-    finalized,
-    metrics_of,
-    numbers,
-    tasks_of,
-)
+from piplay.border.play import Columns
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine
@@ -38,8 +26,9 @@ from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, Game, Place, TaskSource, make_game
 from piplay.rollout.stage import Seats, Stage
 from piplay.training.assemble import make_evaluation, make_sources
-from piplay.training.learner import Learner, view_check
-from piplay.training.metrics import NAMES, role_metrics
+from piplay.training.checks import PhaseChecks, check_states
+from piplay.training.learner import Learner
+from piplay.training.metrics import Row, role_metrics
 from piplay.training.opponents import OpponentPools
 from piplay.training.run_directory import Run
 from piplay.training.sources import WrittenSource
@@ -117,12 +106,11 @@ class Loop:
     def _play_phase(self, iteration: int, phase: Phase) -> None:
         game = make_game(phase, self.state.games.setdefault(phase.name, {}))
         self.listener.phase(iteration, phase, self.state.step, game.headline)
-        empty = unplayed_seats(game, phase.seats)
-        if empty and self.state.step == 0:
+        if self.state.step == 0 and (empty := unplayed_seats(game, phase.seats)):
             self.listener.message(f"phase {phase.name}: {empty}")
-        check = view_check(phase)
+        checks = PhaseChecks(self.config, phase, game, self.columns)
         while self.state.step < phase.steps and not (self._written_enough(phase) or self._ends_early(phase)):
-            row = self._step(iteration, phase, game, check)
+            row = self._step(iteration, phase, game, checks)
             self.run.log(row)
             self.listener.step(row)
             if self.state.step % self.config.checkpoint_every == 0:
@@ -135,47 +123,39 @@ class Loop:
                 f"over the last {phase.until.steps} {phase.until.metric} was {self._recent_mean():.2f}"
             )
 
-    def _step(self, iteration: int, phase: Phase, game: Game, check: Callable[[Episode], None]) -> dict[str, Any]:
+    def _step(self, iteration: int, phase: Phase, game: Game, checks: PhaseChecks) -> dict[str, Any]:
         """Play, measure, learn, keep; the step's row of metrics."""
         key: Key = (f"m{iteration}", phase.name, self.state.step)
         clock = _Clock()
         seats, before = self._seats(phase, game, key), self.engine.usage()
-        tasks = tasks_of(self.sources[phase.tasks], key, phase.episodes)
-        # A view may also be given once the whole batch is there.
-        early = check if type(game).finalize_batch is Game.finalize_batch else None
-        episodes = finalized(game, self.stage.play(game.play, key, tasks, seats, phase.temperature, early))
-        for episode in episodes:
-            check(episode)
-        self.columns.check(episodes)
+        tasks = self.sources[phase.tasks].draw(key, phase.episodes)
+        played = self.stage.play(game.play, key, tasks, seats, phase.temperature, checks.early)
+        episodes = game.finalize_batch(played)
+        checks.played(episodes)
         clock.lap("play")
-        row: dict[str, Any] = {
-            "n": self.state.done + 1,
-            "iteration": iteration,
-            "phase": phase.name,
-            "step": self.state.step + 1,
-            "of": phase.steps,
-        }
-        roles = {f"{role}/{name}" for role in phase.seats for name in NAMES}
+        row = Row(
+            phase.seats,
+            n=self.state.done + 1,
+            iteration=iteration,
+            phase=phase.name,
+            step=self.state.step + 1,
+            of=phase.steps,
+        )
         row |= role_metrics(phase.seats, episodes)
-        own_row = metrics_of(game, episodes, self.environment.audit, {*row, *roles, "written", "seconds"})
-        row |= own_row
+        row.add(game.metrics(episodes, self.environment.audit))
         row |= {f"rollout/{name}": number for name, number in self.engine.usage().since(before).items()}
         for source in self.sources.values():
-            with own(f"{name_of(source)}.note"):
-                source.note(episodes)
+            source.note(episodes)
         clock.lap("measure")
-        learnt = self.learner.learn(iteration, phase, episodes)
-        check_apart(game, own_row, learnt)
-        row |= learnt
+        row.add(self.learner.learn(iteration, phase, episodes))
         if phase.until and phase.until.metric in row:
             self.state.recent = [*self.state.recent, row[phase.until.metric]][-phase.until.steps :]
-        counted = set(row)
         last = self.state.step + 1 == phase.steps or self._ends_early(phase)
         place = Place(iteration, phase, self.state.step, last)
-        with self._evaluating("after_step") as name:
-            row |= numbers(self.evaluation.after_step(self.stage, place, self.sources), name, row)
+        measured = self.evaluation.after_step(self.stage, place, self.sources)
+        row.add(measured)
         if self.state.step == 0:
-            self._check_first(phase, game, counted, row, episodes)
+            checks.first(self.state, self.evaluation, row, measured, episodes)
         clock.lap("train")
         if phase.writes:
             row["written"] = self._keep_written(phase, episodes)
@@ -184,35 +164,6 @@ class Loop:
         clock.lap("save")
         return row | {"seconds": clock.laps}
 
-    def _check_first(
-        self, phase: Phase, game: Game, counted: Set[str], row: Mapping[str, Any], episodes: Sequence[Episode]
-    ) -> None:
-        """What the first step of a phase tells to be wrong with it. ``counted``: the metrics that can end it."""
-        check_room(episodes, self.config.limits.tokens)
-        self._check_states()
-        roles = [f"{role}/{name}" for role in phase.seats for name in NAMES]
-        if phase.until:
-            check_named(phase.until.metric, f"until of phase {phase.name}", counted, (*game.sometimes, *roles))
-        for name in game.headline:
-            check_named(name, f"the headline of {name_of(game)}", row, (*game.sometimes, *roles))
-
-    def _check_states(self) -> None:
-        """Whether a checkpoint can keep what parts of one's own remember."""
-        for phase in self.config.phases:
-            check_kept(self.state.games.get(phase.name, {}), f"the state of {phase.game}")
-            for role, learn in phase.learn.items():
-                remembered = self.state.learners.get(f"{phase.name}/{role}", {})
-                check_kept(remembered.get("advantage", {}), f"the state of the advantage {learn.advantage.kind}")
-        for name, state in self.state.sources.items():
-            check_kept(state, f"the state of the source {name}")
-        check_kept(self.state.evaluation, f"the state of {name_of(self.evaluation)}")
-
-    @contextmanager
-    def _evaluating(self, method: str) -> Iterator[str]:
-        name = f"{name_of(self.evaluation)}.{method}"
-        with own(name):
-            yield name
-
     def _seats(self, phase: Phase, game: Game, key: Key) -> Mapping[str, str] | Sequence[Seats]:
         """Who plays the step's episodes."""
         if phase.opponents is None:
@@ -220,7 +171,7 @@ class Loop:
         pools = OpponentPools(phase, phase.opponents, self.state.opponents, self.engine, self.config.seed)
 
         def matches(key: Key, seatings: Sequence[Seats]) -> Sequence[Episode]:
-            tasks = tasks_of(self.sources[phase.tasks], (*key, 0), len(seatings))
+            tasks = self.sources[phase.tasks].draw((*key, 0), len(seatings))
             return self.stage.play(game.play, key, tasks, seatings, phase.temperature)
 
         pools.refresh(key, matches)
@@ -228,8 +179,7 @@ class Loop:
 
     def _keep_written(self, phase: Phase, episodes: Sequence[Episode]) -> int:
         """Keep what was written but for what is measured by; how much there is."""
-        with self._evaluating("reserved"):
-            written = [task for episode in episodes for task in episode.written if not self.evaluation.reserved(task)]
+        written = [task for episode in episodes for task in episode.written if not self.evaluation.reserved(task)]
         source = self._written(phase)
         source.add(written)
         return min(source.waiting, phase.writes)
@@ -282,28 +232,24 @@ class Loop:
         return ", ".join(told)
 
     def _prepare(self) -> None:
-        with self._evaluating("prepare"):
-            prepared = self.evaluation.prepare(self.stage)
+        prepared = self.evaluation.prepare(self.stage)
         for name, tasks in prepared.tasks.items():
             self.run.save_tasks(name, tasks)
         if prepared.sentence:
             self.listener.message(prepared.sentence)
 
     def _evaluate(self, iteration: int) -> None:
-        with self._evaluating("measure") as name:
-            measured = self.evaluation.measure(self.stage, iteration)
-            check_kept(measured, f"what {name} gave", "it")
+        measured = self.evaluation.measure(self.stage, iteration)
         row = {"iteration": iteration} | measured
         if measured:
-            with self._evaluating("sentence"):
-                self.listener.evaluated(row, self.evaluation.sentence(row))
+            self.listener.evaluated(row, self.evaluation.sentence(row))
         for policy in self.evaluation.exports:
             self.engine.export(policy, self.run.snapshot(iteration))
         self.state.evals.append(row)
         self._commit()
 
     def _commit(self) -> None:
-        self._check_states()
+        check_states(self.config, self.state, self.evaluation)
         self.state.seconds = time.monotonic() - self._began
         self.run.commit(self.state, self._save)
 

@@ -1,12 +1,14 @@
-"""What is logged of every role, whatever the game."""
+"""A step's row of metrics, and what is logged of every role, whatever the game."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from piplay.errors import InputError
 from piplay.types import Episode, Owner, ScoredTrajectory, StopReason
 
 NAMES = (
@@ -14,6 +16,30 @@ NAMES = (
     *(f"stop/{reason}" for reason in StopReason),
 )
 """What is logged of a role."""
+
+
+class Row(dict[str, Any]):
+    """A step's row of metrics.jsonl, in which what a game or an evaluation gives has names of its own."""
+
+    def __init__(self, roles: Iterable[str], **place: Any) -> None:
+        """``roles``: of the phase's seats; ``place``: which step it is."""
+        super().__init__(place)
+        self._logged = {"written", "seconds", *(f"{role}/{name}" for role in roles for name in NAMES)}
+        self._by: dict[str, str] = {}
+
+    def add(self, found: Mapping[str, float]) -> None:
+        """Take what a game, learning or an evaluation gives.
+
+        Raises ``InputError`` where a number of a game or an evaluation would stand in the place of another.
+        """
+        by = getattr(found, "by", "")
+        for name in found:
+            if by and (name in self or name in self._logged):
+                raise InputError(f"{by} gives {name!r}, which is logged of every step already: name it otherwise")
+            if name in self._by:
+                raise InputError(f"{self._by[name]} gives {name!r}, which learning gives as well: name it otherwise")
+        self._by |= dict.fromkeys(found, by) if by else {}
+        self.update(found)
 
 
 def role_metrics(roles: Iterable[str], episodes: Sequence[Episode]) -> dict[str, float]:
