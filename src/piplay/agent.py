@@ -127,8 +127,8 @@ class Agent:
         stage = self.stage
         # As evaluation plays it, so that what was measured is what answers.
         context = stage.context(("ask", seed), {"student": PolicyRef(self.policy)}, temperature)
-        story = Study(rollouts=1).play(Question("ask", question=question), context)
-        playing = watch([story], stage.engine, stage.tools)
+        episode = Study(rollouts=1).play(Question("ask", question=question), context)
+        playing = watch([episode], stage.engine, stage.tools)
         while True:
             try:
                 request, result = next(playing)

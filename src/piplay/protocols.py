@@ -1,7 +1,7 @@
 """What can be added to piplay beside engines and algorithms, each by one class in a file of its own.
 
 An **environment** supplies tools, tasks to measure by and, where it is known, the truth. A **task source** gives a
-phase its tasks. A **game** tells the story of one episode and rewards it. An **evaluation** measures policies between
+phase its tasks. A **game** plays one episode and rewards it. An **evaluation** measures policies between
 phases. A recipe names them; ``registry.make`` builds them, with the recipe's options by name, and with what of the
 following their constructors ask for:
 
@@ -81,7 +81,7 @@ class Game:
     them; any other name that the first step lacks is refused there."""
 
     async def play(self, task: Any, context: Context) -> Episode:
-        """The straight-line story of one episode."""
+        """Play one episode, top to bottom."""
         raise NotImplementedError
 
     def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:
@@ -169,13 +169,13 @@ class Evaluation:
         """A row of ``measure`` for people, in a line."""
         return ", ".join(f"{name} {value:.3g}" for name, value in row.items() if isinstance(value, float))
 
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> Table | None:
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> ReportTable | None:
         """The rows of ``measure``, first to last, as they are shown at the end; None for no table."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """Words and numbers in columns."""
 
     title: str

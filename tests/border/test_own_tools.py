@@ -41,8 +41,8 @@ def calls(request: Generate) -> str:
 
 class Calls(Guess):
     async def play(self, task: Task, context: Context) -> Episode:
-        story = await context.converse("guesser", "Add.", "2 + 3 =")
-        return Episode(context.key, task, (ScoredTrajectory(story, ("all",), float(story.answer == "5")),))
+        trajectory = await context.converse("guesser", "Add.", "2 + 3 =")
+        return Episode(context.key, task, (ScoredTrajectory(trajectory, ("all",), float(trajectory.answer == "5")),))
 
 
 def sums(answer: Any) -> Sums:

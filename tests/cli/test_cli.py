@@ -293,8 +293,8 @@ class OutOfMemoryError(RuntimeError):
     [
         (["train"], KeyboardInterrupt(), 130, "interrupted; `piplay resume` goes on from the last checkpoint"),
         (["ask", "base"], KeyboardInterrupt(), 130, "interrupted"),
-        (["train"], FloatingPointError("the gradient is lost"), 1, "the gradient is lost: start anew with a lower"),
-        (["train"], OutOfMemoryError("CUDA out of memory.\nTrace"), 1, "CUDA out of memory.: start anew with less"),
+        (["train"], FloatingPointError("the gradient is lost"), 1, "the gradient is lost: start again with a lower"),
+        (["train"], OutOfMemoryError("CUDA out of memory.\nTrace"), 1, "CUDA out of memory.: start again with less"),
         (["eval"], OutOfMemoryError("CUDA out of memory.\nTrace"), 1, "CUDA out of memory."),
         (
             ["train"],
@@ -321,7 +321,7 @@ def test_what_stops_a_program_is_one_sentence(
     [line] = capfd.readouterr().err.splitlines()
     assert line.startswith(f"piplay: {said}")
     assert ("resume" in line) == ("resume" in said)
-    assert ("start anew" in line) == (words == ["train"] and code == 1)
+    assert ("start again" in line) == (words == ["train"] and code == 1)
 
 
 def test_a_mistake_of_the_programs_own_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:

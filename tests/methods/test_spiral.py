@@ -153,10 +153,10 @@ def test_the_warm_up_writes_random_legal_moves_itself(tiny_chat: Chat) -> None:
         episode = played(tiny_chat, nothing, game=WarmUp(), seed=seed)
         assert episode.facts["illegal"] == ""
         for one in episode.trajectories:
-            story = one.trajectory
-            written = story.ids_T[story.owner_T == Owner.MODEL].tolist()
-            assert written == tiny_chat.written(tiny_chat.phrase(content=story.answer))
-            seen.add(story.answer)
+            trajectory = one.trajectory
+            written = trajectory.ids_T[trajectory.owner_T == Owner.MODEL].tolist()
+            assert written == tiny_chat.written(tiny_chat.phrase(content=trajectory.answer))
+            seen.add(trajectory.answer)
     assert seen == {"check", "bet", "call", "fold"}
 
 

@@ -53,7 +53,7 @@ def check_game(game: Any, base: type[Any], seats: Mapping[str, str], learning: I
         raise InputError(f"{name} is no game: derive its class from piplay.protocols.Game")
     play = type(game).play
     if play is base.play:
-        raise InputError(f"{name} has no `play`: write `async def play(self, task, context)`, one episode's story")
+        raise InputError(f"{name} has no `play`: write `async def play(self, task, context)`, one episode")
     if not (inspect.iscoroutinefunction(play) or hasattr(play, "__wrapped__")):
         raise InputError(f"{name}.play is not async: write `async def play(self, task, context)`, without yield")
     roles = getattr(game, "roles", None)

@@ -68,10 +68,10 @@ async def told(play: Callable[..., Any], task: Any, context: Any, check: Callabl
     """An episode as a game's ``play`` tells it; ``check`` is shown it at once."""
     name = name_of(play)
     with own(name):
-        story = play(task, context)
-        if not isinstance(story, Coroutine):
-            raise InputError(f"{name} gave {kind_of(story)} when it was called: write `async def`, without yield")
-        episode = await story
+        coroutine = play(task, context)
+        if not isinstance(coroutine, Coroutine):
+            raise InputError(f"{name} gave {kind_of(coroutine)} when it was called: write `async def`, without yield")
+        episode = await coroutine
     episode = episode_of(episode, name)
     if check is not None:
         check(episode)
@@ -111,10 +111,10 @@ def check_room(episodes: Sequence[Episode], tokens: int) -> None:
     wrote: set[str] = set()
     for episode in episodes:
         for scored in episode.trajectories:
-            story = scored.trajectory
-            shortest[story.role] = min(story.prompt_len, shortest.get(story.role, story.prompt_len))
-            if story.turns or story.stop is not StopReason.TOTAL_TOKENS:
-                wrote.add(story.role)
+            trajectory = scored.trajectory
+            shortest[trajectory.role] = min(trajectory.prompt_len, shortest.get(trajectory.role, trajectory.prompt_len))
+            if trajectory.turns or trajectory.stop is not StopReason.TOTAL_TOKENS:
+                wrote.add(trajectory.role)
     for role, length in shortest.items():
         if role not in wrote:
             raise InputError(

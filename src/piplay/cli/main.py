@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"piplay: {error}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
-        print(f"piplay: {error}: start anew with a lower learning rate (lr of its policy)", file=sys.stderr)
+        print(f"piplay: {error}: start again with a lower learning rate (lr of its policy)", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         again = "; `piplay resume` goes on from the last checkpoint" if trains else ""
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        less = ": start anew with less engine.cache_tokens or engine.micro_batch_tokens, see `piplay doctor`"
+        less = ": start again with less engine.cache_tokens or engine.micro_batch_tokens, see `piplay doctor`"
         print(f"piplay: {str(error).strip().splitlines()[0]}{less if trains else ''}", file=sys.stderr)
         return 1
     return 0

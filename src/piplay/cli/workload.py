@@ -137,12 +137,12 @@ def _played(
     row = Row(phase.seats)
     row |= role_metrics(phase.seats, played)
     row.add(game.metrics(played, audit))
-    stories = [one.trajectory for episode in played for one in episode.trajectories]
-    written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
-    whole = sum(len(story.ids_T) for story in stories)
+    trajectories = [one.trajectory for episode in played for one in episode.trajectories]
+    written = sum(int((trajectory.owner_T == Owner.MODEL).sum()) for trajectory in trajectories)
+    whole = sum(len(trajectory.ids_T) for trajectory in trajectories)
     most = len(tasks) * sum(game.cost().values()) * _written_most(config)
-    stops = Counter(story.stop for story in stories)
-    return written, Work(written / most, whole / (len(stories) * config.limits.tokens)), stops
+    stops = Counter(trajectory.stop for trajectory in trajectories)
+    return written, Work(written / most, whole / (len(trajectories) * config.limits.tokens)), stops
 
 
 def _trained(config: Config, engine: Engine, words: Ints) -> float:

@@ -140,7 +140,7 @@ def evaluate(
     environment = _environment(model, bench, world, corpus, seed, strict)
     tasks = first_of_each_hop(environment.heldout if bench == WORLD else read_benchmark(Path(bench), strict), most)
     if not tasks:
-        raise InputError("the world has no held-out questions: make it anew, or give --bench FILE.")
+        raise InputError("the world has no held-out questions: make it again, or give --bench FILE.")
     names = [model] if against is None else [model, against]
     contestants = [_contestant(name, environment, settings) for name in names]
     if out is not None:

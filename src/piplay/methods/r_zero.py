@@ -53,8 +53,8 @@ class Challenge(Game):
 
     async def play(self, task: Question, context: Context) -> Episode:
         """The hop count takes the place of the paper's fixed prompt: challengers of one hop count are one group."""
-        draft, story = await propose(task, context)
-        challenger = ScoredTrajectory(story, ("hops", task.hops))
+        draft, trajectory = await propose(task, context)
+        challenger = ScoredTrajectory(trajectory, ("hops", task.hops))
         if not draft.question:
             return Episode(context.key, task, (challenger,), facts={"gate": "format"})
         tries = await attempts(draft, context, self.samples)

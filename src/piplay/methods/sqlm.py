@@ -44,8 +44,8 @@ class SelfQuestion(Game):
 
         A proposal that cannot be read gets 0 and is not learnt from.
         """
-        draft, story = await propose(task, context)
-        proposed = ScoredTrajectory(story, ("hops", task.hops))
+        draft, trajectory = await propose(task, context)
+        proposed = ScoredTrajectory(trajectory, ("hops", task.hops))
         if not draft.question:
             return Episode(context.key, task, (replace(proposed, weight=0.0),), facts={"gate": "format"})
         tries = await attempts(draft, context, self.samples)

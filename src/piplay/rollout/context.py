@@ -1,4 +1,4 @@
-"""What a game can ask for while it tells an episode's story: turns, tools, and other stories side by side."""
+"""What a game can ask for while an episode is played: turns, tools, and other coroutines side by side."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ToolRequest(Request):
 class GatherRequest(Request):
     """The results of several coroutines, in their order."""
 
-    stories: tuple[Coroutine[Request, Any, Any], ...]
+    coroutines: tuple[Coroutine[Request, Any, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +84,9 @@ class Context:
         """Random numbers of the game's own, named by the context's key and what it adds."""
         return stream(self.seed, (*self.key, *name))
 
-    async def gather(self, stories: Iterable[Coroutine[Request, Any, Result]]) -> list[Result]:
-        """Play several stories at once; their results in order."""
-        results: list[Result] = await GatherRequest(tuple(stories))
+    async def gather(self, coroutines: Iterable[Coroutine[Request, Any, Result]]) -> list[Result]:
+        """Run several coroutines at once; their results in order."""
+        results: list[Result] = await GatherRequest(tuple(coroutines))
         return results
 
     def open(self, role: str, system: str, user: str) -> Dialogue:

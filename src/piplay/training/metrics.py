@@ -52,17 +52,17 @@ def role_metrics(roles: Iterable[str], episodes: Sequence[Episode]) -> dict[str,
 
 
 def _metrics(played: Sequence[ScoredTrajectory]) -> dict[str, float]:
-    stories = [one.trajectory for one in played]
-    stops = Counter(story.stop for story in stories)
+    trajectories = [one.trajectory for one in played]
+    stops = Counter(trajectory.stop for trajectory in trajectories)
     row = {
         "reward": _mean(one.reward for one in played),
-        "length": _mean(len(story.ids_T) for story in stories),
-        "length_max": float(max(len(story.ids_T) for story in stories)),
-        "tokens_written": _mean(int((story.owner_T == Owner.MODEL).sum()) for story in stories),
-        "turns": _mean(len(story.turns) for story in stories),
-        "tool_calls": _mean(len(story.uses) for story in stories),
+        "length": _mean(len(trajectory.ids_T) for trajectory in trajectories),
+        "length_max": float(max(len(trajectory.ids_T) for trajectory in trajectories)),
+        "tokens_written": _mean(int((trajectory.owner_T == Owner.MODEL).sum()) for trajectory in trajectories),
+        "turns": _mean(len(trajectory.turns) for trajectory in trajectories),
+        "tool_calls": _mean(len(trajectory.uses) for trajectory in trajectories),
     }
-    return row | {f"stop/{reason}": stops[reason] / len(stories) for reason in StopReason}
+    return row | {f"stop/{reason}": stops[reason] / len(trajectories) for reason in StopReason}
 
 
 def _mean(values: Iterable[float]) -> float:

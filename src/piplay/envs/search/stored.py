@@ -20,7 +20,7 @@ LARGE = 8 * 2**20
 
 
 class Stored(Sequence[T_co]):
-    """What the lines of a file say, each read and parsed anew whenever it is asked for.
+    """What the lines of a file say, each read and parsed again whenever it is asked for.
 
     The file is opened once: renamed or removed it still answers, written over it may not.
     """

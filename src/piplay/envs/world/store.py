@@ -126,12 +126,12 @@ def read_world(folder: Path) -> World:
     records = _read_records(folder / "records.jsonl")
     for name, found in zip_longest(records.by_name, islice(corpus, len(records.by_name))):
         if found is None or found.id != name:
-            raise InputError(f"{folder}: passages.jsonl does not have one passage a record, in order: make it anew.")
+            raise InputError(f"{folder}: passages.jsonl does not have one passage a record, in order: make it again.")
     try:
         about = json.loads((folder / "world.json").read_text(encoding="utf-8"))
         train = frozenset(about["train"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{folder / "world.json"} has no list "train" of passage ids: make the world anew.') from error
+        raise InputError(f'{folder / "world.json"} has no list "train" of passage ids: make the world again.') from error
     if strangers := train - records.by_name.keys():
         raise InputError(f'{folder / "world.json"} trains on "{min(map(str, strangers))}", which is no passage.')
     return World(
@@ -201,7 +201,7 @@ def _read(path: Path, parse: Callable[[Line], T]) -> Iterator[tuple[int, int, T]
             f"{path} is not UTF-8 at byte {start + error.start} (counted from 0): save it as UTF-8."
         ) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): make the world anew.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): make the world again.") from error
 
 
 def _say(line: str, where: str, parse: Callable[[Line], T]) -> T:

@@ -22,7 +22,7 @@ from piplay.errors import InputError
 from piplay.methods.pi_play.game import PrivilegedStudy, Study
 from piplay.methods.pi_play.metrics import em_by_hops
 from piplay.methods.pi_play.seed_passages import HOP_ODDS, SeedPassages, draw_seeds
-from piplay.protocols import Environment, Evaluation, Game, Place, Prepared, Table, TaskSource, make_game
+from piplay.protocols import Environment, Evaluation, Game, Place, Prepared, ReportTable, TaskSource, make_game
 from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
 from piplay.types import Episode, Key, State, Task
@@ -148,7 +148,7 @@ class PiPlayEvaluation(Evaluation):
         taught = " ".join(f"{hops}:{em:.2f}" for hops, em in row.get("teacher_em_by_hops", {}).items())
         return f"{measured(row)} by hops {scores}" + (f"; teacher with the path {taught}" if taught else "")
 
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> Table | None:
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> ReportTable | None:
         """Exact match by hops before and after."""
         if not rows or "em_by_hops" not in rows[0]:
             return None
@@ -159,7 +159,7 @@ class PiPlayEvaluation(Evaluation):
         ]
         total = sum(first["n_by_hops"].values())
         lines.append(("all", str(total), f"{first['em']:.2f}", f"{last['em']:.2f}"))
-        return Table(f"{titled(first)}, greedy", ("hops", "questions", "before", "after"), lines)
+        return ReportTable(f"{titled(first)}, greedy", ("hops", "questions", "before", "after"), lines)
 
 
 def play_student(

@@ -103,12 +103,12 @@ class Examine(_SearchGame):
         """The examiner writes; where its gates pass, students try."""
         seed = seed_passage(task)
         system, view = context.system("examiner", EXAMINER), examiner_view(seed, task.hops)
-        story = await context.child("examiner").converse("examiner", system, view)
-        draft = written_question(task, story)
-        played = [ScoredTrajectory(story, group=("hops", task.hops))]
-        gate = self._refused_by(draft, story)
+        trajectory = await context.child("examiner").converse("examiner", system, view)
+        draft = written_question(task, trajectory)
+        played = [ScoredTrajectory(trajectory, group=("hops", task.hops))]
+        gate = self._refused_by(draft, trajectory)
         if not gate and "checked" in self.gates:
-            played += await self._checks(draft, story, context)
+            played += await self._checks(draft, trajectory, context)
             gate = "" if all(check.reward for check in played[1:]) else "checked"
         if gate:
             return Episode(context.key, task, tuple(played), facts={"gate": gate})
@@ -117,18 +117,18 @@ class Examine(_SearchGame):
         # A try whose tool failed says nothing about the question.
         valid = [one.trajectory for one in tries if one.trajectory.stop is not StopReason.TOOL_FAILED]
         correct = _right(tries)
-        r_d, r_f = difficulty_reward(correct, len(valid)), format_score(draft, story, seed)
+        r_d, r_f = difficulty_reward(correct, len(valid)), format_score(draft, trajectory, seed)
         facts = {"k": float(correct), "n": float(len(valid)), "r_d": r_d, "r_f": r_f}
         if "contested" in self.gates and contested(draft, [one.answer for one in valid]):
             return Episode(context.key, task, tuple(played), facts={"gate": "contested", **facts})
         played[0] = replace(played[0], reward=r_d + self.format_weight * r_f)
         return Episode(context.key, task, tuple(played), written=(draft,), facts={"gate": "", **facts})
 
-    def _refused_by(self, draft: Question, story: Trajectory) -> str:
+    def _refused_by(self, draft: Question, trajectory: Trajectory) -> str:
         """The first gate that reading alone can tell refuses it; empty where none does."""
         seed, asked = seed_passage(draft), set(self.state.get("questions", ()))
-        gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, story, seed, asked)), "")
-        return gate or next((name for name, passed in self._own_gates.items() if not passed(draft, story)), "")
+        gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, trajectory, seed, asked)), "")
+        return gate or next((name for name, passed in self._own_gates.items() if not passed(draft, trajectory)), "")
 
     async def _tries(self, draft: Question, context: Context) -> list[ScoredTrajectory]:
         """Students' answers. They are kept to be looked at; they are in no one's training batch here."""
@@ -142,9 +142,9 @@ class Examine(_SearchGame):
             for one in tries
         ]
 
-    async def _checks(self, draft: Question, story: Trajectory, context: Context) -> list[ScoredTrajectory]:
+    async def _checks(self, draft: Question, trajectory: Trajectory, context: Context) -> list[ScoredTrajectory]:
         """Each step of the path, checked alone and greedily: 1 where the checker finds the note in the passage."""
-        shown = [(seed_passage(draft),), *map(passages_of, searches(story))]
+        shown = [(seed_passage(draft),), *map(passages_of, searches(trajectory))]
         system = context.system("checker", CHECKER)
         checks = await context.gather(
             replace(context.child("checker", i), temperature=0.0).converse(
@@ -202,18 +202,18 @@ class Study(_SearchGame):
         """Students answer; the view ``privileged`` of each rollout shows the path."""
         system = context.system("student", STUDENT)
         privileged = context.chat.prompt(system, teacher_view(task.question, task.path))
-        stories = await context.gather(
+        trajectories = await context.gather(
             context.child("student", i).converse("student", system, student_view(task.question))
             for i in range(self.rollouts)
         )
         played = tuple(
             ScoredTrajectory(
-                story,
+                trajectory,
                 (*context.key, "students"),
-                self._reward_of(story.answer, task.answers),
+                self._reward_of(trajectory.answer, task.answers),
                 {"privileged": privileged},
             )
-            for story in stories
+            for trajectory in trajectories
         )
         return Episode(context.key, task, played, facts={"k": float(_right(played))})
 
@@ -243,14 +243,17 @@ class PrivilegedStudy(_SearchGame):
         """The teacher answers; the view ``plain`` of each rollout is the student's."""
         system, view = context.system("student", STUDENT), teacher_view(task.question, task.path)
         plain = context.chat.prompt(system, student_view(task.question))
-        stories = await context.gather(
+        trajectories = await context.gather(
             context.child("teacher", i).converse("teacher", system, view) for i in range(self.rollouts)
         )
         played = tuple(
             ScoredTrajectory(
-                story, (*context.key, "teacher"), self._reward_of(story.answer, task.answers), {"plain": plain}
+                trajectory,
+                (*context.key, "teacher"),
+                self._reward_of(trajectory.answer, task.answers),
+                {"plain": plain},
             )
-            for story in stories
+            for trajectory in trajectories
         )
         return Episode(context.key, task, played)
 

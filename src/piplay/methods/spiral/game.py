@@ -51,23 +51,23 @@ class Play(Game):
             system = context.system(role, table.rules)
             line = context.child("move", len(moves)).open(role, system, view)
             await self._answer(line, legal)
-            story = await line.close()
+            trajectory = await line.close()
             all_seen = "\n".join(filter(None, (table.hidden(state, seat), view)))
-            moves.append((story, context.chat.prompt(system, all_seen)))
-            if story.answer in legal:
-                state = table.move(state, story.answer)
+            moves.append((trajectory, context.chat.prompt(system, all_seen)))
+            if trajectory.answer in legal:
+                state = table.move(state, trajectory.answer)
             else:
                 offender = role
         rewards = self._rewards(table, state, offender)
         played = tuple(
             ScoredTrajectory(
-                story,
+                trajectory,
                 context.key,
-                rewards[story.role],
+                rewards[trajectory.role],
                 {"privileged": privileged},
-                baseline=(task.table, story.role),
+                baseline=(task.table, trajectory.role),
             )
-            for story, privileged in moves
+            for trajectory, privileged in moves
         )
         return Episode(context.key, task, played, facts={**rewards, "moves": float(len(moves)), "illegal": offender})
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from piplay.config import Config, Phase
-from piplay.protocols import Table
+from piplay.protocols import ReportTable
 
 
 class ConsoleListener:
@@ -79,7 +79,7 @@ def score_line(row: Mapping[str, Any], headline: Mapping[str, str]) -> str:
     return ", ".join(parts)
 
 
-def show_table(made: Table) -> rich.table.Table:
+def show_table(made: ReportTable) -> rich.table.Table:
     """A table for the terminal."""
     table = rich.table.Table(title=made.title)
     for column in made.columns:
