@@ -40,7 +40,7 @@ def written(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path]
     file = folder / "toy.toml"
     place = f'environment = {{ kind = "search", world = "{small_world}" }}'
     file.write_text(f'model = "{toy("qwen3")}"\n{place}\n{RECIPE}', encoding="utf-8")
-    more = {"kl": '{ policy = "base", weight = 0.1 }', "nll": "{ weight = 0.0 }"}
+    more = {"kl": '{ policy = "base", weight = 0.1 }', "nll": "{ weight = 0.0 }", "nft": "{ weight = 0.0 }"}
     losses = {f"phases.study.learn.student.losses.{name}": loss for name, loss in more.items()}
     gates = {"phases.examine.options.gates": ["format"]}
     train(file, run_dir=folder / "run", **gates, **{"policies.base": '{ follows = "student", tau = 0.0 }'}, **losses)
