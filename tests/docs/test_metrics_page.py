@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 PLACES = {
     "ROLE": "(?:examiner|student|teacher|checker)",
     "GATE": f"(?:{'|'.join(get_args(Gate))}|passed)",
-    "LOSS": "(?:pg|distill|kl|nll)",
+    "LOSS": "(?:pg|distill|kl|nll|nft)",
     "REASON": f"(?:{'|'.join(StopReason)})",
     "h": r"\d+",
     "i": r"\d+",
