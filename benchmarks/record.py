@@ -11,7 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 RESULTS = Path(__file__).parent / "results"
-LIBRARIES = ("torch", "transformers", "numpy", "bm25s")
+LIBRARIES = ("torch", "transformers", "numpy")
 
 
 def record(name: str, command: str, rows: Sequence[Mapping[str, object]], notes: str = "") -> None:

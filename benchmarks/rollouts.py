@@ -141,7 +141,7 @@ def study(chat: Chat) -> Callable[[Sampler, int], tuple[int, int]]:
     """Plays the questions; how many tokens the model wrote, and in how many rollouts."""
     world = default_world()
     tasks = first_of_each_hop([task_of(question) for question in world.heldout], QUESTIONS // 4)
-    tools = {"search": SearchTool(BM25Searcher(world.passages))}
+    tools = {"search": SearchTool(BM25Searcher(world.passages, title_weight=None))}
 
     def play(engine: Sampler, number: int) -> tuple[int, int]:
         stage = Stage(engine, chat, tools, Limits(turns=5))

@@ -20,6 +20,7 @@ CORE = [
     "streams",
     "errors",
     "protocols",
+    "border",
     "chat",
     "rollout",
     "algo",

@@ -1,5 +1,7 @@
 """Recipes and their overrides."""
 
+from pathlib import Path
+
 import pytest
 
 from piplay.config import Config, load_config, recipes
@@ -98,6 +100,57 @@ def test_a_cache_without_room_for_a_trajectory_is_refused() -> None:
 def test_a_prompt_of_a_role_that_no_phase_seats_is_refused() -> None:
     with pytest.raises(InputError, match="there is no role 'studnet' \\(did you mean 'student'\\?\\)"):
         load_config("smoke", {"prompts.studnet": "Be brief."})
+
+
+RECIPE = """
+name = "own"
+sources.rounds = "mine:Rounds"
+policies.guesser = {}
+[[phases]]
+name = "play"
+game = "mine:Guess"
+tasks = "rounds"
+seats = { guesser = "guesser" }
+"""
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("steps = [1]", "phases.play.steps: Input should be a valid integer, not [1]"),
+        ("steps = 0", "phases.play.steps: Input should be greater than or equal to 1, not 0"),
+        ("stepz = 2", "there is no setting 'phases.play.stepz' (did you mean 'steps'?)"),
+        ("learn.gueser = {}", "phases.play: gueser learns but has no seat"),
+        ("until = { above = 0.5 }", "the setting 'phases.play.until.metric' is missing: give it"),
+        (
+            "learn.guesser.advantage = 4",
+            "phases.play.learn.guesser.advantage: "
+            'write "module:Class", or with its options { kind = "module:Class", … }',
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_phase_is_said_under_its_name(tmp_path: Path, more: str, said: str) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(RECIPE + more, encoding="utf-8")
+    with pytest.raises(InputError) as raised:
+        load_config(file, {})
+    assert str(raised.value) == f"recipe {file}: {said}"
+
+
+def test_a_class_that_a_recipe_names_by_a_text_takes_options_on_the_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "own.toml"
+    file.write_text(RECIPE + 'learn.guesser.advantage = "batch"\n', encoding="utf-8")
+    overrides = {
+        "sources.rounds.kind": "mine:Others",
+        "sources.rounds.size": "4",
+        "phases.play.learn.guesser.advantage.delta": "0.5",
+    }
+    config = load_config(file, overrides)
+    assert (config.sources["rounds"].kind, config.sources["rounds"].options) == ("mine:Others", {"size": 4})
+    advantage = config.phases[0].learn["guesser"].advantage
+    assert (advantage.kind, advantage.options) == ("batch", {"delta": 0.5})
+    with pytest.raises(InputError, match=r"there is no setting 'name\.kind': 'name' is a value"):
+        load_config(file, {"name.kind": "x"})
 
 
 def test_settings_survive_their_own_json() -> None:

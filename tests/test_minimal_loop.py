@@ -46,8 +46,10 @@ def both(tmp_path_factory: pytest.TempPathFactory, small_world: Path) -> tuple[l
     def watch(m: int, phase: str, step: int, episodes: Sequence[Episode]) -> None:
         for episode in episodes if phase != "evaluate" else ():
             for one in episode.trajectories:
-                story = one.trajectory
-                short.append(("/".join(map(str, story.key)), story.role, story.ids_T.tolist(), one.reward))
+                trajectory = one.trajectory
+                short.append(
+                    ("/".join(map(str, trajectory.key)), trajectory.role, trajectory.ids_T.tolist(), one.reward)
+                )
 
     runpy.run_path(str(FILE))["self_play"](config, watch)
     return short, whole

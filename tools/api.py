@@ -128,7 +128,7 @@ def _class(node: ast.ClassDef) -> list[str]:
     parts.append("\n".join(fields))
     for method in methods:
         # One without a docstring does what the protocol that it fits says.
-        if ast.get_docstring(method) and not method.name.startswith("_"):
+        if ast.get_docstring(method) and (method.name == "__call__" or not method.name.startswith("_")):
             parts += [_signature(method), _prose(method)]
     return parts
 

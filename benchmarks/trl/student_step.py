@@ -150,7 +150,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     world = default_world()
     tasks = first_of_each_hop([task_of(question) for question in world.heldout], QUESTIONS // 4)
-    searcher = BM25Searcher(world.passages)
+    searcher = BM25Searcher(world.passages, title_weight=None)
     with tempfile.TemporaryDirectory() as folder:
         sides = {
             "piplay with distillation": piplay_step(options.model, tasks, searcher, options.threads, distill=True),

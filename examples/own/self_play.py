@@ -30,6 +30,7 @@ class SelfPlay(Game):
     solvers: PositiveInt = 5
     roles = ("proposer", "solver")
     headline: ClassVar[Mapping[str, str]] = {"accuracy": "solver accuracy", "passed": "passed", "true": "true"}
+    sometimes: ClassVar[Sequence[str]] = ("accuracy", "true", "gate/*")
 
     def cost(self) -> Mapping[str, int]:
         return {"proposer": 1, "solver": 1 + self.solvers}
@@ -37,10 +38,10 @@ class SelfPlay(Game):
     async def play(self, task: Question, context: Context) -> Episode:
         seed = seed_passage(task)
         view = examiner_view(seed, task.hops)
-        story = await context.child("proposer").converse("proposer", EXAMINER, view)
-        draft, proposed = written_question(task, story), ScoredTrajectory(story, group=("hops", task.hops))
+        trajectory = await context.child("proposer").converse("proposer", EXAMINER, view)
+        draft, proposed = written_question(task, trajectory), ScoredTrajectory(trajectory, group=("hops", task.hops))
         for gate in ("format", "leak", "grounded"):
-            if not passes(gate, draft, story, seed, set()):
+            if not passes(gate, draft, trajectory, seed, set()):
                 return Episode(context.key, task, (proposed,), facts={"gate": gate})
         shown = await context.child("check").converse("solver", STUDENT, teacher_view(draft.question, draft.path))
         if not exact_match(shown.answer, draft.answers):

@@ -15,16 +15,17 @@ from typing import Any
 
 from piplay.config import load_config
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.match import contains
-from piplay.envs.search.question import Passage, Question, show
+from piplay.envs.search.question import Passage, Question, check_asks, show
 from piplay.envs.search.tool import SEARCH, passages_of, query_of, searches
-from piplay.errors import InputError
+from piplay.envs.search.values import mentions
+from piplay.errors import InputError, check_text
 from piplay.methods.pi_play.game import Study
 from piplay.rollout.context import ToolRequest, TurnRequest
 from piplay.rollout.driver import watch
 from piplay.rollout.stage import Stage
 from piplay.rollout.tools import ToolError
 from piplay.training.assemble import (
+    check_passages,
     load_chat,
     load_engine,
     load_environment,
@@ -63,7 +64,7 @@ class Reply:
     def sources(self) -> tuple[Passage, ...]:
         """The passages that the agent saw and that contain its answer, the last first."""
         seen = [passage for use in reversed(searches(self.trajectory)) for passage in passages_of(use)]
-        return tuple(dict.fromkeys(passage for passage in seen if contains(show([passage]), self.answer)))
+        return tuple(dict.fromkeys(passage for passage in seen if mentions(show([passage]), self.answer)))
 
     def to_dict(self) -> dict[str, Any]:
         """The reply as JSON takes it; a step is a turn with the passages that its search found.
@@ -85,13 +86,13 @@ class Reply:
             yield turn, next(uses, None) if turn.call is not None else None
 
     def __repr__(self) -> str:
-        titles, count = [passage.title for passage in self.sources], len(searches(self.trajectory))
+        titles, count = [passage.name for passage in self.sources], len(searches(self.trajectory))
         return f"Reply(answer={self.answer!r}, sources={titles}, searches={count}, stop={str(self.stop)!r})"
 
     def _repr_html_(self) -> str:
         """For Jupyter."""
         steps = [f"<li>{told}</li>" for told in map(_html, self.steps) if told]
-        sources = ", ".join(escape(passage.title) for passage in self.sources) or "in no passage that it saw"
+        sources = ", ".join(escape(passage.name) for passage in self.sources) or "in no passage that it saw"
         answer = f"<b>{escape(self.answer)}</b> ({sources})" if self.answer else f"no answer ({self.stop})"
         return f"<p>{escape(self.question)}</p><ol>{''.join(steps)}</ol><p>Answer: {answer}</p>"
 
@@ -120,13 +121,14 @@ class Agent:
         question = question.strip()
         if not question:
             raise InputError("the question is empty: ask something")
+        check_text(question, "the question")
         if not 0 <= temperature < math.inf:
             raise InputError(f"the temperature is {temperature}: give 0 for the likeliest words, or a number above it")
         stage = self.stage
         # As evaluation plays it, so that what was measured is what answers.
         context = stage.context(("ask", seed), {"student": PolicyRef(self.policy)}, temperature)
-        story = Study(rollouts=1).play(Question("ask", question=question), context)
-        playing = watch([story], stage.engine, stage.tools)
+        episode = Study(rollouts=1).play(Question("ask", question=question), context)
+        playing = watch([episode], stage.engine, stage.tools)
         while True:
             try:
                 request, result = next(playing)
@@ -163,7 +165,10 @@ def load_agent(model: str | Path | Run = "base", /, **overrides: object) -> Agen
     environment = load_environment(config, truth=False)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"{name} plays in the environment {config.environment.kind}: only what searches can be asked")
+    if run:
+        check_asks(name, run.column_kinds())
     chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
+    check_passages(environment, chat, config.limits)
     tools = {tool.spec.name: tool for tool in environment.tools}
     return Agent(name, Stage.of(config, load_engine(config), chat, tools), config.agent)
 
@@ -201,7 +206,7 @@ def _html(step: Turn | ToolUse) -> str:
     query = searched(step.call)
     if query is None:
         return f"called <i>{escape(written_call(step.call))}</i> and found {escape(step.result.text)}"
-    found = "; ".join(f"<b>{escape(p.title)}</b>: {escape(p.text)}" for p in passages_of(step)) or "nothing"
+    found = "; ".join(f"<b>{escape(p.name)}</b>: {escape(p.text)}" for p in passages_of(step)) or "nothing"
     return f"searched <i>{escape(query)}</i> and found {found}"
 
 

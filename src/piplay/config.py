@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import resources
 from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from piplay.algo.schedules import Number
-from piplay.errors import InputError, nearest
+from piplay.errors import InputError, check_text, nearest
 from piplay.registry import options_of, path_options, resolve
 
 
@@ -41,7 +42,11 @@ class Component(Settings):
     @model_validator(mode="before")
     @classmethod
     def _named(cls, value: Any) -> Any:
-        return {"kind": value} if isinstance(value, str) else value
+        if isinstance(value, str):
+            return {"kind": value}
+        if not isinstance(value, Mapping | Component):
+            raise ValueError('write "module:Class", or with its options { kind = "module:Class", … }')
+        return value
 
     @property
     def options(self) -> dict[str, Any]:
@@ -221,9 +226,9 @@ class Phase(Settings):
     def _seated(self) -> Phase:
         for role in self.learn:
             if role not in self.seats:
-                raise ValueError(f"phase {self.name}: {role} learns but has no seat")
+                raise ValueError(f"{role} learns but has no seat")
         if self.opponents is not None and len(self.learn) < 1:
-            raise ValueError(f"phase {self.name}: it has opponents, but no role learns against them")
+            raise ValueError("it has opponents, but no role learns against them")
         return self
 
 
@@ -306,9 +311,10 @@ def _check_names(config: Config) -> None:
         if name not in config.policies:
             raise ValueError(f"there is no policy {name!r}{nearest(name, config.policies)}")
     roles = [role for phase in config.phases for role in phase.seats]
-    for role in config.prompts:
+    for role, prompt in config.prompts.items():
         if role not in roles:
             raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
+        check_text(prompt, f"prompts.{role}")
     for phase in config.phases:
         for source in (phase.tasks, phase.writes_to):
             if source not in config.sources:
@@ -409,13 +415,27 @@ def validated(tree: Mapping[str, Any], where: str) -> Config:
         return Config.model_validate(tree)
     except ValidationError as error:
         problem = error.errors()[0]
-        key = ".".join(str(part) for part in problem["loc"])
+        key = _dotted(tree, problem["loc"])
         if problem["type"] == "extra_forbidden":
             known = _known(problem["loc"][:-1])
             message = f"there is no setting {key!r}{nearest(str(problem['loc'][-1]), known)}"
+        elif problem["type"] == "missing":
+            message = f"the setting {key!r} is missing: give it"
         else:
-            message = f"{key}: {problem['msg']}" if key else problem["msg"]
-        raise InputError(f"recipe {where}: {message.removeprefix('Value error, ')}") from error
+            said = problem["msg"].removeprefix("Value error, ")
+            if problem["type"] != "value_error":
+                said += f", not {problem['input']!r}"
+            message = f"{key}: {said}" if key else said
+        raise InputError(f"recipe {where}: {message}") from error
+
+
+def _dotted(tree: Mapping[str, Any], location: tuple[int | str, ...]) -> str:
+    """A place of the tree as an override has it: a phase by its name."""
+    parts = [str(part) for part in location]
+    if len(location) > 1 and location[0] == "phases" and isinstance(location[1], int):
+        phase = tree["phases"][location[1]]
+        parts[1] = str(phase.get("name", location[1])) if isinstance(phase, Mapping) else parts[1]
+    return ".".join(parts)
 
 
 def _is_path(tree: dict[str, Any], node: dict[str, Any], name: str) -> bool:
@@ -451,20 +471,42 @@ def _recipe_folder() -> Any:
     return resources.files("piplay") / "recipes"
 
 
-def _known(location: tuple[int | str, ...]) -> list[str]:
+def _known(location: Sequence[int | str]) -> list[str]:
     """The settings that exist at a place of the tree."""
+    model = _model_at(location)
+    return list(model.model_fields) if model is not None else []
+
+
+def _is_component(location: Sequence[int | str]) -> bool:
+    """Whether a class is named at a place of the tree, so that a text there is its ``kind``."""
+    model = _model_at(location)
+    return model is not None and issubclass(model, Component)
+
+
+def _model_at(location: Sequence[int | str]) -> type[BaseModel] | None:
+    """The settings' class at a place of the tree; None where there is a value, or nothing."""
     model: Any = Config
     for part in location:
+        model = _one_of(model)
         if isinstance(model, type) and issubclass(model, BaseModel):
             model = model.model_fields[str(part)].annotation if str(part) in model.model_fields else None
         elif get_origin(model) in (tuple, dict):
             model = [argument for argument in get_args(model) if argument is not Ellipsis][-1]
-    return list(model.model_fields) if isinstance(model, type) and issubclass(model, BaseModel) else []
+    model = _one_of(model)
+    return model if isinstance(model, type) and issubclass(model, BaseModel) else None
+
+
+def _one_of(model: Any) -> Any:
+    """Of ``X | None`` X."""
+    if get_origin(model) in (Union, UnionType):
+        return next((kind for kind in get_args(model) if kind is not type(None)), None)
+    return model
 
 
 def _set(tree: dict[str, Any], key: str, value: object) -> None:
     """Put one override into the tree; text is read as TOML where it can be, a path never."""
     node: Any = tree
+    place: list[str] = []
     *parents, last = key.split(".")
     for written in parents:
         if isinstance(node, list):
@@ -473,11 +515,15 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
             if part not in names:
                 raise InputError(f"there is no phase {part!r} in {key!r}{nearest(part, names)}")
             node = node[names.index(part)]
+            place.append(part)
         else:
             part = written if written in node else written.replace("-", "_")
             policies = tree.get("policies", {})
             if node is policies and part not in policies:
                 raise InputError(f"there is no policy {part!r} in {key!r}{nearest(part, policies)}")
+            place.append(part)
+            if isinstance(node.get(part), str) and _is_component(place):
+                node[part] = {"kind": node[part]}
             node = node.setdefault(part, {})
         if not isinstance(node, dict | list):
             raise InputError(f"there is no setting {key!r}: {part!r} is a value")
@@ -489,6 +535,7 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
     if isinstance(value, Path):
         value = str(value)
     elif isinstance(value, str) and not _is_path(tree, node, last):
+        check_text(value, key)
         # What is no TOML is text that stands without quotes.
         with suppress(tomllib.TOMLDecodeError):
             value = tomllib.loads(f"value = {value}")["value"]

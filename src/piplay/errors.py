@@ -14,3 +14,25 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the known word that is most like this one; empty where none is."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: Python's, or torch's of a GPU or of a CPU; torch is not imported for a name alone."""
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "can't allocate memory" in str(error)
+    )
+
+
+def check_text(text: str, what: str) -> None:
+    """Raises ``InputError`` where ``what`` holds what no tokenizer takes."""
+    for place, character in enumerate(text):
+        if "\ud800" <= character <= "\udfff":
+            raise InputError(
+                f"{what} is not UTF-8 at character {place + 1}: write it in UTF-8 (in Python without lone surrogates)"
+            )
+
+
+class InputWarning(UserWarning):
+    """Something of what was given is left out, or is taken otherwise than it may be meant: one sentence."""

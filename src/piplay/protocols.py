@@ -1,7 +1,7 @@
 """What can be added to piplay beside engines and algorithms, each by one class in a file of its own.
 
 An **environment** supplies tools, tasks to measure by and, where it is known, the truth. A **task source** gives a
-phase its tasks. A **game** tells the story of one episode and rewards it. An **evaluation** measures policies between
+phase its tasks. A **game** plays one episode and rewards it. An **evaluation** measures policies between
 phases. A recipe names them; ``registry.make`` builds them, with the recipe's options by name, and with what of the
 following their constructors ask for:
 
@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, cast
 
+from piplay.border.checked import CheckedGame
+from piplay.border.parts import check_game
 from piplay.config import Phase
 from piplay.errors import InputError
 from piplay.registry import make
@@ -29,7 +31,11 @@ Audit = Callable[[Any], str]
 
 
 class Environment(Protocol):
-    """What is played in."""
+    """What is played in.
+
+    It may have ``check_fit(tokens, room)``, called before a run: warn (``InputWarning``) of what it shows that has more
+    than ``room`` tokens, as ``tokens`` counts those of a text.
+    """
 
     @property
     def tools(self) -> Sequence[Tool]:
@@ -70,9 +76,12 @@ class Game:
     """The roles that write in an episode: each needs a seat."""
     headline: ClassVar[Mapping[str, str]] = {}
     """The metrics by which a step is judged, and what to call them on the terminal."""
+    sometimes: ClassVar[Sequence[str]] = ()
+    """The metrics that not every step has; ``*`` stands for anything. A phase may wait for them, and ``headline`` name
+    them; any other name that the first step lacks is refused there."""
 
     async def play(self, task: Any, context: Context) -> Episode:
-        """The straight-line story of one episode."""
+        """Play one episode, top to bottom."""
         raise NotImplementedError
 
     def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:
@@ -80,7 +89,8 @@ class Game:
         return list(episodes)
 
     def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
-        """What a step is worth knowing, for the log alone, beside what is logged of every role."""
+        """What a step is worth knowing, for the log alone, beside what is logged of every role: finite numbers under
+        names of the game's own."""
         return {}
 
     def cost(self) -> Mapping[str, int]:
@@ -89,21 +99,16 @@ class Game:
 
 
 def make_game(phase: Phase, state: State) -> Game:
-    """The phase's game. Raises ``InputError`` where there is none, it takes no such option, or a role has no seat."""
-    where = f"phase {phase.name}"
+    """The phase's game, checked.
+
+    Raises ``InputError`` where there is none, it takes no such option, or it is no whole game.
+    """
     try:
-        game: Game = make(phase.game, phase.options, "game", "piplay.methods", state=state)
+        game = make(phase.game, phase.options, "game", "piplay.methods", state=state)
+        check_game(game, Game, phase.seats, phase.learn)
     except InputError as error:
-        raise InputError(f"{where}: {error}") from error
-    if not isinstance(game, Game):
-        raise InputError(f"{where}: {phase.game} is no game: derive its class from piplay.protocols.Game")
-    roles = getattr(game, "roles", None)
-    if not isinstance(roles, tuple | list) or not all(isinstance(role, str) for role in roles):
-        raise InputError(f"{where}: the game {phase.game} needs `roles`, a tuple of the names of those who write in it")
-    for role in roles:
-        if role not in phase.seats:
-            raise InputError(f"{where}: the game {phase.game} needs a policy for the role {role!r}: give it a seat")
-    return game
+        raise InputError(f"phase {phase.name}: {error}") from error
+    return cast(Game, CheckedGame(game))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +169,13 @@ class Evaluation:
         """A row of ``measure`` for people, in a line."""
         return ", ".join(f"{name} {value:.3g}" for name, value in row.items() if isinstance(value, float))
 
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> Table | None:
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> ReportTable | None:
         """The rows of ``measure``, first to last, as they are shown at the end; None for no table."""
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
+class ReportTable:
     """Words and numbers in columns."""
 
     title: str

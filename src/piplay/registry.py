@@ -11,13 +11,13 @@ import inspect
 import json
 import pkgutil
 import re
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from piplay.border.code import name_of, own, place_of, text_of
 from piplay.errors import InputError, nearest
 
 
@@ -89,13 +89,14 @@ def make(reference: str, options: Mapping[str, Any], what: str, *rooms: str, **g
         try:
             checked[name] = TypeAdapter(hints.get(name, Any)).validate_json(json.dumps(value), strict=True)
         except ValidationError as error:
-            problem = f"{error.errors()[0]['msg']}, not {value!r}"
+            problem = f"{error.errors()[0]['msg'].removeprefix('Value error, ')}, not {value!r}"
             raise InputError(f"option {name} of the {what} {reference}: {problem}") from error
     for name, parameter in known.items():
         named = parameter.kind in (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         if named and parameter.default is parameter.empty and name not in checked and name not in given:
             raise InputError(f"the {what} {reference} needs the option {name!r}: give it")
-    return kind(**given, **checked)
+    with own(name_of(kind)):
+        return kind(**given, **checked)
 
 
 def options_of(kind: Any) -> list[str]:
@@ -151,7 +152,5 @@ def _module(place: str, what: str, reference: str) -> Any:
             return None
         raise InputError(f"the {what} {reference!r} cannot be imported: it needs a module {error.name!r}") from error
     except Exception as error:  # somebody's own module may raise whatever it likes
-        last = error if isinstance(error, SyntaxError) else traceback.extract_tb(error.__traceback__)[-1]
-        where = f"{Path(last.filename or place).name}, line {last.lineno}"
-        said = traceback.format_exception_only(error)[-1].strip()
-        raise InputError(f"the {what} {reference!r} cannot be imported: {said} ({where})") from error
+        where = place_of(error) or place
+        raise InputError(f"the {what} {reference!r} cannot be imported: {text_of(error)} ({where})") from error

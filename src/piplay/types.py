@@ -231,3 +231,5 @@ class Sample:
     prompt_len: int
     views: Mapping[str, Ints] = field(default_factory=dict)
     """See ``ScoredTrajectory.views``."""
+    advantage_T: Floats | None = None
+    """The advantage of each token; None where nothing asks for it."""

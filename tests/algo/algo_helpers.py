@@ -26,7 +26,7 @@ def scored(
     owner_T = np.array(owner, np.int8)
     ids_T = np.concatenate([prompt, 10 + np.arange(len(owner) - len(prompt))]).astype(np.int64)
     logprobs_T = np.where(owner_T == Owner.MODEL, -0.1 * ids_T, 0).astype(np.float32)
-    story = Trajectory(
+    trajectory = Trajectory(
         ("m1", "study", 0, 3, "student"), role, PolicyRef(role), ids_T, owner_T, logprobs_T, len(prompt), (), (), stop
     )
-    return ScoredTrajectory(story, group, reward, rest.pop("views", {"privileged": PREFIX}), **rest)
+    return ScoredTrajectory(trajectory, group, reward, rest.pop("views", {"privileged": PREFIX}), **rest)

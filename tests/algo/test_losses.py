@@ -108,7 +108,8 @@ def test_k3() -> None:
 def rows(logits_R_V: Tensor, sampled_R: Tensor, weight_R: Tensor, others: Sequence[Tensor] = ()) -> Rows:
     """Each row's token is the one of its own number."""
     logp_R_V, target_R = log_probs(logits_R_V), torch.arange(len(logits_R_V))
-    return Rows(logp_R_V, logp_R_V[target_R, target_R], sampled_R, target_R, weight_R, others)
+    none_R = torch.zeros_like(weight_R)
+    return Rows(logp_R_V, logp_R_V[target_R, target_R], sampled_R, target_R, none_R, weight_R, others)
 
 
 @pytest.mark.parametrize(("eps_high", "upper"), [(None, 1.2), (0.5, 1.5)])
@@ -116,7 +117,7 @@ def test_clipping_against_the_cases_of_the_formula(eps_high: float | None, upper
     logp = torch.linspace(-1, 1, 21, dtype=torch.float64, requires_grad=True)
     nothing = torch.zeros(21, dtype=torch.float64)
     for advantage in (1.5, -1.5):
-        given = Rows(logp[:, None], logp, nothing, nothing.long(), torch.full_like(logp, advantage), ())
+        given = Rows(logp[:, None], logp, nothing, nothing.long(), nothing, torch.full_like(logp, advantage), ())
         loss, reported = PgLoss(0.2, eps_high, old="sampler")(given)
         (gradient,) = torch.autograd.grad(loss, logp)
         expected_loss = 0.0
@@ -133,7 +134,7 @@ def test_clipping_against_the_cases_of_the_formula(eps_high: float | None, upper
 def test_strictly_on_policy_is_the_plain_policy_gradient() -> None:
     logp = torch.tensor([-3.0, -0.1, -7.0], requires_grad=True)
     weight, sampled = torch.tensor([0.5, -2.0, 0.0]), torch.tensor([-1.0, -2.0, -3.0])
-    loss, reported = PgLoss()(Rows(logp[:, None], logp, sampled, torch.zeros(3).long(), weight, ()))
+    loss, reported = PgLoss()(Rows(logp[:, None], logp, sampled, torch.zeros(3).long(), torch.zeros(3), weight, ()))
     loss.backward()
     assert loss.item() == pytest.approx(1.5)
     assert not reported["clipped"].any()

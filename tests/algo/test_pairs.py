@@ -56,7 +56,7 @@ def nll_gradient(model: Toy, samples: list[Sample]) -> list[Tensor]:
         logp_R_V, target_R = model.rows(sample)
         logp_R = logp_R_V[torch.arange(len(target_R)), target_R]
         weight_R = torch.from_numpy(sample.terms["nll"][sample.owner_T == Owner.MODEL])
-        loss, _ = NllLoss()(Rows(logp_R_V, logp_R, logp_R.detach(), target_R, weight_R, ()))
+        loss, _ = NllLoss()(Rows(logp_R_V, logp_R, logp_R.detach(), target_R, torch.zeros_like(weight_R), weight_R, ()))
         total = total + loss
     return list(torch.autograd.grad(total, list(model.parameters())))
 

@@ -116,12 +116,12 @@ def test_a_rollout_whose_prompt_left_no_room_weighs_nothing() -> None:
 
 def test_a_sample_is_its_trajectory() -> None:
     one = scored(0.25, group=("q", 1))
-    story = one.trajectory
+    trajectory = one.trajectory
     [sample] = samples([one])
-    assert sample.ids_T is story.ids_T
-    assert sample.owner_T is story.owner_T
-    assert sample.logprobs_T is story.logprobs_T
-    assert (sample.key, sample.role, sample.policy) == (story.key, "student", PolicyRef("student"))
+    assert sample.ids_T is trajectory.ids_T
+    assert sample.owner_T is trajectory.owner_T
+    assert sample.logprobs_T is trajectory.logprobs_T
+    assert (sample.key, sample.role, sample.policy) == (trajectory.key, "student", PolicyRef("student"))
     assert (sample.group, sample.reward, sample.prompt_len) == (("q", 1), 0.25, 2)
     np.testing.assert_array_equal(sample.views["privileged"], PREFIX)
 

@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 PLACES = {
     "ROLE": "(?:examiner|student|teacher|checker)",
     "GATE": f"(?:{'|'.join(get_args(Gate))}|passed)",
-    "LOSS": "(?:pg|distill|kl|nll)",
+    "LOSS": "(?:pg|distill|kl|nll|nft)",
     "REASON": f"(?:{'|'.join(StopReason)})",
     "h": r"\d+",
     "i": r"\d+",
@@ -40,9 +40,10 @@ def written(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path]
     file = folder / "toy.toml"
     place = f'environment = {{ kind = "search", world = "{small_world}" }}'
     file.write_text(f'model = "{toy("qwen3")}"\n{place}\n{RECIPE}', encoding="utf-8")
-    more = {"kl": '{ policy = "base", weight = 0.1 }', "nll": "{ weight = 0.0 }"}
+    more = {"kl": '{ policy = "base", weight = 0.1 }', "nll": "{ weight = 0.0 }", "nft": "{ weight = 0.0 }"}
     losses = {f"phases.study.learn.student.losses.{name}": loss for name, loss in more.items()}
-    train(file, run_dir=folder / "run", **{"policies.base": '{ follows = "student", tau = 0.0 }'}, **losses)
+    gates = {"phases.examine.options.gates": ["format"]}
+    train(file, run_dir=folder / "run", **gates, **{"policies.base": '{ follows = "student", tau = 0.0 }'}, **losses)
     names: set[str] = set()
     for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

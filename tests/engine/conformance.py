@@ -262,7 +262,7 @@ class Conformance:
         drawn = sum(len(made.ids) for made in play(engine, asked))
         once = engine.usage()
         assert once.drawn == drawn
-        assert once.drawn <= once.room
+        assert once.drawn <= once.capacity
         assert 0 < once.steps <= drawn + sum(len(one.ids_T) for one in asked)
         assert once.prefilled > 0
         [more] = play(engine, [request(("usage", "more"), [4, 5])])

@@ -128,8 +128,8 @@ def test_only_the_teachers_prompt_has_what_is_hidden(hidden: GymEnvironment, cha
     assert observation in read
     assert info["hidden"] not in shown(chat, one)
     (taught,) = played(Play(privileged=True), hidden, chat, saying(*["south"] * 9), seed=5).trajectories
-    story = taught.trajectory
-    assert story.ids_T[: story.prompt_len].tolist() == one.views["privileged"].tolist()
+    trajectory = taught.trajectory
+    assert trajectory.ids_T[: trajectory.prompt_len].tolist() == one.views["privileged"].tolist()
     plain = one.trajectory
     assert taught.views["plain"].tolist() == plain.ids_T[: plain.prompt_len].tolist()
 

@@ -13,7 +13,9 @@ import pytest
 from piplay.cli.main import main
 from piplay.config import Limits, load_config
 from piplay.envs.search.match import normalise
+from piplay.envs.search.question import Question
 from piplay.envs.world.store import read_world
+from piplay.eval.command import lost_golds
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import (
     load_chat,
@@ -189,3 +191,15 @@ def test_a_benchmark_of_other_peoples_making(
     assert list(found["models"][0]["by_hops"]) == ["all"]
     told = capfd.readouterr().out
     assert "│  all │ 2 │ 0.00 │ 0.00 to 0.66 │ 0.00 │     0.00 │     0.00 │ turn_tokens 2 │" in told
+
+
+def test_golds_that_squads_rule_gets_wrong_are_named() -> None:
+    tasks = [
+        Question(str(i), 1, "?", golds)
+        for i, golds in enumerate([("A",), ("The", "x"), ("-5",), ("5", "five"), ("Bor",), ("the Bor",)])
+    ]
+    never, pairs = lost_golds("b.jsonl", tasks)
+    assert "1 of 6 questions" in never
+    assert never.endswith(": 0")
+    assert '1 times: "-5" and "5"' in pairs
+    assert lost_golds("b.jsonl", tasks[4:]) == []

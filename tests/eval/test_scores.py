@@ -105,3 +105,15 @@ def test_the_difference_of_two_models() -> None:
 @pytest.mark.parametrize(("samples", "expected"), [(1, [1]), (2, [1, 2]), (6, [1, 2, 4, 6]), (8, [1, 2, 4, 8])])
 def test_which_k(samples: int, expected: list[int]) -> None:
     assert ks(samples) == expected
+
+
+def test_a_worlds_numbers_are_numbers_and_a_benchmarks_are_squads() -> None:
+    owed = Question("owed", 1, "How much?", ("-5",))
+    listed = Question("tongues", 1, "Which?", ("Dutch", "Sarn"))
+    said = records([played(owed, answered("5")), played(owed, answered("-5.0"))], ())
+    assert [(one.greedy.em, one.greedy.f1, one.greedy.cover_em) for one in said] == [(0, 0, 0), (1, 1, 1)]
+    [both] = records([played(listed, answered("Sarn and Dutch"))], ())
+    assert (both.greedy.em, both.greedy.f1) == (1, 1)
+    published = Question("owed", 1, "How much?", ("-5",), published=True)
+    said = records([played(published, answered("5")), played(published, answered("-5.0"))], ())
+    assert [one.greedy.em for one in said] == [1, 0]

@@ -20,13 +20,13 @@ SEED = Question("s", 2, source=BOR)
 asked: list[tuple[Question, Trajectory]] = []
 
 
-def suspicious(draft: Question, story: Trajectory) -> bool:
-    asked.append((draft, story))
+def suspicious(draft: Question, trajectory: Trajectory) -> bool:
+    asked.append((draft, trajectory))
     return "Oum" not in draft.answers
 
 
-def trusting(draft: Question, story: Trajectory) -> bool:
-    asked.append((draft, story))
+def trusting(draft: Question, trajectory: Trajectory) -> bool:
+    asked.append((draft, trajectory))
     return True
 
 
@@ -66,10 +66,10 @@ def test_a_gate_refuses_what_it_was_shown(tiny_chat: Chat) -> None:
     episode = play(tiny_chat, Examine({}, probes=3, gates=gates), SEED)
     assert (episode.facts["gate"], episode.written, len(episode.trajectories)) == ("test_own:suspicious", (), 1)
     assert episode.trajectories[0].reward == 0.0
-    [(draft, story)] = asked
+    [(draft, trajectory)] = asked
     assert (draft.question, draft.answers, draft.source) == ("Where does it rise?", ("Oum",), BOR)
     assert [step.query for step in draft.path] == ["Bor", "Tamsin"]
-    assert [passages_of(use) for use in story.uses] == [(TAMSIN,)]
+    assert [passages_of(use) for use in trajectory.uses] == [(TAMSIN,)]
 
 
 def test_gates_of_the_package_are_asked_first_and_own_ones_in_their_order(tiny_chat: Chat) -> None:

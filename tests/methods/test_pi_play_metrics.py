@@ -15,8 +15,8 @@ def student(
     reward: float = 0.0, queries: tuple[str, ...] = (), stop: StopReason = StopReason.ANSWERED
 ) -> ScoredTrajectory:
     calls = [used(query, ()) for query in queries]
-    story = told([turn(query=query) for query in queries] + [turn("x")], calls, stop, "student", written=4)
-    return ScoredTrajectory(story, ("q",), reward)
+    trajectory = told([turn(query=query) for query in queries] + [turn("x")], calls, stop, "student", written=4)
+    return ScoredTrajectory(trajectory, ("q",), reward)
 
 
 def study(hops: int, *rewards: float, failed: int = 0) -> Episode:
@@ -101,6 +101,17 @@ def test_what_is_logged_of_an_examiners_tasks() -> None:
     }
     assert (row["tasks/2"], row["tasks/3"], row["k/1"], row["informative/2"]) == (2, 2, 1, 1.0)
     assert "accuracy/3" not in row
+
+
+def test_what_the_gate_format_refused_is_counted_by_why_it_ended() -> None:
+    def refused(stop: StopReason) -> Episode:
+        trajectory = told([turn("x")], stop=stop)
+        return Episode(("e",), Question("s", 2), (ScoredTrajectory(trajectory, ("h",)),), facts={"gate": "format"})
+
+    stops = [StopReason.TOTAL_TOKENS, StopReason.TOTAL_TOKENS, StopReason.ANSWERED]
+    row = question_metrics([*map(refused, stops), examine(2, gate="leak")], None)
+    counts = {name: value for name, value in row.items() if name.startswith(("format/", "gate/"))}
+    assert counts == {"gate/format": 3, "gate/leak": 1, "format/total_tokens": 2, "format/answered": 1}
 
 
 def test_the_truth_of_what_passed_the_gates() -> None:

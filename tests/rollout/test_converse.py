@@ -30,8 +30,8 @@ def converse(
     engine: ScriptedEngine | None = None,
 ) -> Trajectory:
     engine = engine or ScriptedEngine(chat, script)
-    story = context(chat, limits=limits).child("student", 0).converse("student", "Be brief.", "Which river?")
-    return drive([story], engine, tools(DictSearcher([BOR, TAMSIN], down)))[0]
+    trajectory = context(chat, limits=limits).child("student", 0).converse("student", "Be brief.", "Which river?")
+    return drive([trajectory], engine, tools(DictSearcher([BOR, TAMSIN], down)))[0]
 
 
 def in_turn(*texts: str) -> Callable[[Generate], str]:
@@ -42,7 +42,7 @@ TWO_HOPS = in_turn(searching("Bor", "first"), searching("Tamsin", "then"), says(
 
 
 def test_a_trajectory_is_prompt_model_and_tool_ids_in_order(tiny_chat: Chat) -> None:
-    story = converse(tiny_chat, TWO_HOPS)
+    trajectory = converse(tiny_chat, TWO_HOPS)
     parts = [
         (Owner.PROMPT, tiny_chat.prompt("Be brief.", "Which river?")),
         (Owner.MODEL, tiny_chat.written(searching("Bor", "first"))),
@@ -51,28 +51,28 @@ def test_a_trajectory_is_prompt_model_and_tool_ids_in_order(tiny_chat: Chat) -> 
         (Owner.TOOL, tiny_chat.tool_turn(show([TAMSIN]), "search")),
         (Owner.MODEL, tiny_chat.written(says("Oum", "so"))),
     ]
-    np.testing.assert_array_equal(story.ids_T, np.concatenate([ids for _, ids in parts]))
-    np.testing.assert_array_equal(story.owner_T, np.repeat([o for o, _ in parts], [len(ids) for _, ids in parts]))
-    np.testing.assert_array_equal(story.logprobs_T, np.where(story.owner_T == Owner.MODEL, -1, 0))
-    assert story.prompt_len == len(parts[0][1])
-    assert story.uses == (used("Bor", (BOR,)), used("Tamsin", (TAMSIN,)))
-    assert [turn.think for turn in story.turns] == ["first", "then", "so"]
-    assert (story.stop, story.answer) == (StopReason.ANSWERED, "Oum")
+    np.testing.assert_array_equal(trajectory.ids_T, np.concatenate([ids for _, ids in parts]))
+    np.testing.assert_array_equal(trajectory.owner_T, np.repeat([o for o, _ in parts], [len(ids) for _, ids in parts]))
+    np.testing.assert_array_equal(trajectory.logprobs_T, np.where(trajectory.owner_T == Owner.MODEL, -1, 0))
+    assert trajectory.prompt_len == len(parts[0][1])
+    assert trajectory.uses == (used("Bor", (BOR,)), used("Tamsin", (TAMSIN,)))
+    assert [turn.think for turn in trajectory.turns] == ["first", "then", "so"]
+    assert (trajectory.stop, trajectory.answer) == (StopReason.ANSWERED, "Oum")
 
 
 def test_each_turn_only_appends(tiny_chat: Chat) -> None:
     engine = ScriptedEngine(tiny_chat, TWO_HOPS)
-    story = converse(tiny_chat, TWO_HOPS, engine=engine)
-    contexts = [request.ids_T for request in engine.seen] + [story.ids_T]
+    trajectory = converse(tiny_chat, TWO_HOPS, engine=engine)
+    contexts = [request.ids_T for request in engine.seen] + [trajectory.ids_T]
     for before, after in pairwise(contexts):
         assert len(before) < len(after)
         np.testing.assert_array_equal(before, after[: len(before)])
 
 
 def test_what_the_tool_returns_spells_no_control_token(tiny_chat: Chat) -> None:
-    story = converse(tiny_chat, TWO_HOPS)
+    trajectory = converse(tiny_chat, TWO_HOPS)
     added = list(tiny_chat.tokenizer.get_added_vocab().values())
-    shown = story.ids_T[story.owner_T == Owner.TOOL]
+    shown = trajectory.ids_T[trajectory.owner_T == Owner.TOOL]
     quiet = 2 * len([i for i in tiny_chat.tool_turn("", "search") if i in added])
     assert np.isin(shown, added).sum() == quiet
 
@@ -85,41 +85,41 @@ def test_by_tags_only_what_the_model_wrote_counts(tags_chat: Chat) -> None:
     seen = [Passage("p1", "Bor", FORGED), TAMSIN]
     turns = [tags_chat.phrase("first", call=search("Bor")), tags_chat.phrase("so", "Oum")]
     engine = ScriptedEngine(tags_chat, in_turn(*turns))
-    story = context(tags_chat).child("student", 0).converse("student", "Be brief.", f"Which river? {FORGED}")
-    [story] = drive([story], engine, tools(DictSearcher(seen)))
+    trajectory = context(tags_chat).child("student", 0).converse("student", "Be brief.", f"Which river? {FORGED}")
+    [trajectory] = drive([trajectory], engine, tools(DictSearcher(seen)))
     parts = [
         (Owner.PROMPT, tags_chat.prompt("Be brief.", f"Which river? {FORGED}")),
         (Owner.MODEL, tags_chat.written(turns[0])),
         (Owner.TOOL, tags_chat.tool_turn(show(seen[:1]), "search")),
         (Owner.MODEL, tags_chat.written(turns[1])),
     ]
-    np.testing.assert_array_equal(story.ids_T, np.concatenate([ids for _, ids in parts]))
-    np.testing.assert_array_equal(story.owner_T, np.repeat([o for o, _ in parts], [len(ids) for _, ids in parts]))
-    assert story.uses == (used("Bor", tuple(seen[:1])),)
-    assert (story.stop, story.answer) == (StopReason.ANSWERED, "Oum")
-    text = tags_chat.tokenizer.decode(story.ids_T)
+    np.testing.assert_array_equal(trajectory.ids_T, np.concatenate([ids for _, ids in parts]))
+    np.testing.assert_array_equal(trajectory.owner_T, np.repeat([o for o, _ in parts], [len(ids) for _, ids in parts]))
+    assert trajectory.uses == (used("Bor", tuple(seen[:1])),)
+    assert (trajectory.stop, trajectory.answer) == (StopReason.ANSWERED, "Oum")
+    text = tags_chat.tokenizer.decode(trajectory.ids_T)
     assert text.count("</search>") == 1 + tags_chat.tokenizer.decode(tags_chat.prompt("", "")).count("</search>")
 
 
 def test_by_tags_a_turn_with_none_is_malformed(tags_chat: Chat) -> None:
-    story = converse(tags_chat, in_turn("Oum"))
-    assert (story.stop, story.answer, story.turns[0].text) == (StopReason.MALFORMED, "", "Oum")
+    trajectory = converse(tags_chat, in_turn("Oum"))
+    assert (trajectory.stop, trajectory.answer, trajectory.turns[0].text) == (StopReason.MALFORMED, "", "Oum")
 
 
 def test_requests_name_their_turn_policy_and_session(tiny_chat: Chat) -> None:
     engine = ScriptedEngine(tiny_chat, TWO_HOPS)
-    story = converse(tiny_chat, TWO_HOPS, engine=engine)
-    assert [request.key for request in engine.seen] == [(*story.key, "turn", turn) for turn in range(3)]
-    assert {request.session for request in engine.seen} == {story.key}
+    trajectory = converse(tiny_chat, TWO_HOPS, engine=engine)
+    assert [request.key for request in engine.seen] == [(*trajectory.key, "turn", turn) for turn in range(3)]
+    assert {request.session for request in engine.seen} == {trajectory.key}
     assert {request.policy for request in engine.seen} == {SEATS["student"]}
     assert {request.temperature for request in engine.seen} == {1.0}
-    assert engine.closed == [story.key]
+    assert engine.closed == [trajectory.key]
 
 
 def test_a_query_that_finds_nothing_is_told_so(tiny_chat: Chat) -> None:
-    story = converse(tiny_chat, in_turn(searching("Nowhere"), says("Oum")))
-    assert story.uses == (used("Nowhere", ()),)
-    shown = tiny_chat.tokenizer.decode(story.ids_T[story.owner_T == Owner.TOOL])
+    trajectory = converse(tiny_chat, in_turn(searching("Nowhere"), says("Oum")))
+    assert trajectory.uses == (used("Nowhere", ()),)
+    shown = tiny_chat.tokenizer.decode(trajectory.ids_T[trajectory.owner_T == Owner.TOOL])
     assert "Nothing found." in shown
 
 
@@ -144,22 +144,24 @@ LONG = "word " * 60
     ],
 )
 def test_every_way_to_end(tiny_chat: Chat, reason: str, script, limits: Limits, turns: int, searched: int) -> None:
-    story = converse(tiny_chat, script, limits, down=("down",))
-    assert story.stop == reason
-    assert (len(story.turns), len(story.uses)) == (turns, searched)
-    assert story.answer == ("Oum" if reason == "answered" else "")
-    assert len(story.ids_T) <= limits.tokens
+    trajectory = converse(tiny_chat, script, limits, down=("down",))
+    assert trajectory.stop == reason
+    assert (len(trajectory.turns), len(trajectory.uses)) == (turns, searched)
+    assert trajectory.answer == ("Oum" if reason == "answered" else "")
+    assert len(trajectory.ids_T) <= limits.tokens
 
 
 def test_an_answer_in_the_last_permitted_turn_counts(tiny_chat: Chat) -> None:
-    story = converse(tiny_chat, in_turn(searching("Bor"), says("Oum")), Limits(turns=2, turn_tokens=200, tokens=4000))
-    assert (story.stop, story.answer) == (StopReason.ANSWERED, "Oum")
+    trajectory = converse(
+        tiny_chat, in_turn(searching("Bor"), says("Oum")), Limits(turns=2, turn_tokens=200, tokens=4000)
+    )
+    assert (trajectory.stop, trajectory.answer) == (StopReason.ANSWERED, "Oum")
 
 
 def test_a_prompt_that_fills_the_limit_ends_before_a_word(tiny_chat: Chat) -> None:
     prompt = len(tiny_chat.prompt("Be brief.", "Which river?"))
-    story = converse(tiny_chat, in_turn("Oum"), Limits(turns=4, turn_tokens=200, tokens=prompt))
-    assert (story.stop, len(story.turns), len(story.ids_T)) == (StopReason.TOTAL_TOKENS, 0, prompt)
+    trajectory = converse(tiny_chat, in_turn("Oum"), Limits(turns=4, turn_tokens=200, tokens=prompt))
+    assert (trajectory.stop, len(trajectory.turns), len(trajectory.ids_T)) == (StopReason.TOTAL_TOKENS, 0, prompt)
 
 
 def test_a_tool_result_that_fills_the_limit_is_left_out(tiny_chat: Chat) -> None:
@@ -173,15 +175,15 @@ def test_a_tool_result_that_fills_the_limit_is_left_out(tiny_chat: Chat) -> None
 
 
 def test_a_limit_pays_nothing_and_is_trained_a_failed_tool_is_not(tiny_chat: Chat) -> None:
-    stories = [
+    coroutines = [
         converse(tiny_chat, in_turn("Oum")),
         converse(tiny_chat, in_turn(LONG), Limits(turns=4, turn_tokens=30, tokens=4000)),
         converse(tiny_chat, in_turn(LONG), Limits(turns=4, turn_tokens=200, tokens=60)),
         converse(tiny_chat, in_turn(searching("Bor")), Limits(turns=1, turn_tokens=200, tokens=4000)),
         converse(tiny_chat, in_turn(searching("down")), down=("down",)),
     ]
-    assert [story.stop.truncated for story in stories] == [False, True, True, True, False]
-    scored = [ScoredTrajectory(story, ("q",), float(story.answer == "Oum")) for story in stories]
+    assert [trajectory.stop.truncated for trajectory in coroutines] == [False, True, True, True, False]
+    scored = [ScoredTrajectory(trajectory, ("q",), float(trajectory.answer == "Oum")) for trajectory in coroutines]
     samples = samples_of(scored, GroupAdvantage({}), {"pg": (PgLoss(), 1.0)})
     assert [sample.reward for sample in samples] == [1.0, 0.0, 0.0, 0.0]
     for sample in samples:

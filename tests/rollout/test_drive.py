@@ -16,6 +16,7 @@ from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
 from piplay.envs.search.question import Passage, Question
 from piplay.envs.search.tool import query_of
+from piplay.errors import InputError
 from piplay.methods.pi_play.game import Examine, Study
 from piplay.rollout.context import Context, ToolRequest, TurnRequest
 from piplay.rollout.driver import drive, watch
@@ -29,8 +30,8 @@ TASKS = [Question(f"t{i}", 1 + i % 3, source=passage) for i, passage in enumerat
 
 def play(chat: Chat, engine: object, searcher: object, probes: int = 3, count: int = 9) -> list[Episode]:
     game = Examine({}, probes=probes, gates=())
-    stories = [game.play(task, context(chat, ("m1", "examine", 0, i))) for i, task in enumerate(TASKS[:count])]
-    return drive(stories, engine, tools(searcher))
+    coroutines = [game.play(task, context(chat, ("m1", "examine", 0, i))) for i, task in enumerate(TASKS[:count])]
+    return drive(coroutines, engine, tools(searcher))
 
 
 def talk(request: Generate) -> str:
@@ -132,8 +133,8 @@ async def nested(ctx: Context, depth: int) -> list[object]:
 def test_watching_tells_every_turn_and_search_once_and_changes_nothing(tiny_chat: Chat) -> None:
     engine, searcher = ScriptedEngine(tiny_chat, talk, last_alone), DictSearcher(PASSAGES, ["Town 1"])
     game = Examine({}, probes=3, gates=())
-    stories = [game.play(task, context(tiny_chat, ("m1", "examine", 0, i))) for i, task in enumerate(TASKS)]
-    watching = watch(stories, engine, tools(searcher))
+    coroutines = [game.play(task, context(tiny_chat, ("m1", "examine", 0, i))) for i, task in enumerate(TASKS)]
+    watching = watch(coroutines, engine, tools(searcher))
     told: list[tuple[object, object]] = []
     while True:
         try:
@@ -173,8 +174,9 @@ def test_an_error_in_a_story_is_not_swallowed(tiny_chat: Chat) -> None:
         await ctx.converse("student", "s", "u")
         raise ZeroDivisionError
 
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(InputError, match=r"broken raised ZeroDivisionError \(test_drive.py, line \d+\)") as raised:
         drive([broken(context(tiny_chat))], ScriptedEngine(tiny_chat, lambda request: "x"), tools(DictSearcher([])))
+    assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
 @pytest.mark.parametrize(("kind", "protocol"), [("qwen3", "auto"), ("llama", "auto"), ("base", "tags")])
@@ -187,11 +189,11 @@ def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(
     def played(numbers: Sequence[int], slots: int) -> list[Trajectory]:
         settings = EngineSettings(slots=slots, threads=1, micro_batch_tokens=256)
         engine = LocalEngine.start(toy(kind), {"student": Policy()}, settings, seed=5)
-        stories = [
+        coroutines = [
             context(chat, ("e", i), limits).converse("student", "Be brief.", PASSAGES[i % 9].text * (1 + i % 3))
             for i in numbers
         ]
-        return drive(stories, engine, tools(DictSearcher([])))
+        return drive(coroutines, engine, tools(DictSearcher([])))
 
     together = played(range(12), slots=12)
     crowded = played(range(12), slots=3)
@@ -199,4 +201,4 @@ def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(
     for one, other in [*zip(together[::3], alone, strict=True), *zip(together, crowded, strict=True)]:
         np.testing.assert_array_equal(one.ids_T, other.ids_T)
         np.testing.assert_allclose(one.logprobs_T, other.logprobs_T, atol=1e-5, rtol=0)
-    assert len({tuple(story.ids_T[-8:].tolist()) for story in together}) == 12
+    assert len({tuple(trajectory.ids_T[-8:].tolist()) for trajectory in together}) == 12

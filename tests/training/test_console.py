@@ -42,6 +42,16 @@ def test_before_and_after_say_on_which_questions(more: dict[str, str], measure: 
     assert "│    2 │         4 │   0.25 │  0.50 │" in told
 
 
+@pytest.mark.parametrize(("headline", "said"), [({}, "1.5 s"), ({"a/reward": "reward"}, "reward 0.25, 1.5 s")])
+def test_a_step_is_a_line(headline: dict[str, str], said: str) -> None:
+    console = Console(record=True, width=200, file=StringIO())
+    config = load_config("smoke", {})
+    listener = ConsoleListener(config, console)
+    listener.phase(1, config.phases[0], 0, headline)
+    listener.step({"iteration": 1, "phase": "play", "step": 1, "of": 2, "a/reward": 0.25, "seconds": {"play": 1.5}})
+    assert console.export_text() == f"m1 play 1/2: {said}\n"
+
+
 def test_nothing_measured_no_table() -> None:
     config = load_config("smoke", {})
     measured = make_evaluation(config, load_environment(config), {})

@@ -113,7 +113,9 @@ def test_a_checkpoint_that_cannot_be_saved_leaves_the_one_before(run: Run) -> No
 
 
 def test_rollouts_are_one_row_a_trajectory(run: Run) -> None:
-    story = told([turn(query="Bor"), turn("Oum", "so")], [used("Bor", (BOR,))], key=("m1", "examine", 0, "student", 3))
+    trajectory = told(
+        [turn(query="Bor"), turn("Oum", "so")], [used("Bor", (BOR,))], key=("m1", "examine", 0, "student", 3)
+    )
     asked = Question("seed", 2, source=BOR)
     run.save_episodes(
         7,
@@ -121,16 +123,16 @@ def test_rollouts_are_one_row_a_trajectory(run: Run) -> None:
             Episode(
                 ("e",),
                 asked,
-                (ScoredTrajectory(story, ("g",), 0.5), ScoredTrajectory(story, ("g",))),
+                (ScoredTrajectory(trajectory, ("g",), 0.5), ScoredTrajectory(trajectory, ("g",))),
                 (TASK,),
                 {"gate": "", "k": 2.0},
             )
         ],
     )
     first, second = pq.read_table(run.folder / "rollouts" / "000007.parquet").to_pylist()
-    np.testing.assert_array_equal(first.pop("ids"), story.ids_T)
-    np.testing.assert_array_equal(first.pop("owner"), story.owner_T)
-    np.testing.assert_array_equal(first.pop("logprobs"), story.logprobs_T)
+    np.testing.assert_array_equal(first.pop("ids"), trajectory.ids_T)
+    np.testing.assert_array_equal(first.pop("owner"), trajectory.owner_T)
+    np.testing.assert_array_equal(first.pop("logprobs"), trajectory.logprobs_T)
     assert first == {
         "key": "m1/examine/0/student/3",
         "role": "examiner",

@@ -1,6 +1,7 @@
 """Whole runs at toy size: same bits, no leak of the truth, no pull where teacher and student are one."""
 
 import json
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -451,7 +452,7 @@ def test_a_model_that_writes_no_valid_question_ends_with_a_sentence(
     assert error.count("\n") == 1
     assert "phase write of iteration 1 stopped after 12 tries with 0 of 24 tasks that pass" in error
     assert "this model writes no valid task here" in error
-    assert "format 12" in error
+    assert re.search(r"refused: format 12 \(\w+ \d+", error)
 
 
 def test_fewer_written_tasks_than_wanted_are_said_and_played(toy_recipe: Path, tmp_path: Path) -> None:

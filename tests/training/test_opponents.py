@@ -55,11 +55,11 @@ def pools(made: Phase, states: dict[str, State], trainer: Any) -> OpponentPools:
 def episode(seats: Seats, first: float, second: float, key: tuple[str | int, ...] = ("e",)) -> Episode:
     def move(role: str, reward: float) -> ScoredTrajectory:
         owner_T = np.array([Owner.PROMPT, Owner.MODEL], np.int8)
-        story = Trajectory(
+        trajectory = Trajectory(
             (*key, role), role, seats[role], np.array([1, 2]), owner_T, np.zeros(2, np.float32), 1, (), (),
             StopReason.ANSWERED,
         )  # fmt: skip
-        return ScoredTrajectory(story, key, reward)
+        return ScoredTrajectory(trajectory, key, reward)
 
     return Episode(key, Task("t"), (move("first", first), move("second", second)))
 

@@ -104,23 +104,23 @@ def _bare(one: ScoredTrajectory) -> ScoredTrajectory:
 
 
 def _arrays(one: ScoredTrajectory) -> dict[str, Any]:
-    story = one.trajectory
-    arrays = {"ids_T": story.ids_T, "owner_T": story.owner_T, "logprobs_T": story.logprobs_T}
+    trajectory = one.trajectory
+    arrays = {"ids_T": trajectory.ids_T, "owner_T": trajectory.owner_T, "logprobs_T": trajectory.logprobs_T}
     arrays |= {f"view.{name}": ids for name, ids in one.views.items()}
     optional = {"turn_rewards": one.turn_rewards, "mask_T": one.mask_T}
     return arrays | {name: array for name, array in optional.items() if array is not None}
 
 
 def _row(step: int, one: ScoredTrajectory) -> dict[str, Json]:
-    story = one.trajectory
+    trajectory = one.trajectory
     return {
         "step": step,
-        "key": story.key,
-        "role": story.role,
-        "policy": [story.policy.name, story.policy.snapshot],
-        "prompt_len": story.prompt_len,
-        "stop": story.stop,
-        "version": story.version,
+        "key": trajectory.key,
+        "role": trajectory.role,
+        "policy": [trajectory.policy.name, trajectory.policy.snapshot],
+        "prompt_len": trajectory.prompt_len,
+        "stop": trajectory.stop,
+        "version": trajectory.version,
         "group": one.group,
         "reward": one.reward,
         "views": list(one.views),
@@ -133,7 +133,7 @@ def _read(row: dict[str, Json], arrays: dict[str, Any], place: int) -> ScoredTra
     def array(name: str) -> Any:
         return arrays[f"{place}.{name}"]
 
-    story = Trajectory(
+    trajectory = Trajectory(
         tuple(row["key"]),
         row["role"],
         PolicyRef(*row["policy"]),
@@ -147,7 +147,7 @@ def _read(row: dict[str, Json], arrays: dict[str, Any], place: int) -> ScoredTra
         row["version"],
     )
     return ScoredTrajectory(
-        story,
+        trajectory,
         tuple(row["group"]),
         row["reward"],
         {name: array(f"view.{name}") for name in row["views"]},

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from piplay.algo.advantages.base import Advantage
 from piplay.algo.losses.base import Batch, Loss
+from piplay.border.learn import advantages_of, weights_of
 from piplay.errors import InputError
 from piplay.types import Floats, Owner, Sample, ScoredTrajectory, StopReason
 
@@ -39,14 +40,15 @@ def samples_of(
         gamma: γ of that return, Σ_k γ^k r_{turn+k}.
 
     Raises:
-        InputError: a trajectory's token mask or rewards a turn do not fit it.
+        InputError: a trajectory's token mask or rewards a turn do not fit it, or the advantage or a loss gives what is
+            none.
     """
     scored = [one for one in scored if one.trajectory.stop is not StopReason.TOOL_FAILED]
     if not scored:
         return []
     advantages = [
         np.full(len(one.trajectory.ids_T), value, np.float32)
-        for one, value in zip(scored, advantage(scored), strict=True)
+        for one, value in zip(scored, advantages_of(advantage, scored), strict=True)
     ]
     if turn_weight:
         returns = _normalised_returns(scored, gamma)
@@ -55,7 +57,7 @@ def samples_of(
             for advantage_T, return_T in zip(advantages, returns, strict=True)
         ]
     batch = Batch(scored, [_trained(one) for one in scored], advantages)
-    weights = {term: loss.weights(batch, coefficient) for term, (loss, coefficient) in losses.items()}
+    weights = {term: weights_of(loss, batch, coefficient) for term, (loss, coefficient) in losses.items()}
     return [
         Sample(
             one.trajectory.key,
@@ -69,6 +71,7 @@ def samples_of(
             {term: weights[term][number] for term in weights},
             one.trajectory.prompt_len,
             one.views,
+            advantages[number],
         )
         for number, one in enumerate(scored)
     ]

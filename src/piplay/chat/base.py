@@ -73,6 +73,10 @@ class Chat(ABC):
     def written(self, text: str) -> list[int]:
         """Ids of a turn as the model would write and close it, control tokens included. For pre-training and tests."""
 
+    def check(self, call: ToolCall) -> None:
+        """Raises ``InputError`` for a call of a tool that there is not, or whose arguments do not fit its schema."""
+        self._toolset.check(call)
+
     @property
     @abstractmethod
     def about(self) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from jsonschema import Draft202012Validator, SchemaError
+from jsonschema.exceptions import best_match
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 from referencing.jsonschema import DRAFT202012
 
-from piplay.errors import InputError
+from piplay.errors import InputError, nearest
 from piplay.types import Json, ToolCall, ToolSpec
 
 _NAME = re.compile(r"[A-Za-z0-9_]+")
@@ -59,6 +60,18 @@ class Toolset:
             return None
         blank = any(stripped.get(key) == "" for key in validator.schema.get("required", ()))
         return ToolCall(name, stripped) if fits and not blank else None
+
+    def check(self, call: ToolCall) -> None:
+        """Raises ``InputError`` for what is no call that ``call`` could give."""
+        if not isinstance(call, ToolCall):
+            raise InputError(f"a tool is used by a ToolCall(name, arguments), not by {call!r}")
+        if call.name not in self._validators:
+            known = ", ".join(self._validators) or "none"
+            raise InputError(f"there is no tool {call.name!r}{nearest(call.name, self._validators)}: there are {known}")
+        if self.call(call.name, call.arguments) is None:
+            problem = best_match(self._validators[call.name].iter_errors(call.arguments))
+            said = problem.message if problem is not None else "a required text is blank, or they are no JSON"
+            raise InputError(f"the arguments {call.arguments!r} do not fit the tool {call.name!r}: {said}")
 
 
 def leading_json(text: str, strict: bool = True) -> tuple[Json, int]:

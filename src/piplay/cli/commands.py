@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
-from piplay.errors import InputError
+from piplay.errors import InputError, check_text
 
 if TYPE_CHECKING:
     from piplay.config import Config
@@ -73,8 +75,9 @@ class Play:
 
     recipe: Positional[str | None] = None
     """The name of a recipe of the package, or a .toml file; by default pi-play, or with --run-dir the run's own."""
-    role: str = "examiner"
-    """Whose episodes: examiner, student, teacher, or another role of the recipe."""
+    role: str | None = None
+    """Whose episodes: examiner, student, teacher, or another role of the recipe; by default the first of its first
+    phase."""
     n: Annotated[int, arg(aliases=("-n",))] = 3
     """How many."""
     hops: int | None = None
@@ -108,6 +111,14 @@ class ImportWorld:
     """What a row is; by default the file's or the table's name."""
     columns: tuple[str, ...] | None = None
     """The columns to keep; by default all."""
+    lists: tuple[str, ...] | None = None
+    """The columns whose cells hold several values; by default they are found. Without a name: none."""
+    aliases: tuple[str, ...] = ()
+    """Columns that name their row too, such as codes: what stands in them elsewhere is a link to it."""
+    keep_missing: bool = False
+    """Take NaN, None, N/A, - and the like as values."""
+    passages: Path | None = None
+    """A corpus with a passage a row, under its name: that text is searched, and only facts that it states are asked."""
     seed: int = 0
     per_hop: int = 100
 
@@ -166,7 +177,8 @@ class Eval:
     model: Positional[str] = "base"
     """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
     bench: str = "world"
-    """FlashRAG's .jsonl, Search-R1's .parquet, or `world`: the held-out questions of the world."""
+    """A file of questions with gold answers (.jsonl, .json, .csv, .tsv, .parquet, packed or not), or `world`: the
+    held-out questions of the world."""
     world: Path | None = None
     """The world that is searched; by default a run's own, else the default world."""
     corpus: Path | None = None
@@ -199,8 +211,10 @@ class Eval:
     """Tokens of one turn."""
     tokens: int | None = None
     """Tokens of one answer with its prompt and all that was found."""
+    strict: bool = False
+    """Refuse what of a benchmark or a corpus cannot be read; by default it is skipped and counted."""
     out: Path | None = None
-    """A new folder for records.jsonl (every answer) and eval.json (every number)."""
+    """A new folder for records.jsonl (every answer, as it comes) and eval.json (every number)."""
 
 
 Command = (
@@ -312,6 +326,7 @@ def _ask(command: Ask, overrides: dict[str, str]) -> None:
 
     if command.question is not None and not command.question.strip():
         raise InputError("the question is empty: ask something")
+    check_text(command.question or "", "the question")
     agent = load_agent(command.model, **overrides)
     for question in _lines() if command.question is None else [command.question]:
         if command.json:
@@ -322,10 +337,20 @@ def _ask(command: Ask, overrides: dict[str, str]) -> None:
 
 
 def _lines() -> Iterator[str]:
-    """The lines of standard input that hold anything; on a terminal each is asked for."""
+    """The lines of standard input that hold anything; on a terminal each is asked for.
+
+    One that is not UTF-8 is left out, and said to be.
+    """
+    if isinstance(sys.stdin, io.TextIOWrapper):
+        sys.stdin.reconfigure(errors="surrogateescape")
     try:
-        while True:
+        for number in count(1):
             line = input("question " if sys.stdin.isatty() else "").strip()
+            try:
+                check_text(line, f"line {number} of standard input")
+            except InputError as error:
+                print(f"piplay: {error}; it is left out", file=sys.stderr)
+                continue
             if line:
                 yield line
     except EOFError:
@@ -368,8 +393,8 @@ def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
     match command:
         case MakeWorld(out, seed, size, per_hop):
             commands.make(out, seed, size, per_hop)
-        case ImportWorld(tables, out, key, kind, columns, seed, per_hop):
-            commands.import_(tables, out, key, kind, columns, seed, per_hop)
+        case ImportWorld():
+            commands.import_(**vars(command))
         case AskWorld(question, world):
             commands.ask(question, world)
 

@@ -17,6 +17,8 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from piplay.border.code import name_of, own
+from piplay.border.parts import unplayed_seats
 from piplay.chat.base import Chat
 from piplay.cli.workload import Work, measure, work
 from piplay.config import Config, Phase, validated
@@ -26,6 +28,7 @@ from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
 from piplay.training.assemble import (
     check_parts,
+    check_passages,
     check_trainable,
     load_chat,
     load_environment,
@@ -36,6 +39,7 @@ from piplay.training.assemble import (
 )
 from piplay.training.listeners.trackers import check_trackers
 from piplay.training.run_directory import KEPT_CHECKPOINTS
+from piplay.types import StopReason
 
 GB = 1e9
 LOCAL = "local"
@@ -44,6 +48,8 @@ CONTEXT = 1.0e9
 """What CUDA itself and its libraries take of a GPU."""
 FRAGMENTS = {"cuda": 1.1, "cpu": 1.3}
 """Of what tensors take: blocks that an allocator holds and cannot give (benchmarks/memory.py)."""
+NAMES = {StopReason.TURNS: "turns", StopReason.TURN_TOKENS: "turn_tokens", StopReason.TOTAL_TOKENS: "tokens"}
+"""The limit behind a stop."""
 _CUT = 0.1
 """Share of trajectories cut by a limit above which it is said."""
 
@@ -62,9 +68,12 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
         check_device(config.engine.device)
     environment = load_environment(config)
     check_parts(config, environment)
-    chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment), config.limits.tokens)
+    tools = tool_specs(environment)
+    chat = load_chat(config.model or tiny_base(), config.chat, tools, config.limits.tokens)
+    check_passages(environment, chat, config.limits)
     console.print(f"chat: {chat.why}")
-    console.print(f"environment: {environment.describe()}")
+    with own(f"{name_of(environment)}.describe"):
+        console.print(f"environment: {environment.describe()}")
     evaluation = make_evaluation(config, environment, {})
     if config.engine.kind == LOCAL:
         needed = memory(config)
@@ -106,19 +115,25 @@ def _tell_time(config: Config, chat: Chat, environment: Environment, evaluation:
     most, seen = work(config, evaluation), measure(config, chat, environment)
     share, by = (seen.share or Work(1, 1)), "up to" if seen.share else "at most"
     seconds = most.written * share.written / seen.speed.written + most.trained * share.trained / seen.speed.trained
+    for phase in config.phases:
+        if empty := unplayed_seats(make_game(phase, {}), phase.seats):
+            console.print(f"phase {phase.name}: {empty}")
     console.print(
         f"tokens: at most {most.written / 1e6:.2f} million written and {most.trained / 1e6:.2f} million trained on"
     )
     if seen.share:
         console.print(f"{seen.episodes} episodes just played used {share.written:.0%} and {share.trained:.0%} of these")
-    if seen.cut > _CUT:
+    if seen.cut.total() > _CUT * seen.trajectories:
+        limits = ", ".join(f"limits.{NAMES[stop]} {count}" for stop, count in seen.cut.most_common())
+        cut = f"{seen.cut.total() / seen.trajectories:.0%} of {seen.trajectories} trajectories"
         console.print(
-            f"{seen.cut:.0%} of their trajectories were cut short by a limit, and earn nothing: a model that thinks "
-            "long needs a larger limits.turn_tokens, and limits.tokens with it"
+            f"{cut} just played were cut short by a limit, and earn nothing ({limits}): a model that thinks long needs "
+            "a larger limits.turn_tokens, and long passages a larger limits.tokens or a smaller environment.shown_words"
         )
+    trained = f" and {seen.speed.trained:.0f} trained on" if most.trained else "; nothing learns"
     console.print(
-        f"time: {by} {seconds / 60:.0f} minutes (estimate: {seen.speed.written:.0f} tokens/s written and "
-        f"{seen.speed.trained:.0f} trained on, measured shortly on this machine)"
+        f"time: {by} {seconds / 60:.0f} minutes (estimate: {seen.speed.written:.0f} tokens/s written{trained}, "
+        "measured shortly on this machine)"
     )
 
 

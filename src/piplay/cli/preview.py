@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from piplay.border.play import check_room
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.envs.search.question import Question
@@ -57,7 +58,9 @@ class _Seated:
     about: str
 
 
-def preview(config: Config, role: str, count: int, hops: int | None = None, weights: Path | None = None) -> Preview:
+def preview(
+    config: Config, role: str | None, count: int, hops: int | None = None, weights: Path | None = None
+) -> Preview:
     """Play ``count`` tasks of a role as the recipe's phase would.
 
     A phase that plays written tasks gets held-out tasks where there are any, else tasks that the recipe's writing phase
@@ -65,6 +68,7 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
     prompt, greedily.
 
     Args:
+        role: by default the first that writes in the recipe's first phase.
         hops: only questions of that many hops.
         weights: a checkpoint whose policies play; by default they are all the base.
 
@@ -78,6 +82,8 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
     config = with_model(config)
     environment = load_environment(config)
     check_parts(config, environment)
+    if role is None:
+        role = next(iter(make_game(config.phases[0], {}).roles))
     seated = _seated(config, role)
     chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment), config.limits.tokens)
     engine = load_engine(config)
@@ -89,10 +95,12 @@ def preview(config: Config, role: str, count: int, hops: int | None = None, weig
     if isinstance(seated.game, PrivilegedStudy):
         _check_questions(tasks, "a teacher is shown the path of a question")
     played = stage.play(seated.game.play, key, tasks, seated.seats, seated.temperature)
+    played = seated.game.finalize_batch(played)
+    check_room(played, config.limits.tokens)
     by = weights or config.model or "the base"
     about = f"{config.name}: {seated.about}, at temperature {seated.temperature:g}, played by {by}"
     about += f"\nchat: {chat.why}" if config.model else ""
-    return Preview(about, seated.role, seated.game.finalize_batch(played), chat, environment.audit)
+    return Preview(about, seated.role, played, chat, environment.audit)
 
 
 def _seated(config: Config, role: str) -> _Seated:

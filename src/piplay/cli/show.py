@@ -100,17 +100,17 @@ def _show_episode(episode: Episode, preview: Preview, console: Console) -> None:
     _show_task(episode.task, console)
     prompt: list[int] = []
     for number, scored in enumerate(told, 1):
-        story = scored.trajectory
+        trajectory = scored.trajectory
         if len(told) > 1:
             console.print(f"rollout {number} of {len(told)}", style="dim")
         # Rollouts of one question share their prompt: it is shown once.
-        known, prompt = prompt, story.ids_T[: story.prompt_len].tolist()
-        _show_tokens(story, preview.chat, console, after=story.prompt_len if prompt == known else 0)
+        known, prompt = prompt, trajectory.ids_T[: trajectory.prompt_len].tolist()
+        _show_tokens(trajectory, preview.chat, console, after=trajectory.prompt_len if prompt == known else 0)
         console.print(_field("ended", _ending(scored, preview.chat)))
     _show_outcome(episode, preview, console)
     for scored in others:
-        story = scored.trajectory
-        console.print(_field(story.role, f"{story.answer or '(no answer)'}: {_ending(scored, preview.chat)}"))
+        trajectory = scored.trajectory
+        console.print(_field(trajectory.role, f"{trajectory.answer or '(no answer)'}: {_ending(scored, preview.chat)}"))
 
 
 def _show_task(task: Task, console: Console) -> None:
@@ -156,9 +156,9 @@ def _number(value: float | str) -> str:
     return value if isinstance(value, str) else f"{value:g}"
 
 
-def _show_tokens(story: Trajectory, chat: Chat, console: Console, after: int) -> None:
+def _show_tokens(trajectory: Trajectory, chat: Chat, console: Console, after: int) -> None:
     """The tokens after the first so many, a line for each stretch of one owner."""
-    tokens = zip(story.owner_T[after:].tolist(), story.ids_T[after:].tolist(), strict=True)
+    tokens = zip(trajectory.owner_T[after:].tolist(), trajectory.ids_T[after:].tolist(), strict=True)
     for owned, stretch in groupby(tokens, key=lambda token: token[0]):
         owner = Owner(owned)
         text = str(chat.tokenizer.decode([token for _, token in stretch], skip_special_tokens=False)).strip("\n")
@@ -169,11 +169,11 @@ def _show_tokens(story: Trajectory, chat: Chat, console: Console, after: int) ->
 
 
 def _ending(scored: ScoredTrajectory, chat: Chat) -> str:
-    story = scored.trajectory
-    written = int((story.owner_T == Owner.MODEL).sum())
-    called = [_called(tool.name, sum(use.call.name == tool.name for use in story.uses)) for tool in chat.tools]
-    parts = [str(story.stop), f"reward {scored.reward:.2f}", *called]
-    return f"{', '.join(parts)}, {written} of {len(story.ids_T)} tokens written"
+    trajectory = scored.trajectory
+    written = int((trajectory.owner_T == Owner.MODEL).sum())
+    called = [_called(tool.name, sum(use.call.name == tool.name for use in trajectory.uses)) for tool in chat.tools]
+    parts = [str(trajectory.stop), f"reward {scored.reward:.2f}", *called]
+    return f"{', '.join(parts)}, {written} of {len(trajectory.ids_T)} tokens written"
 
 
 def _called(tool: str, count: int) -> str:
@@ -190,4 +190,4 @@ def _passage(label: str, passage: Passage, around: str = "") -> Text:
     at = max(text.lower().find(around.lower()), 0)
     start = text.rfind(". ", 0, at) + 2 if ". " in text[:at] else 0
     cut = "… " * (start > 0) + textwrap.shorten(text[start:], LINE, placeholder=" …")
-    return Text.assemble((f"{label:8} ", "dim"), (passage.title, "bold"), ": ", cut)
+    return Text.assemble((f"{label:8} ", "dim"), (passage.title, "bold"), ": " if passage.title else "", cut)

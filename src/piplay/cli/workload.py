@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from piplay.border.play import Columns
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine, Generate
-from piplay.protocols import Environment, Evaluation, make_game
+from piplay.protocols import Audit, Environment, Evaluation, make_game
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_engine, make_sources
+from piplay.training.checks import PhaseChecks
 from piplay.training.learner import make_losses
+from piplay.training.metrics import Row, role_metrics
 from piplay.training.sources import WrittenSource
-from piplay.types import Ints, Key, Owner, PolicyRef, Sample, Task
+from piplay.types import Ints, Key, Owner, PolicyRef, Sample, StopReason, Task
 
 _PROMPT, _WRITE = 64, 16
 """Tokens of the short generation, a row."""
@@ -42,10 +46,13 @@ class Measured:
     speed: Work
     """A second: where episodes were played, with searches and all, else in every slot; and in an update."""
     share: Work | None
-    """Of what the limits allow, in ``episodes`` that were played; None where they would have taken too long."""
+    """Of what the limits allow, in ``episodes`` that were played; None where they would have taken too long, or where
+    nothing was written in them."""
     episodes: int
-    cut: float
-    """Share of the trajectories in them that a limit ended."""
+    trajectories: int
+    """In them."""
+    cut: Counter[StopReason]
+    """How many of these each limit ended."""
 
 
 def work(config: Config, evaluation: Evaluation) -> Work:
@@ -83,7 +90,7 @@ def measure(config: Config, chat: Chat, environment: Environment) -> Measured:
     _written(engine, chat, policy, words, 1)
     began = time.perf_counter()
     speed = _written(engine, chat, policy, words, config.engine.slots) / (time.perf_counter() - began)
-    share, episodes, cut = None, 0, 0.0
+    share, episodes, stops = None, 0, Counter[StopReason]()
     sources = make_sources(config, environment, {})
     phase = next((phase for phase in config.phases if not isinstance(sources[phase.tasks], WrittenSource)), None)
     if phase is not None:
@@ -93,9 +100,12 @@ def measure(config: Config, chat: Chat, environment: Environment) -> Measured:
         stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
         tasks = sources[phase.tasks].draw(("doctor", 0), episodes)
         began = time.perf_counter()
-        written, share, cut = _played(config, stage, phase, tasks)
-        speed = written / (time.perf_counter() - began)
-    return Measured(Work(speed, _trained(config, engine, words)), share, episodes, cut)
+        written, share, stops = _played(config, stage, phase, tasks, environment.audit)
+        seconds = time.perf_counter() - began
+        # A prompt that leaves no room for a turn says nothing of the speed.
+        speed, share = (written / seconds, share) if written else (speed, None)
+    cut = Counter({stop: count for stop, count in stops.items() if stop.truncated})
+    return Measured(Work(speed, _trained(config, engine, words)), share, episodes, stops.total(), cut)
 
 
 def _written(engine: Engine, chat: Chat, policy: str, words: Ints, count: int) -> int:
@@ -111,16 +121,28 @@ def _written(engine: Engine, chat: Chat, policy: str, words: Ints, count: int) -
     return tokens
 
 
-def _played(config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task]) -> tuple[int, Work, float]:
-    """Tokens written in some episodes, how much of what the limits allow they use, and the share that these cut."""
+def _played(
+    config: Config, stage: Stage, phase: Phase, tasks: Sequence[Task], audit: Audit | None
+) -> tuple[int, Work, Counter[StopReason]]:
+    """Tokens written in some episodes, how much of what the limits allow they use, and why trajectories ended.
+
+    Raises ``InputError`` for what a run would refuse at its first step.
+    """
     game = make_game(phase, {})
-    played = stage.play(game.play, ("doctor",), tasks, phase.seats, phase.temperature)
-    stories = [one.trajectory for episode in played for one in episode.trajectories]
-    written = sum(int((story.owner_T == Owner.MODEL).sum()) for story in stories)
-    whole = sum(len(story.ids_T) for story in stories)
+    checks = PhaseChecks(config, phase, game, Columns())
+    played = stage.play(game.play, ("doctor",), tasks, phase.seats, phase.temperature, checks.early)
+    played = game.finalize_batch(played)
+    checks.played(played)
+    checks.room(played)
+    row = Row(phase.seats)
+    row |= role_metrics(phase.seats, played)
+    row.add(game.metrics(played, audit))
+    trajectories = [one.trajectory for episode in played for one in episode.trajectories]
+    written = sum(int((trajectory.owner_T == Owner.MODEL).sum()) for trajectory in trajectories)
+    whole = sum(len(trajectory.ids_T) for trajectory in trajectories)
     most = len(tasks) * sum(game.cost().values()) * _written_most(config)
-    cut = sum(story.stop.truncated for story in stories)
-    return written, Work(written / most, whole / (len(stories) * config.limits.tokens)), cut / len(stories)
+    stops = Counter(trajectory.stop for trajectory in trajectories)
+    return written, Work(written / most, whole / (len(trajectories) * config.limits.tokens)), stops
 
 
 def _trained(config: Config, engine: Engine, words: Ints) -> float:

@@ -62,7 +62,7 @@ class Usage:
     steps: int = 0
     drawn: int = 0
     """Tokens written."""
-    room: int = 0
+    capacity: int = 0
     """Tokens that the steps could have written: each one for the most sessions that had a slot at once until then."""
     prefilled: int = 0
     """Tokens of prompts and tool results that were computed, and of all that had to be read again."""
@@ -72,10 +72,10 @@ class Usage:
     """Tokens of sessions under way that made room for others': they are computed again, or copied where others are."""
 
     def since(self, before: Usage) -> dict[str, float]:
-        """``occupancy`` (``drawn`` over ``room``), ``prefilled``, ``shared`` and ``evicted`` since ``before``."""
-        room = self.room - before.room
+        """``occupancy`` (``drawn`` over ``capacity``), ``prefilled``, ``shared`` and ``evicted`` since ``before``."""
+        capacity = self.capacity - before.capacity
         return {
-            "occupancy": (self.drawn - before.drawn) / room if room else 0.0,
+            "occupancy": (self.drawn - before.drawn) / capacity if capacity else 0.0,
             "prefilled": self.prefilled - before.prefilled,
             "shared": self.shared - before.shared,
             "evicted": self.evicted - before.evicted,

@@ -16,14 +16,16 @@ from rich.table import Table
 from piplay.config import Component, Config, Policy
 from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.question import Question
+from piplay.envs.search.question import Question, check_asks
 from piplay.envs.search.tool import SearchTool
-from piplay.errors import InputError
+from piplay.envs.search.values import confusion
+from piplay.errors import InputError, check_text
 from piplay.eval.scores import Record, differences, ks, records, summary
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import (
     BASE,
+    check_passages,
     load_chat,
     load_engine,
     load_environment,
@@ -32,12 +34,45 @@ from piplay.training.assemble import (
     run_at,
     tool_specs,
 )
-from piplay.types import StopReason
+from piplay.types import Episode, StopReason
 
 WORLD = "world"
 """The benchmark that is a world's own held-out questions."""
+NAMED = 5
+"""Golds that are named of those that SQuAD's rule gets wrong."""
 TOP_K = 1
 """Passages that one search returns where neither the command nor a run says."""
+
+
+class Notes:
+    """``records.jsonl``: every answer as it comes, and at the end in the order of the questions.
+
+    Where several samples are drawn, a question's line is first written with its greedy answer alone, then with all.
+    """
+
+    def __init__(self, out: Path | None, tasks: Sequence[Question]) -> None:
+        """Write nothing where ``out`` is None."""
+        self._path = out / "records.jsonl" if out is not None else None
+        self._place = {id(task): place for place, task in enumerate(tasks)}
+        self._lines: dict[str, dict[int, str]] = {}
+
+    def add(self, model: str, record: Record) -> None:
+        """Note one answered question."""
+        if self._path is not None:
+            line = json.dumps(record.row(model), ensure_ascii=False) + "\n"
+            self._lines.setdefault(model, {})[self._place[id(record.task)]] = line
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line)
+
+    def close(self) -> int:
+        """Write each answer once, in order; how many there are."""
+        if self._path is None:
+            return 0
+        lines = [line for answered in self._lines.values() for _, line in sorted(answered.items())]
+        whole = self._path.with_suffix(".half")
+        whole.write_text("".join(lines), encoding="utf-8")
+        whole.replace(self._path)
+        return len(lines)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +87,25 @@ class Contestant:
     settings: dict[str, Any]
     """Under which limits it plays, how much a search returns, in which dtype, where, and on how many threads."""
 
-    def play(self, tasks: Sequence[Question], samples: int, temperature: float) -> list[Record]:
-        """Every question greedily, and ``samples`` times at the temperature."""
+    def play(self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes) -> list[Record]:
+        """Every question greedily, and ``samples`` times at the temperature; each is noted as it is answered."""
         torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
-        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"))
+        by_task: dict[int, Episode] = {}
+
+        def answered(episode: Episode) -> None:
+            by_task[id(episode.task)] = episode
+            notes.add(self.name, records([episode], ())[0])
+
+        def sampled(episode: Episode) -> None:
+            notes.add(self.name, records([by_task[id(episode.task)]], [episode])[0])
+
+        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered)
         if not samples:
             return records(greedy, ())
         key = "eval", "samples"
-        drawn = play_student(self.stage, self.policy, tasks, key, samples=samples, temperature=temperature)
+        drawn = play_student(
+            self.stage, self.policy, tasks, key, samples=samples, temperature=temperature, note=sampled
+        )
         return records(greedy, drawn)
 
 
@@ -83,54 +129,73 @@ def evaluate(
     turns: int | None,
     turn_tokens: int | None,
     tokens: int | None,
+    strict: bool,
     out: Path | None,
 ) -> None:
-    """Play, print, write; the arguments are the command's options. Raises ``InputError`` before anything is played."""
+    """Play, write, print; the arguments are the command's options. Raises ``InputError`` before anything is played."""
     settings = dict(locals())
     _check(settings)
     world, corpus = _place(model, bench, world, corpus)
     settings |= {"world": world, "corpus": corpus}
     most = limit or sys.maxsize
-    environment = _environment(model, bench, world, corpus, seed)
-    tasks = first_of_each_hop(environment.heldout if bench == WORLD else read_benchmark(Path(bench)), most)
+    environment = _environment(model, bench, world, corpus, seed, strict)
+    tasks = first_of_each_hop(environment.heldout if bench == WORLD else read_benchmark(Path(bench), strict), most)
     if not tasks:
-        raise InputError("the world has no held-out questions: make it anew, or give --bench FILE.")
+        raise InputError("the world has no held-out questions: make it again, or give --bench FILE.")
     names = [model] if against is None else [model, against]
     contestants = [_contestant(name, environment, settings) for name in names]
     if out is not None:
         _make(out)
 
-    console = Console(soft_wrap=True)
+    console, notes = Console(soft_wrap=True), Notes(out, tasks)
     results: dict[str, Any] = {"settings": settings, "models": []}
+    said = [
+        *(f"{one.name}: chat {one.stage.chat.why}" for one in contestants if one.name != BASE),
+        *lost_golds(bench, tasks),
+    ]
+    console.print("".join(f"{line}\n" for line in said), end="", markup=False, highlight=False)
     played: list[list[Record]] = []
-    for contestant in contestants:
-        if contestant.name != BASE:
-            console.print(f"{contestant.name}: chat {contestant.stage.chat.why}", highlight=False)
-        with console.status(f"{contestant.name} plays {len(tasks)} questions"):
-            played.append(contestant.play(tasks, samples, temperature))
-        numbers = summary(played[-1], seed)
-        results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
-        console.print(greedy_table(f"{contestant.name} on {bench}, greedy", numbers))
-        if samples:
-            title = f"{contestant.name} on {bench}, {samples} samples at temperature {temperature:g}"
-            console.print(samples_table(title, numbers, samples))
+    try:
+        for contestant in contestants:
+            with console.status(f"{contestant.name} plays {len(tasks)} questions"):
+                played.append(contestant.play(tasks, samples, temperature, notes))
+            numbers = summary(played[-1], seed)
+            results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
+    except KeyboardInterrupt:
+        if count := notes.close():
+            print(f"piplay: {count} answers are in {out}/records.jsonl", file=sys.stderr)
+        raise
     if against is not None:
         results["differences"] = differences(played[0], played[1], seed)
-        for name in ["em", f"avg@{samples}"] if samples else ["em"]:
-            console.print(difference_table(name, results))
+    notes.close()
     if out is not None:
-        rows = [record.row(c.name) for c, found in zip(contestants, played, strict=True) for record in found]
-        lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        (out / "records.jsonl").write_text(lines, encoding="utf-8")
         (out / "eval.json").write_text(json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8")
+    _print(results, bench, samples, temperature, console)
+    if out is not None:
         console.print(f"every answer is in {out / 'records.jsonl'}, every number in {out / 'eval.json'}")
 
 
-def _environment(model: str, bench: str, world: Path | None, corpus: Path | None, seed: int) -> SearchEnvironment:
+def _print(results: Mapping[str, Any], bench: str, samples: int, temperature: float, console: Console) -> None:
+    """The tables of each model, and of the difference between two."""
+    for model in results["models"]:
+        console.print(greedy_table(f"{model['model']} on {bench}, greedy", model["by_hops"]))
+        if samples:
+            title = f"{model['model']} on {bench}, {samples} samples at temperature {temperature:g}"
+            console.print(samples_table(title, model["by_hops"], samples))
+    if "differences" in results:
+        for name in ["em", f"avg@{samples}"] if samples else ["em"]:
+            console.print(difference_table(name, results))
+
+
+def _environment(
+    model: str, bench: str, world: Path | None, corpus: Path | None, seed: int, strict: bool
+) -> SearchEnvironment:
     """What the models search: as the first model's run has it, if it comes from one, in the world or corpus given."""
     run = run_at(model)
     usual = run.config.environment if run else Component(kind="search")
-    places = {"world": world and str(world), "corpus": corpus and str(corpus)}
+    places: dict[str, Any] = {"world": world and str(world), "corpus": corpus and str(corpus)}
+    if strict:
+        places["strict"] = True
     config = _settings(Component(kind=usual.kind, **usual.options | places), seed)
     environment = load_environment(config, truth=bench == WORLD)
     if not isinstance(environment, SearchEnvironment):
@@ -146,10 +211,13 @@ def _settings(environment: Component, seed: int) -> Config:
 def _contestant(name: str, environment: SearchEnvironment, given: Mapping[str, Any]) -> Contestant:
     """A model as it played in its run, if it comes from one, but for what is given otherwise."""
     folder, run = model_folder(name), run_at(name)
+    if run:
+        check_asks(name, run.column_kinds())
     usual = run.config if run else _settings(Component(kind="search"), given["seed"])
     kind = usual.chat if run and given["chat"] == "auto" else given["chat"]
     limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})
     chat = load_chat(folder, kind, tool_specs(environment), limits.tokens)
+    check_passages(environment, chat, limits)
     top_k, one = given["top_k"] or usual.environment.options.get("top_k", TOP_K), playing(usual, folder)
     changed = {key: given[key] for key in ("threads", "device", "dtype") if given[key] is not None}
     if one.engine.cache_tokens is not None:
@@ -164,6 +232,27 @@ def _contestant(name: str, environment: SearchEnvironment, given: Mapping[str, A
     stage = Stage(player, chat, tools, limits, prompts, given["seed"])
     where = engine.model_dump(include={"dtype", "device", "threads"})
     return Contestant(name, stage, usual.agent, limits.model_dump() | {"top_k": top_k} | where)
+
+
+def lost_golds(bench: str, tasks: Sequence[Question]) -> list[str]:
+    """What SQuAD's rule, by which a published benchmark is scored, gets wrong in its golds, in sentences."""
+    if bench == WORLD:
+        return []
+    never = [task.id for task in tasks if len(confusion(task.answers).nothing) == len(task.answers)]
+    pairs = confusion(dict.fromkeys(gold for task in tasks for gold in task.answers)).pairs
+    said = []
+    if never:
+        said.append(
+            f"{bench}: no answer can match the golds of {len(never)} of {len(tasks)} questions, of which SQuAD's rule "
+            f"leaves nothing: {', '.join(never[:NAMED])}{' …' if len(never) > NAMED else ''}"
+        )
+    if pairs:
+        shown = ", ".join(f'"{one}" and "{other}"' for one, other in pairs[:NAMED])
+        said.append(
+            f"{bench}: SQuAD's rule takes different golds for the same {len(pairs)} times: "
+            f"{shown}{' …' if len(pairs) > NAMED else ''}"
+        )
+    return said
 
 
 def greedy_table(title: str, numbers: Mapping[str, Any]) -> Table:
@@ -224,6 +313,7 @@ def _check(settings: Mapping[str, Any]) -> None:
     for name, number in least.items():
         if settings[name] is not None and settings[name] < number:
             raise InputError(f"--{name.replace('_', '-')} is {settings[name]}: give a number of at least {number}.")
+    check_text(settings["prompt"], "--prompt")
     if not 0 < settings["temperature"] < float("inf"):
         raise InputError(f"--temperature is {settings['temperature']}: give a number above 0.")
 

@@ -1,6 +1,7 @@
 """How an answer is scored, and how several samples of one question are summed up.
 
-All scores normalise as SQuAD does and take the best gold; a gold that normalises to nothing matches nothing.
+A published benchmark's questions are scored by SQuAD's rule, others by the values that answers are (``values.py``). All
+scores take the best gold; a gold of which the rule leaves nothing matches nothing.
 """
 
 from __future__ import annotations
@@ -9,17 +10,24 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from piplay.envs.search.match import contains, exact_match, normalise
+from piplay.envs.search.match import contains, exact_match, folded
+from piplay.envs.search.values import canonical, mentions, same_value
 
 
-def em(answer: str, golds: Sequence[str]) -> float:
+def em(answer: str, golds: Sequence[str], published: bool = True) -> float:
     """Exact match, 0 or 1."""
-    return float(exact_match(answer, golds))
+    return float((exact_match if published else same_value)(answer, golds))
 
 
-def f1(answer: str, golds: Sequence[str]) -> float:
-    """Harmonic mean of precision and recall over words, each counted as often as it occurs (SQuAD)."""
-    return max((_f1(normalise(answer).split(), normalise(gold).split()) for gold in golds), default=0.0)
+def f1(answer: str, golds: Sequence[str], published: bool = True) -> float:
+    """Harmonic mean of precision and recall over words, each counted as often as it occurs (SQuAD).
+
+    1 for a right answer that lists several golds.
+    """
+    if not published and same_value(answer, golds):
+        return 1.0
+    form = folded if published else canonical
+    return max((_f1(form(answer).split(), form(gold).split()) for gold in golds), default=0.0)
 
 
 def _f1(said: Sequence[str], gold: Sequence[str]) -> float:
@@ -27,9 +35,9 @@ def _f1(said: Sequence[str], gold: Sequence[str]) -> float:
     return 2 * common / (len(said) + len(gold)) if common else 0.0
 
 
-def cover_em(answer: str, golds: Sequence[str]) -> float:
+def cover_em(answer: str, golds: Sequence[str], published: bool = True) -> float:
     """Whether the answer contains a gold as whole words, 0 or 1."""
-    return float(any(contains(answer, gold) for gold in golds))
+    return float(any((contains if published else mentions)(answer, gold) for gold in golds))
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:

@@ -82,10 +82,10 @@ def _asked(episode: Episode) -> Question:
 
 
 def _answer(scored: ScoredTrajectory, task: Question) -> Answer:
-    story, golds = scored.trajectory, task.answers
-    said = story.answer
-    queries = tuple(query_of(use.call) for use in searches(story))
-    return Answer(said, em(said, golds), f1(said, golds), cover_em(said, golds), queries, str(story.stop))
+    trajectory, rule = scored.trajectory, (task.answers, task.published)
+    said = trajectory.answer
+    queries = tuple(query_of(use.call) for use in searches(trajectory))
+    return Answer(said, em(said, *rule), f1(said, *rule), cover_em(said, *rule), queries, str(trajectory.stop))
 
 
 def by_hops(played: Sequence[Record]) -> dict[str, list[Record]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from piplay.envs.search.match import normalise
+from piplay.envs.search.match import folded
 
 APART = 0.5
 """The mean distance up to which two clusters are one (R-Zero, arXiv 2508.05004)."""
@@ -18,7 +18,7 @@ _UNSHARED = 0.1
 
 def bleu(one: str, other: str) -> float:
     """BLEU of two texts, up to four normalised words in a row, from 0 to 1; the mean of both directions."""
-    a, b = normalise(one).split(), normalise(other).split()
+    a, b = folded(one).split(), folded(other).split()
     return (_bleu(a, b) + _bleu(b, a)) / 2
 
 

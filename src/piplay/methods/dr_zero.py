@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pydantic import PositiveInt
 
 from piplay.envs.search.question import Question
+from piplay.envs.search.words import beginning
 from piplay.methods.pi_play.game import Examine
 from piplay.rollout.context import Context
 from piplay.types import Episode
@@ -36,7 +37,7 @@ class Write(Examine):
         best = max(drafts, key=lambda draft: float(draft.facts["r_f"]) if draft.written else -1.0)
         others = [one for draft in drafts if draft is not best for one in draft.trajectories]
         written = tuple(
-            replace(one, question=" ".join(one.question.split()[: self.words]))
+            replace(one, question=beginning(" ".join(one.question.split()), self.words))
             for one in best.written
             if isinstance(one, Question)
         )

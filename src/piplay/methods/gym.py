@@ -39,9 +39,9 @@ class _Player:
         self.earned[len(self.line.turns) - 1] += float(reward)
 
     async def close(self, group: Key, stop: StopReason) -> ScoredTrajectory:
-        story = await self.line.close(stop)
-        turns = np.array([self.earned[number] for number in range(len(story.turns))], np.float32)
-        return ScoredTrajectory(story, (*group, story.role), sum(self.earned.values()), self.views, turns)
+        trajectory = await self.line.close(stop)
+        turns = np.array([self.earned[number] for number in range(len(trajectory.turns))], np.float32)
+        return ScoredTrajectory(trajectory, (*group, trajectory.role), sum(self.earned.values()), self.views, turns)
 
 
 @dataclass(slots=True)
@@ -60,6 +60,7 @@ class Play(Game):
     privileged: bool = False
     """Play knowing what is hidden, as the teacher would; the view ``plain`` is then the student's."""
     headline: ClassVar[Mapping[str, str]] = {"player/reward": "return"}
+    sometimes: ClassVar[Sequence[str]] = ("player/reward",)
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""

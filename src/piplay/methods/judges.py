@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from piplay.envs.search.match import normalise
+from piplay.envs.search.values import canonical
 from piplay.protocols import Audit
 from piplay.types import Episode
 
@@ -18,7 +18,7 @@ class Ballot:
     """Answers, counted."""
 
     counts: Mapping[str, int]
-    """By normalised answer, the first given first. No answer is none of them: it never wins."""
+    """By canonical answer, the first given first. No answer is none of them: it never wins."""
     size: int
     """Those who were asked, with an answer or without."""
 
@@ -39,13 +39,17 @@ class Ballot:
 
     def agrees(self, answer: str) -> bool:
         """Whether an answer is the majority's."""
-        return bool(self.majority) and normalise(answer) == self.majority
+        return bool(self.majority) and canonical(answer) == self.majority
 
 
 def vote(answers: Sequence[str]) -> Ballot:
     """The ballot of some answers; an empty one is a vote for none."""
-    said = [normalise(answer) for answer in answers]
+    said = [canonical(answer) for answer in answers]
     return Ballot(Counter(answer for answer in said if answer), len(said))
+
+
+VOTED_SOMETIMES = ("majority_share", "label_accuracy")
+"""The numbers of ``vote_metrics``: of a step without a written question there are none (see ``Game.sometimes``)."""
 
 
 def vote_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:

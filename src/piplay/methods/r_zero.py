@@ -12,13 +12,13 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import PositiveInt
 
-from piplay.envs.search.match import normalise
 from piplay.envs.search.question import Question
+from piplay.envs.search.values import canonical
 from piplay.methods.alike import cluster_shares
-from piplay.methods.judges import vote, vote_metrics
+from piplay.methods.judges import VOTED_SOMETIMES, vote, vote_metrics
 from piplay.methods.pi_play.game import Study
 from piplay.methods.pi_play.gates import written_question
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.proposals import answers_of, attempts, propose
 from piplay.protocols import Audit, Game
 from piplay.rollout.context import Context
@@ -45,6 +45,7 @@ class Challenge(Game):
         "cluster_share": "cluster",
         "label_accuracy": "labels true",
     }
+    sometimes: ClassVar[Sequence[str]] = (*SOMETIMES, *VOTED_SOMETIMES, "distinct")
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""
@@ -52,8 +53,8 @@ class Challenge(Game):
 
     async def play(self, task: Question, context: Context) -> Episode:
         """The hop count takes the place of the paper's fixed prompt: challengers of one hop count are one group."""
-        draft, story = await propose(task, context)
-        challenger = ScoredTrajectory(story, ("hops", task.hops))
+        draft, trajectory = await propose(task, context)
+        challenger = ScoredTrajectory(trajectory, ("hops", task.hops))
         if not draft.question:
             return Episode(context.key, task, (challenger,), facts={"gate": "format"})
         tries = await attempts(draft, context, self.samples)
@@ -90,7 +91,7 @@ class Challenge(Game):
 
         ``cluster_share`` is the mean of c, ``distinct`` the share of questions that no other of the step repeats.
         """
-        asked = [normalise(question) for question in map(_question, episodes) if question]
+        asked = [canonical(question) for question in map(_question, episodes) if question]
         row = role_metrics(episodes) | question_metrics(episodes, audit) | vote_metrics(episodes, audit)
         row["cluster_share"] = float(np.mean([float(e.facts["cluster"]) for e in episodes]))
         return row | ({"distinct": len(set(asked)) / len(asked)} if asked else {})

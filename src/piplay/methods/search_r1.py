@@ -17,8 +17,9 @@ from piplay.envs.search.benchmarks import read_benchmark
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.match import exact_match
 from piplay.envs.search.question import Question
+from piplay.envs.search.values import same_value
 from piplay.errors import InputError
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.proposals import attempts
 from piplay.protocols import Audit, Environment, Game
 from piplay.rollout.context import Context
@@ -74,7 +75,10 @@ class LabelledQuestions:
 
 @dataclass(frozen=True)
 class Solve(Game):
-    """Solvers on a question: 1 for the exact answer, 0 for any other (its formula for the reward)."""
+    """Solvers on a question: 1 for the right answer, 0 for any other (its formula for the reward).
+
+    Right is what SQuAD's rule lets pass where the question is a published benchmark's, else the same value.
+    """
 
     rollouts: PositiveInt = 5
     """G, the samples a question."""
@@ -82,6 +86,7 @@ class Solve(Game):
     """What a solver is told after a turn that cannot be read, and goes on; empty: its episode ends there."""
     roles = ("student",)
     headline: ClassVar[Mapping[str, str]] = {"accuracy": "accuracy", "student/kl_ref": "KL to the base"}
+    sometimes: ClassVar[Sequence[str]] = ("student/kl_ref", *SOMETIMES)
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""
@@ -90,8 +95,9 @@ class Solve(Game):
     async def play(self, task: Question, context: Context) -> Episode:
         """Every sample of a question is of one group (GRPO)."""
         tries = await attempts(task, context, self.rollouts, self.hint)
+        is_right = exact_match if task.published else same_value
         played = tuple(
-            ScoredTrajectory(one, (*context.key, "students"), float(exact_match(one.answer, task.answers)))
+            ScoredTrajectory(one, (*context.key, "students"), float(is_right(one.answer, task.answers)))
             for one in tries
         )
         return Episode(context.key, task, played, facts={"k": sum(one.reward for one in played)})

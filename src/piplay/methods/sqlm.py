@@ -13,8 +13,8 @@ from typing import ClassVar
 from pydantic import PositiveInt
 
 from piplay.envs.search.question import Question
-from piplay.methods.judges import Ballot, vote, vote_metrics
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.judges import VOTED_SOMETIMES, Ballot, vote, vote_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.proposals import answers_of, attempts, propose
 from piplay.protocols import Audit, Game
 from piplay.rollout.context import Context
@@ -33,6 +33,7 @@ class SelfQuestion(Game):
         "majority_share": "majority",
         "label_accuracy": "labels true",
     }
+    sometimes: ClassVar[Sequence[str]] = (*SOMETIMES, *VOTED_SOMETIMES)
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""
@@ -43,8 +44,8 @@ class SelfQuestion(Game):
 
         A proposal that cannot be read gets 0 and is not learnt from.
         """
-        draft, story = await propose(task, context)
-        proposed = ScoredTrajectory(story, ("hops", task.hops))
+        draft, trajectory = await propose(task, context)
+        proposed = ScoredTrajectory(trajectory, ("hops", task.hops))
         if not draft.question:
             return Episode(context.key, task, (replace(proposed, weight=0.0),), facts={"gate": "format"})
         tries = await attempts(draft, context, self.samples)

@@ -14,11 +14,12 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
-from piplay.envs.search.match import exact_match, normalise
 from piplay.envs.search.question import Question, show
 from piplay.envs.search.tool import passages_of, query_of, searches
+from piplay.envs.search.values import canonical, same_value
+from piplay.envs.search.words import length
 from piplay.methods.pi_play.gates import passes, seed_passage, written_question
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.pi_play.views import STUDENT, student_view
 from piplay.methods.proposals import answers_of, attempts, propose
 from piplay.protocols import Audit, Game
@@ -57,6 +58,7 @@ class SearchSelfPlay(Game):
         "refused": "refused",
         "true": "true",
     }
+    sometimes: ClassVar[Sequence[str]] = SOMETIMES
 
     @property
     def roles(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -69,41 +71,41 @@ class SearchSelfPlay(Game):
 
     async def play(self, task: Question, context: Context) -> Episode:
         """Propose, read, solve: the proposer gets 1 − mean solver success, each solver 1 or 0."""
-        draft, story = await propose(task, context)
-        played = [ScoredTrajectory(story, ("proposers",))]
-        gate = self._refused_by(draft, story)
+        draft, trajectory = await propose(task, context)
+        played = [ScoredTrajectory(trajectory, ("proposers",))]
+        gate = self._refused_by(draft, trajectory)
         if not gate and self.check != "none":
-            read = await self._read(draft, story, context)
-            played.append(ScoredTrajectory(read, ("readers",), float(exact_match(read.answer, draft.answers))))
+            read = await self._read(draft, trajectory, context)
+            played.append(ScoredTrajectory(read, ("readers",), float(same_value(read.answer, draft.answers))))
             gate = "" if played[-1].reward else "read"
         asked = self._refill(context) if gate else draft
         if asked is None:
             return Episode(context.key, task, tuple(played), facts={"gate": gate})
         tries = await attempts(asked, context, self.solvers)
-        right = [exact_match(answer, asked.answers) for answer in answers_of(tries)]
+        right = [same_value(answer, asked.answers) for answer in answers_of(tries)]
         facts: dict[str, float | str] = {"gate": gate, "k": float(sum(right)), "n": float(len(right))}
         group = (*context.key, "students")
-        solved = [ScoredTrajectory(one, group, float(exact_match(one.answer, asked.answers))) for one in tries]
+        solved = [ScoredTrajectory(one, group, float(same_value(one.answer, asked.answers))) for one in tries]
         if gate:
             return Episode(context.key, task, (*played, *solved), facts=facts)
         played[0] = replace(played[0], reward=1 - sum(right) / len(right) if right else 0.0)
         return Episode(context.key, task, (*played, *solved), written=(draft,), facts=facts)
 
-    def _refused_by(self, draft: Question, story: Trajectory) -> str:
+    def _refused_by(self, draft: Question, trajectory: Trajectory) -> str:
         """The first rule that the proposal breaks; empty where it breaks none."""
         for gate in ("format", "leak", "grounded"):
-            if not passes(gate, draft, story, seed_passage(draft), set()):
+            if not passes(gate, draft, trajectory, seed_passage(draft), set()):
                 return gate
-        if len(draft.question) not in CHARACTERS or len(draft.question.split()) < self.min_words:
+        if len(draft.question) not in CHARACTERS or length(draft.question) < self.min_words:
             return "length"
-        uses = searches(story)
-        queries = {normalise(query_of(use.call)) for use in uses}
+        uses = searches(trajectory)
+        queries = {canonical(query_of(use.call)) for use in uses}
         found = all(passages_of(use) for use in uses)
         return "" if found and len(queries) == len(uses) >= self.min_searches else "searches"
 
-    async def _read(self, draft: Question, story: Trajectory, context: Context) -> Trajectory:
+    async def _read(self, draft: Question, trajectory: Trajectory, context: Context) -> Trajectory:
         """The reader's answer to what it is shown, its own lines and the others' in random order."""
-        own = self._shown(draft, story)
+        own = self._shown(draft, trajectory)
         rng = context.rng("noise")
         others = [line for line in self.state.get("shown", ()) if line not in own]
         picked = rng.permutation(len(others))[: self.noise]
@@ -116,11 +118,11 @@ class SearchSelfPlay(Game):
         await line.say()
         return await line.close()
 
-    def _shown(self, draft: Question, story: Trajectory) -> list[str]:
+    def _shown(self, draft: Question, trajectory: Trajectory) -> list[str]:
         """The lines that a proposal adds to what readers see."""
         if self.check == "path":
             return [f"{step.query} > {step.evidence}" for step in draft.path]
-        passages = [seed_passage(draft), *(one for use in searches(story) for one in passages_of(use))]
+        passages = [seed_passage(draft), *(one for use in searches(trajectory) for one in passages_of(use))]
         return list(dict.fromkeys(show([passage]) for passage in passages))
 
     def _refill(self, context: Context) -> Question | None:
@@ -137,9 +139,9 @@ class SearchSelfPlay(Game):
         admitted: list[list[str]] = []
         for episode in episodes:
             assert isinstance(episode.task, Question)
-            story = episode.trajectories[0].trajectory
-            draft = written_question(episode.task, story)
-            shown += self._shown(draft, story)
+            trajectory = episode.trajectories[0].trajectory
+            draft = written_question(episode.task, trajectory)
+            shown += self._shown(draft, trajectory)
             admitted += [[draft.question, draft.answers[0]]] if episode.written else []
         self.state["step"] = self.state.get("step", 0) + 1
         self.state["shown"] = list(dict.fromkeys(shown))

@@ -22,7 +22,7 @@ PLACE = re.compile("iteration")
 EXACT_MATCH = re.compile(r"iteration|em|(em|n|teacher_em)_by_hops/.+")
 """What of an evaluation with exact match by hops has charts of its own."""
 OF_A_STEP = re.compile(
-    r"n|iteration|step|of|written|seconds/.+|rollout/.+|gate/.+|(tasks|k|accuracy|informative|truth)/\d+"
+    r"n|iteration|step|of|written|seconds/.+|rollout/.+|gate/.+|format/.+|(tasks|k|accuracy|informative|truth)/\d+"
     r"|true|false|ill_typed|unknown|false_agreement|teacher/em"
 )
 """Metrics that say where a step stands, how it was played, or what other charts show."""

@@ -1,4 +1,4 @@
-"""What a game can ask for while it tells an episode's story: turns, tools, and other stories side by side."""
+"""What a game can ask for while an episode is played: turns, tools, and other coroutines side by side."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from piplay.border.play import check_text
 from piplay.chat.base import Chat
 from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
@@ -45,7 +46,7 @@ class ToolRequest(Request):
 class GatherRequest(Request):
     """The results of several coroutines, in their order."""
 
-    stories: tuple[Coroutine[Request, Any, Any], ...]
+    coroutines: tuple[Coroutine[Request, Any, Any], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class Context:
     """Role to the system prompt that a run wants for it; a game has its own for the others."""
     seed: int = 0
     """The run's."""
+    opened: set[Key] = field(default_factory=set, repr=False, compare=False)
+    """The keys of the episode's dialogues: the same set in all contexts of an episode."""
 
     def child(self, *name: str | int) -> Context:
         """The same context under a longer key: siblings never share draws."""
@@ -81,15 +84,23 @@ class Context:
         """Random numbers of the game's own, named by the context's key and what it adds."""
         return stream(self.seed, (*self.key, *name))
 
-    async def gather(self, stories: Iterable[Coroutine[Request, Any, Result]]) -> list[Result]:
-        """Play several stories at once; their results in order."""
-        results: list[Result] = await GatherRequest(tuple(stories))
+    async def gather(self, coroutines: Iterable[Coroutine[Request, Any, Result]]) -> list[Result]:
+        """Run several coroutines at once; their results in order."""
+        results: list[Result] = await GatherRequest(tuple(coroutines))
         return results
 
     def open(self, role: str, system: str, user: str) -> Dialogue:
         """A role's dialogue, begun by its prompt. One for each key: take ``child`` for more."""
         if role not in self.seats:
             raise InputError(f"the game needs a seat for the role {role!r}: name its policy in the phase's seats")
+        if self.key in self.opened:
+            raise InputError(
+                f"the game opens two dialogues under the key {'/'.join(map(str, self.key))}, which would draw the "
+                f"same: open each from a child of its own, context.child({role!r}, 0)"
+            )
+        check_text(system, f"the system prompt of the role {role!r}")
+        check_text(user, f"the prompt of the role {role!r}")
+        self.opened.add(self.key)
         return Dialogue(self, role, self.chat.prompt(system, user))
 
     async def converse(self, role: str, system: str, user: str, hint: str = "") -> Trajectory:
@@ -166,7 +177,12 @@ class Dialogue:
         self.turns.append(self.context.chat.parse(ids.tolist()))
 
     async def use(self, call: ToolCall) -> ToolResult | None:
-        """Call a tool and hear its result; None where the tool failed or a limit leaves no room for another turn."""
+        """Call a tool and hear its result; None where the tool failed or a limit leaves no room for another turn.
+
+        Raises ``InputError`` for a call of the game's own that does not fit the tool.
+        """
+        if call is None or not self.turns or call is not self.turns[-1].call:
+            self.context.chat.check(call)
         if len(self.turns) == self.context.limits.turns:
             self.stop = StopReason.TURNS
             return None
@@ -185,6 +201,7 @@ class Dialogue:
 
         False where a limit leaves no room for another turn.
         """
+        check_text(text, f"what the role {self.role!r} hears")
         if len(self.turns) == self.context.limits.turns:
             self.stop = StopReason.TURNS
             return False

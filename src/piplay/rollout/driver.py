@@ -12,9 +12,14 @@ from collections import deque
 from collections.abc import Coroutine, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from inspect import CORO_CREATED, getcoroutinestate
+from types import CoroutineType
 from typing import Any, TypeVar
 
+from piplay.border.code import name_of, own
+from piplay.border.play import answers_of
 from piplay.engine.protocol import Sampler
+from piplay.errors import InputError
 from piplay.rollout.context import CloseRequest, GatherRequest, Request, ToolRequest, TurnRequest
 from piplay.rollout.tools import Tool, ToolError
 from piplay.types import Key, ToolCall
@@ -23,25 +28,25 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class _Story:
+class _Running:
     """A coroutine under way, and where its result goes."""
 
     coroutine: Coroutine[Request, Any, Any]
-    parent: _Story | None
+    parent: _Running | None
     place: int
     """Its place among its siblings."""
     children: list[Any] = field(default_factory=list)
     missing: int = 0
 
 
-Fulfilled = tuple[_Story, Request, Any]
+Fulfilled = tuple[_Running, Request, Any]
 
 
 def drive(
-    stories: Sequence[Coroutine[Request, Any, Result]], sampler: Sampler, tools: Mapping[str, Tool]
+    coroutines: Sequence[Coroutine[Request, Any, Result]], sampler: Sampler, tools: Mapping[str, Tool]
 ) -> list[Result]:
-    """Play all stories to their end; their results in order. A story's own exception ends the drive."""
-    playing = watch(stories, sampler, tools)
+    """Run all coroutines to their end; their results in order. An exception of one of them ends the drive."""
+    playing = watch(coroutines, sampler, tools)
     while True:
         try:
             next(playing)
@@ -51,46 +56,56 @@ def drive(
 
 
 def watch(
-    stories: Sequence[Coroutine[Request, Any, Result]], sampler: Sampler, tools: Mapping[str, Tool]
+    coroutines: Sequence[Coroutine[Request, Any, Result]], sampler: Sampler, tools: Mapping[str, Tool]
 ) -> Generator[tuple[Request, Any], None, list[Result]]:
     """As ``drive``, telling each turn and each tool's result, ``ToolError`` included, as it is fulfilled."""
     driver = _Driver(sampler, tools)
     try:
-        driver.begin(stories)
+        driver.begin(coroutines)
         while driver.advance():
-            for story, request, result in driver.fulfilled():
+            for running, request, result in driver.fulfilled():
                 yield request, result
-                driver.going.append((story, result))
+                driver.going.append((running, result))
     finally:
-        driver.tools.close()
+        driver.close()
     return driver.results
 
 
 class _Driver:
-    """The stories that can go on, and those that wait for turns or tools."""
+    """The coroutines that can go on, and those that wait for turns or tools."""
 
     def __init__(self, sampler: Sampler, tools: Mapping[str, Tool]) -> None:
         self.sampler = sampler
-        self.tools = _Together(tools) if sampler.deterministic else _Meanwhile(tools)
+        self.tools = _ToolsInline(tools) if sampler.deterministic else _ToolsInThreads(tools)
         self.results: list[Any] = []
-        self.going: deque[tuple[_Story, Any]] = deque()
-        self.waiting: dict[Key, tuple[_Story, TurnRequest]] = {}
+        self.going: deque[tuple[_Running, Any]] = deque()
+        self.waiting: dict[Key, tuple[_Running, TurnRequest]] = {}
 
-    def begin(self, stories: Sequence[Coroutine[Request, Any, Any]]) -> None:
-        self.results = [None] * len(stories)
-        self.going.extend((_Story(story, None, place), None) for place, story in enumerate(stories))
+    def begin(self, coroutines: Sequence[Coroutine[Request, Any, Any]]) -> None:
+        self.results = [None] * len(coroutines)
+        self.going.extend((_Running(running, None, place), None) for place, running in enumerate(coroutines))
+
+    def close(self) -> None:
+        """Let go of what is not played to its end: a running that never began would be complained of."""
+        for running, _ in self.going:
+            if isinstance(running.coroutine, CoroutineType) and getcoroutinestate(running.coroutine) == CORO_CREATED:
+                running.coroutine.close()
+        self.tools.close()
 
     def advance(self) -> bool:
-        """Let every story that can go on do so; whether any waits for anything."""
+        """Let every coroutine that can go on do so; whether any waits for anything."""
         while self.going:
-            story, value = self.going.popleft()
+            running, value = self.going.popleft()
             try:
-                step = story.coroutine.throw if isinstance(value, ToolError) else story.coroutine.send
+                step = running.coroutine.throw if isinstance(value, ToolError) else running.coroutine.send
                 request = step(value)
             except StopIteration as end:
-                self._end(story, end.value)
+                self._end(running, end.value)
+            except Exception:
+                with own(name_of(running.coroutine)):
+                    raise
             else:
-                self._take(story, request)
+                self._take(running, request)
         return bool(self.waiting) or self.tools.pending
 
     def fulfilled(self) -> list[Fulfilled]:
@@ -100,63 +115,66 @@ class _Driver:
             return answered
         return [(*self.waiting.pop(written.key), written) for written in self.sampler.ready()]
 
-    def _end(self, story: _Story, result: Any) -> None:
-        if story.parent is None:
-            self.results[story.place] = result
+    def _end(self, running: _Running, result: Any) -> None:
+        if running.parent is None:
+            self.results[running.place] = result
             return
-        story.parent.children[story.place] = result
-        story.parent.missing -= 1
-        if story.parent.missing == 0:
-            self.going.append((story.parent, story.parent.children))
+        running.parent.children[running.place] = result
+        running.parent.missing -= 1
+        if running.parent.missing == 0:
+            self.going.append((running.parent, running.parent.children))
 
-    def _take(self, story: _Story, request: Request) -> None:
+    def _take(self, running: _Running, request: Request) -> None:
         match request:
             case TurnRequest(generate):
                 self.sampler.submit(generate)
-                self.waiting[generate.key] = story, request
+                self.waiting[generate.key] = running, request
             case ToolRequest():
-                self.tools.ask(story, request)
+                self.tools.ask(running, request)
             case CloseRequest(session):
                 self.sampler.close(session)
-                self.going.append((story, None))
+                self.going.append((running, None))
             case GatherRequest(inner):
-                story.children, story.missing = [None] * len(inner), len(inner)
-                self.going.extend((_Story(child, story, place), None) for place, child in enumerate(inner))
+                running.children, running.missing = [None] * len(inner), len(inner)
+                self.going.extend((_Running(child, running, place), None) for place, child in enumerate(inner))
                 if not inner:
-                    self.going.append((story, []))
+                    self.going.append((running, []))
             case _:
-                raise TypeError(f"a story waits for {request!r}, which is none of the context's requests")
+                raise InputError(
+                    f"{name_of(running.coroutine)} waits for {request!r}: a game awaits what its context and its "
+                    "dialogues give, and nothing else"
+                )
 
 
-class _Together:
+class _ToolsInline:
     """Answers all open calls at once, before anything else goes on."""
 
     def __init__(self, tools: Mapping[str, Tool]) -> None:
         self._tools = tools
-        self._open: list[tuple[_Story, ToolRequest]] = []
+        self._open: list[tuple[_Running, ToolRequest]] = []
 
     @property
     def pending(self) -> bool:
         return bool(self._open)
 
-    def ask(self, story: _Story, request: ToolRequest) -> None:
-        self._open.append((story, request))
+    def ask(self, running: _Running, request: ToolRequest) -> None:
+        self._open.append((running, request))
 
     def answered(self, wait: bool) -> list[Fulfilled]:
         asked, self._open = self._open, []
         results = _answers(self._tools, [request.call for _, request in asked])
-        return [(story, request, result) for (story, request), result in zip(asked, results, strict=True)]
+        return [(running, request, result) for (running, request), result in zip(asked, results, strict=True)]
 
     def close(self) -> None: ...
 
 
-class _Meanwhile(_Together):
+class _ToolsInThreads(_ToolsInline):
     """Answers calls in threads of their own, a batch at a time for each tool, while turns are written."""
 
     def __init__(self, tools: Mapping[str, Tool]) -> None:
         super().__init__(tools)
         self._pool = ThreadPoolExecutor(max(1, len(tools)))
-        self._under_way: list[tuple[list[tuple[_Story, ToolRequest]], Future[list[Any]]]] = []
+        self._under_way: list[tuple[list[tuple[_Running, ToolRequest]], Future[list[Any]]]] = []
 
     @property
     def pending(self) -> bool:
@@ -172,9 +190,9 @@ class _Meanwhile(_Together):
             done = self._under_way[:1]
         self._under_way = [batch for batch in self._under_way if batch not in done]
         return [
-            (story, request, result)
+            (running, request, result)
             for asked, future in done
-            for (story, request), result in zip(asked, future.result(), strict=True)
+            for (running, request), result in zip(asked, future.result(), strict=True)
         ]
 
     def close(self) -> None:
@@ -191,7 +209,7 @@ def _answers(tools: Mapping[str, Tool], calls: Sequence[ToolCall]) -> list[Any]:
         places = [place for place, call in enumerate(calls) if call.name == name]
         batch = [calls[place] for place in places]
         try:
-            found: Sequence[Any] = tools[name].answer(batch)
+            found: Sequence[Any] = answers_of(tools[name], batch)
         except ToolError:
             found = [_alone(tools[name], call) for call in batch]
         for place, result in zip(places, found, strict=True):
@@ -201,6 +219,6 @@ def _answers(tools: Mapping[str, Tool], calls: Sequence[ToolCall]) -> list[Any]:
 
 def _alone(tool: Tool, call: ToolCall) -> Any:
     try:
-        return tool.answer([call])[0]
+        return answers_of(tool, [call])[0]
     except ToolError as failure:
         return failure

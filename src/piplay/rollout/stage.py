@@ -6,6 +6,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+from piplay.border.play import told
 from piplay.chat.base import Chat
 from piplay.config import Config, Limits
 from piplay.engine.protocol import Engine
@@ -50,15 +51,17 @@ class Stage:
         tasks: Sequence[AnyTask],
         seats: Mapping[str, str] | Sequence[Seats],
         temperature: float,
+        check: Callable[[Episode], None] | None = None,
     ) -> list[Episode]:
         """One episode a task, all of them at once and in order; the i-th draws under the key ``(*key, i)``.
 
         ``seats`` maps a role to the name of its live policy, for all episodes; or says for each who is seated.
+        ``check`` is shown each episode as soon as it is over. Raises ``InputError`` for what is no episode.
         """
         if isinstance(seats, Mapping):
             seats = [{role: PolicyRef(policy) for role, policy in seats.items()}] * len(tasks)
         episodes = [
-            play(task, self.context((*key, i), seated, temperature))
+            told(play, task, self.context((*key, i), seated, temperature), check)
             for i, (task, seated) in enumerate(zip(tasks, seats, strict=True))
         ]
         return drive(episodes, self.engine, self.tools)

@@ -1,7 +1,7 @@
 """What the tiny base is taught: written traces of every role on worlds that it will never meet again.
 
 A lesson is a conversation in the chat's own tokens with a mask over what the model has to write. Nothing here knows the
-default world: names, values and most relations are drawn anew for every few lessons.
+default world: names, values and most relations are drawn again for every few lessons.
 """
 
 from __future__ import annotations

@@ -49,6 +49,8 @@ SHAPE = {
 }
 FAMILIES = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig}
 MUON_LR, ADAM_LR = 3e-3, 3e-3
+STORED_EVERY = 100
+"""Steps after which what pre-training goes on from is stored."""
 FIRST_WORLD_SEED = 1_000_000
 """Pre-training worlds have seeds from here on; the default world and its relatives have small ones."""
 
@@ -204,7 +206,7 @@ def pretrain(
                 row["lr"] = optimisers[1].param_groups[0]["lr"]
                 log.write(json.dumps(row) + "\n")
                 log.flush()
-            if (step + 1) % 100 == 0 or step + 1 == steps:
+            if (step + 1) % STORED_EVERY == 0 or step + 1 == steps:
                 states = [optimiser.state_dict() for optimiser in optimisers]
                 torch.save({"model": model.state_dict(), "optimisers": states, "done": step + 1}, f"{state_file}.new")
                 os.replace(f"{state_file}.new", state_file)

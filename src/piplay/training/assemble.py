@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from transformers import AutoTokenizer, GenerationConfig
 from transformers.utils import logging
 
+from piplay.border.checked import CheckedEvaluation, CheckedSource
+from piplay.border.code import name_of, own
+from piplay.border.parts import check_engine, check_environment, check_evaluation, check_methods, check_source
 from piplay.chat.base import Chat
 from piplay.chat.choose import choose
-from piplay.config import Config, Lora, Policy
+from piplay.config import Config, Limits, Lora, Policy
 from piplay.engine.local.adapters import base_of
 from piplay.engine.local.folders import check_fit, usable
 from piplay.engine.protocol import Engine
@@ -108,7 +111,15 @@ def load_environment(config: Config, truth: bool = True) -> Environment:
         seed=config.seed,
         truth=truth,
     )
+    check_environment(made)
     return made
+
+
+def check_passages(environment: Environment, chat: Chat, limits: Limits) -> None:
+    """Let an environment warn of what it shows that leaves no room for a turn."""
+    check = getattr(environment, "check_fit", None)
+    if check is not None:
+        check(lambda text: len(chat.encode(text)), limits.tokens - limits.turn_tokens)
 
 
 def tool_specs(environment: Environment) -> tuple[ToolSpec, ...]:
@@ -118,26 +129,36 @@ def tool_specs(environment: Environment) -> tuple[ToolSpec, ...]:
 
 def load_engine(config: Config) -> Engine:
     """The engine of the kind that the settings name, with every policy of the run."""
-    kind = resolve(config.engine.kind, "engine", "piplay.engine")
-    started: Engine = kind.start(config.model or tiny_base(), config.policies, config.engine, seed=config.seed)
+    kind = _engine_class(config)
+    with own(f"{name_of(kind)}.start"):
+        started: Engine = kind.start(config.model or tiny_base(), config.policies, config.engine, seed=config.seed)
+    check_engine(started)
     return started
 
 
+def _engine_class(config: Config) -> Any:
+    kind = resolve(config.engine.kind, "engine", "piplay.engine")
+    check_methods(kind, "an engine's class", "start")
+    return kind
+
+
 def make_sources(config: Config, environment: Environment, states: dict[str, State]) -> dict[str, TaskSource]:
-    """The run's task sources by name; ``states`` is what they remember, by name."""
+    """The run's task sources by name, checked; ``states`` is what they remember, by name."""
     made: dict[str, TaskSource] = {}
     for name, source in config.sources.items():
         given: dict[str, Any] = {"environment": environment, "state": states.setdefault(name, {}), "seed": config.seed}
         kind = "sources:WrittenSource" if source.kind == "written" else source.kind
-        made[name] = make(kind, source.options, "source", "piplay.training", "piplay.methods", "piplay.envs", **given)
+        mine = make(kind, source.options, "source", "piplay.training", "piplay.methods", "piplay.envs", **given)
+        check_source(mine)
+        made[name] = CheckedSource(mine)
     return made
 
 
 def make_evaluation(config: Config, environment: Environment, state: State) -> Evaluation:
-    """The run's evaluation, or one that measures nothing where the settings name none."""
+    """The run's evaluation, checked, or one that measures nothing where the settings name none."""
     if config.evaluation is None:
         return Evaluation()
-    made: Evaluation = make(
+    made = make(
         config.evaluation.kind,
         config.evaluation.options,
         "evaluation",
@@ -147,15 +168,18 @@ def make_evaluation(config: Config, environment: Environment, state: State) -> E
         state=state,
         config=config,
     )
-    return made
+    check_evaluation(made, Evaluation, config.policies)
+    return cast(Evaluation, CheckedEvaluation(made))
 
 
 def check_parts(config: Config, environment: Environment) -> None:
     """Make every part that a run makes later, so that what is wrong with one is said before anything is written.
 
     Raises:
-        InputError: a game, advantage, loss, task source or evaluation is not there or refuses its options.
+        InputError: a game, advantage, loss, task source, evaluation or engine is not there, lacks what its kind needs,
+            or refuses its options.
     """
+    _engine_class(config)
     for phase in config.phases:
         make_game(phase, {})
         for role, learn in phase.learn.items():

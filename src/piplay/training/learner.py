@@ -15,9 +15,11 @@ from piplay.algo.replay import Replay
 from piplay.algo.samples import samples_of
 from piplay.algo.schedules import resolved, value
 from piplay.algo.updates import splits
+from piplay.border.code import name_of
+from piplay.border.parts import check_advantage, check_loss
+from piplay.border.play import numbers
 from piplay.config import Learn, Phase, ReplaySettings
 from piplay.engine.protocol import Trainer
-from piplay.errors import InputError, nearest
 from piplay.registry import make
 from piplay.streams import stream
 from piplay.types import Episode, PolicyRef, Sample, ScoredTrajectory, State
@@ -27,18 +29,18 @@ def make_advantage(learn: Learn, state: State, iteration: int = 1, update: int =
     """A role's advantage. Raises ``InputError`` where there is none of that name, or with such options."""
     options = resolved(learn.advantage.options, iteration, update)
     made: Advantage = make(learn.advantage.kind, options, "advantage", "piplay.algo.advantages", state=state)
+    check_advantage(made)
     return made
 
 
 def make_losses(learn: Learn, iteration: int = 1, update: int = 0) -> dict[str, tuple[Loss, float]]:
     """A role's losses with their weights. Raises ``InputError`` as ``make_advantage`` does."""
-    return {
-        name: (
-            make(loss.kind, resolved(loss.options, iteration, update), "loss", "piplay.algo.losses"),
-            value(loss.weight, iteration, update),
-        )
-        for name, loss in learn.losses.items()
-    }
+    made: dict[str, tuple[Loss, float]] = {}
+    for name, settings in learn.losses.items():
+        loss: Loss = make(settings.kind, resolved(settings.options, iteration, update), "loss", "piplay.algo.losses")
+        check_loss(loss)
+        made[name] = loss, value(settings.weight, iteration, update)
+    return made
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,7 @@ class Learner:
         self._replays: dict[str, Replay] = {}
 
     def learn(self, iteration: int, phase: Phase, episodes: Sequence[Episode]) -> dict[str, float]:
-        """The metrics of the updates, each under the names of the roles that it was made of.
-
-        Raises ``InputError`` where a loss reads a view that the game does not give.
-        """
+        """The metrics of the updates, each under the names of the roles that it was made of."""
         row: dict[str, float] = {}
         updates: dict[str, _Update] = {}
         for role, learn in phase.learn.items():
@@ -82,10 +81,9 @@ class Learner:
             state = self._states.setdefault(name, {"updates": 0, "advantage": {}})
             done = state["updates"]
             losses = make_losses(learn, iteration, done)
-            samples = self._samples(name, learn, losses, _live(episodes, role, policy), iteration)
+            samples = self._samples(name, learn, losses, live(episodes, role, policy), iteration)
             if not samples:
                 continue
-            _check_views(phase, role, losses, samples)
             state["updates"] += 1
             row |= {f"{role}/weight/{term}": weight for term, (_, weight) in losses.items()}
             lr = None if learn.lr is None else value(learn.lr, iteration, done)
@@ -143,14 +141,15 @@ class Learner:
 
     def _train(self, policy: str, update: _Update) -> dict[str, float]:
         """One optimiser step, or several on parts of the batch: then the means of their metrics."""
+        name = f"{name_of(self._trainer)}.train"
         found = [
-            self._trainer.train(policy, part, update.losses, update.lr)
+            numbers(self._trainer.train(policy, part, update.losses, update.lr), name)
             for part in splits(update.samples, update.learn.updates)
         ]
         return found[0] if len(found) == 1 else _means(found)
 
 
-def _live(episodes: Sequence[Episode], role: str, policy: str) -> list[ScoredTrajectory]:
+def live(episodes: Sequence[Episode], role: str, policy: str) -> list[ScoredTrajectory]:
     """What a role played by the policy as it is now."""
     ref = PolicyRef(policy)
     return [
@@ -159,17 +158,6 @@ def _live(episodes: Sequence[Episode], role: str, policy: str) -> list[ScoredTra
         for one in episode.trajectories
         if one.trajectory.role == role and one.trajectory.policy == ref
     ]
-
-
-def _check_views(phase: Phase, role: str, losses: Mapping[str, tuple[Loss, float]], samples: Sequence[Sample]) -> None:
-    given = set.intersection(*(set(sample.views) for sample in samples))
-    for term, (loss, _) in losses.items():
-        for scoring in loss.scorings:
-            if scoring.view and scoring.view not in given:
-                raise InputError(
-                    f"phase {phase.name}, {role}: the loss {term} reads the view {scoring.view!r}"
-                    f"{nearest(scoring.view, given)}, and {phase.game} gives {', '.join(sorted(given)) or 'none'}"
-                )
 
 
 def _replay_file(folder: Path, name: str) -> Path:

@@ -12,10 +12,13 @@ for m in 1..M:
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from piplay.border.parts import unplayed_seats
+from piplay.border.play import Columns
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine
@@ -23,8 +26,9 @@ from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, Game, Place, TaskSource, make_game
 from piplay.rollout.stage import Seats, Stage
 from piplay.training.assemble import make_evaluation, make_sources
+from piplay.training.checks import PhaseChecks, check_states
 from piplay.training.learner import Learner
-from piplay.training.metrics import role_metrics
+from piplay.training.metrics import Row, role_metrics
 from piplay.training.opponents import OpponentPools
 from piplay.training.run_directory import Run
 from piplay.training.sources import WrittenSource
@@ -96,13 +100,17 @@ class Loop:
         self.sources: dict[str, TaskSource] = make_sources(self.config, self.environment, state.sources)
         self.evaluation: Evaluation = make_evaluation(self.config, self.environment, state.evaluation)
         self.learner = Learner(self.engine, state.learners, self.config.seed, checkpoint)
+        self.columns = Columns(self.run.column_kinds())
         self._began = time.monotonic() - state.seconds
 
     def _play_phase(self, iteration: int, phase: Phase) -> None:
         game = make_game(phase, self.state.games.setdefault(phase.name, {}))
         self.listener.phase(iteration, phase, self.state.step, game.headline)
+        if self.state.step == 0 and (empty := unplayed_seats(game, phase.seats)):
+            self.listener.message(f"phase {phase.name}: {empty}")
+        checks = PhaseChecks(self.config, phase, game, self.columns)
         while self.state.step < phase.steps and not (self._written_enough(phase) or self._ends_early(phase)):
-            row = self._step(iteration, phase, game)
+            row = self._step(iteration, phase, game, checks)
             self.run.log(row)
             self.listener.step(row)
             if self.state.step % self.config.checkpoint_every == 0:
@@ -115,31 +123,39 @@ class Loop:
                 f"over the last {phase.until.steps} {phase.until.metric} was {self._recent_mean():.2f}"
             )
 
-    def _step(self, iteration: int, phase: Phase, game: Game) -> dict[str, Any]:
+    def _step(self, iteration: int, phase: Phase, game: Game, checks: PhaseChecks) -> dict[str, Any]:
         """Play, measure, learn, keep; the step's row of metrics."""
         key: Key = (f"m{iteration}", phase.name, self.state.step)
         clock = _Clock()
         seats, before = self._seats(phase, game, key), self.engine.usage()
         tasks = self.sources[phase.tasks].draw(key, phase.episodes)
-        episodes = game.finalize_batch(self.stage.play(game.play, key, tasks, seats, phase.temperature))
+        played = self.stage.play(game.play, key, tasks, seats, phase.temperature, checks.early)
+        episodes = game.finalize_batch(played)
+        checks.played(episodes)
         clock.lap("play")
-        row: dict[str, Any] = {
-            "n": self.state.done + 1,
-            "iteration": iteration,
-            "phase": phase.name,
-            "step": self.state.step + 1,
-            "of": phase.steps,
-        }
-        row |= role_metrics(phase.seats, episodes) | game.metrics(episodes, self.environment.audit)
+        row = Row(
+            phase.seats,
+            n=self.state.done + 1,
+            iteration=iteration,
+            phase=phase.name,
+            step=self.state.step + 1,
+            of=phase.steps,
+        )
+        row |= role_metrics(phase.seats, episodes)
+        row.add(game.metrics(episodes, self.environment.audit))
         row |= {f"rollout/{name}": number for name, number in self.engine.usage().since(before).items()}
         for source in self.sources.values():
             source.note(episodes)
+        clock.lap("measure")
+        row.add(self.learner.learn(iteration, phase, episodes))
         if phase.until and phase.until.metric in row:
             self.state.recent = [*self.state.recent, row[phase.until.metric]][-phase.until.steps :]
-        clock.lap("measure")
-        row |= self.learner.learn(iteration, phase, episodes)
         last = self.state.step + 1 == phase.steps or self._ends_early(phase)
-        row |= self.evaluation.after_step(self.stage, Place(iteration, phase, self.state.step, last), self.sources)
+        place = Place(iteration, phase, self.state.step, last)
+        measured = self.evaluation.after_step(self.stage, place, self.sources)
+        row.add(measured)
+        if self.state.step == 0:
+            checks.first(self.state, self.evaluation, row, measured, episodes)
         clock.lap("train")
         if phase.writes:
             row["written"] = self._keep_written(phase, episodes)
@@ -198,13 +214,22 @@ class Loop:
         self.run.save_tasks(f"m{iteration}-{phase.name}", tasks)
 
     def _refusals(self) -> str:
-        """Why the phase's episodes left no task, the commonest reason first: what games count as ``gate/REASON``."""
-        refused: dict[str, int] = {}
+        """Why the phase's episodes left no task, the commonest reason first.
+
+        These are what games count as ``gate/REASON`` and, where they tell why, as ``REASON/WHY``.
+        """
+        counts = Counter[str]()
         for row in self.run.rows()[-self.state.step :]:
-            for name, count in row.items():
-                if name.startswith("gate/") and name != "gate/passed":
-                    refused[name[5:]] = refused.get(name[5:], 0) + int(count)
-        return ", ".join(f"{name} {count}" for name, count in sorted(refused.items(), key=lambda x: -x[1]))
+            whole = {n: value for n, value in row.items() if isinstance(value, int | float) and value % 1 == 0}
+            counts.update({name: int(value) for name, value in whole.items()})
+        gates = {name.removeprefix("gate/"): n for name, n in counts.items() if name.startswith("gate/")}
+        refused = Counter({name: n for name, n in gates.items() if name != "passed"})
+        told = []
+        for reason, count in refused.most_common():
+            causes = Counter({name: n for name, n in counts.items() if name.startswith(f"{reason}/")}).most_common()
+            why = ", ".join(f"{name.partition('/')[2]} {n}" for name, n in causes)
+            told.append(f"{reason} {count}" + (f" ({why})" if why else ""))
+        return ", ".join(told)
 
     def _prepare(self) -> None:
         prepared = self.evaluation.prepare(self.stage)
@@ -224,6 +249,7 @@ class Loop:
         self._commit()
 
     def _commit(self) -> None:
+        check_states(self.config, self.state, self.evaluation)
         self.state.seconds = time.monotonic() - self._began
         self.run.commit(self.state, self._save)
 

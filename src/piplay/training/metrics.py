@@ -1,13 +1,45 @@
-"""What is logged of every role, whatever the game."""
+"""A step's row of metrics, and what is logged of every role, whatever the game."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
+from piplay.errors import InputError
 from piplay.types import Episode, Owner, ScoredTrajectory, StopReason
+
+NAMES = (
+    *("reward", "length", "length_max", "tokens_written", "turns", "tool_calls"),
+    *(f"stop/{reason}" for reason in StopReason),
+)
+"""What is logged of a role."""
+
+
+class Row(dict[str, Any]):
+    """A step's row of metrics.jsonl, in which what a game or an evaluation gives has names of its own."""
+
+    def __init__(self, roles: Iterable[str], **place: Any) -> None:
+        """``roles``: of the phase's seats; ``place``: which step it is."""
+        super().__init__(place)
+        self._logged = {"written", "seconds", *(f"{role}/{name}" for role in roles for name in NAMES)}
+        self._by: dict[str, str] = {}
+
+    def add(self, found: Mapping[str, float]) -> None:
+        """Take what a game, learning or an evaluation gives.
+
+        Raises ``InputError`` where a number of a game or an evaluation would stand in the place of another.
+        """
+        by = getattr(found, "by", "")
+        for name in found:
+            if by and (name in self or name in self._logged):
+                raise InputError(f"{by} gives {name!r}, which is logged of every step already: name it otherwise")
+            if name in self._by:
+                raise InputError(f"{self._by[name]} gives {name!r}, which learning gives as well: name it otherwise")
+        self._by |= dict.fromkeys(found, by) if by else {}
+        self.update(found)
 
 
 def role_metrics(roles: Iterable[str], episodes: Sequence[Episode]) -> dict[str, float]:
@@ -20,17 +52,17 @@ def role_metrics(roles: Iterable[str], episodes: Sequence[Episode]) -> dict[str,
 
 
 def _metrics(played: Sequence[ScoredTrajectory]) -> dict[str, float]:
-    stories = [one.trajectory for one in played]
-    stops = Counter(story.stop for story in stories)
+    trajectories = [one.trajectory for one in played]
+    stops = Counter(trajectory.stop for trajectory in trajectories)
     row = {
         "reward": _mean(one.reward for one in played),
-        "length": _mean(len(story.ids_T) for story in stories),
-        "length_max": float(max(len(story.ids_T) for story in stories)),
-        "tokens_written": _mean(int((story.owner_T == Owner.MODEL).sum()) for story in stories),
-        "turns": _mean(len(story.turns) for story in stories),
-        "tool_calls": _mean(len(story.uses) for story in stories),
+        "length": _mean(len(trajectory.ids_T) for trajectory in trajectories),
+        "length_max": float(max(len(trajectory.ids_T) for trajectory in trajectories)),
+        "tokens_written": _mean(int((trajectory.owner_T == Owner.MODEL).sum()) for trajectory in trajectories),
+        "turns": _mean(len(trajectory.turns) for trajectory in trajectories),
+        "tool_calls": _mean(len(trajectory.uses) for trajectory in trajectories),
     }
-    return row | {f"stop/{reason}": stops[reason] / len(stories) for reason in StopReason}
+    return row | {f"stop/{reason}": stops[reason] / len(trajectories) for reason in StopReason}
 
 
 def _mean(values: Iterable[float]) -> float:

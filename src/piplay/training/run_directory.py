@@ -2,7 +2,7 @@
 
     piplay.json       which piplay made it: schema of the directory, version, commit where known
     config.json       the resolved settings
-    machine.json      what it is played on, and with how many threads; written anew when it resumes
+    machine.json      what it is played on, and with how many threads; written again when it resumes
     metrics.jsonl     one row a step; seconds live under "seconds"
     rollouts/         one parquet file a step, one row a trajectory
     tasks/            one parquet file a written task set, and one of a self-generated evaluation set
@@ -161,6 +161,17 @@ class Run:
         """Every trajectory of every step, in order."""
         return _joined([pq.read_table(path) for path in sorted((self.folder / "rollouts").glob("*.parquet"))])
 
+    def column_kinds(self) -> dict[str, str]:
+        """What the columns of the rollouts so far hold, of those that hold texts or numbers: see ``Columns``."""
+        kinds: dict[str, str] = {}
+        for path in sorted((self.folder / "rollouts").glob("*.parquet")):
+            for column in pq.read_schema(path):
+                if pa.types.is_string(column.type):
+                    kinds[column.name] = "text"
+                elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
+                    kinds[column.name] = "number"
+        return kinds
+
     @property
     def tasks(self) -> pa.Table:
         """Every written task; ``set`` is the name of its file."""
@@ -220,7 +231,7 @@ class Run:
         if [row["n"] for row in kept] != list(range(1, done + 1)):
             raise InputError(
                 f"{self.folder / 'metrics.jsonl'} is damaged: it lacks some of the {done} steps; restore it, or "
-                "begin anew"
+                "begin again"
             )
         if (self.folder / "metrics.jsonl").exists():
             self.write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
@@ -248,24 +259,24 @@ def _check_schema(folder: Path) -> None:
 
 def _row(episode: Episode, scored: ScoredTrajectory) -> dict[str, Any]:
     """A trajectory as it is kept: what is known of every one, and what its task and its game tell."""
-    story, task = scored.trajectory, next(iter(episode.written), episode.task)
+    trajectory, task = scored.trajectory, next(iter(episode.written), episode.task)
     return {
-        "key": "/".join(map(str, story.key)),
-        "role": story.role,
-        "policy": str(story.policy),
-        "version": story.version,
+        "key": "/".join(map(str, trajectory.key)),
+        "role": trajectory.role,
+        "policy": str(trajectory.policy),
+        "version": trajectory.version,
         "task": task.id,
         **task.row(),
         **episode.facts,
         "reward": scored.reward,
-        "stop": str(story.stop),
-        "answer": story.answer,
-        "calls": [json.dumps({"name": use.call.name, "arguments": use.call.arguments}) for use in story.uses],
-        "turns": [turn.text for turn in story.turns],
-        "prompt_len": story.prompt_len,
-        "ids": story.ids_T,
-        "owner": story.owner_T,
-        "logprobs": story.logprobs_T,
+        "stop": str(trajectory.stop),
+        "answer": trajectory.answer,
+        "calls": [json.dumps({"name": use.call.name, "arguments": use.call.arguments}) for use in trajectory.uses],
+        "turns": [turn.text for turn in trajectory.turns],
+        "prompt_len": trajectory.prompt_len,
+        "ids": trajectory.ids_T,
+        "owner": trajectory.owner_T,
+        "logprobs": trajectory.logprobs_T,
     }
 
 

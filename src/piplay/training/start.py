@@ -13,6 +13,7 @@ from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import (
     check_parts,
+    check_passages,
     check_trainable,
     load_chat,
     load_engine,
@@ -47,6 +48,7 @@ def play(
     environment = load_environment(config)
     check_parts(config, environment)
     chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment), config.limits.tokens)
+    check_passages(environment, chat, config.limits)
     engine = load_engine(config)
     run = begin()
     if config.model is not None:
@@ -62,7 +64,9 @@ def play(
     if table is not None:
         console.print(show_table(table))
     minutes = loop.state.seconds / 60
-    console.print(f"{minutes:.1f} minutes; the trained policies are in {run.folder / 'final'}", highlight=False)
+    learns = any(phase.learn for phase in config.phases)
+    policies = "the trained policies are" if learns else "no phase has a `learn`, so the policies are still the base,"
+    console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}", highlight=False)
     return run, environment
 
 

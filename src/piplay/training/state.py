@@ -8,8 +8,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
+from piplay.border.code import name_of
 from piplay.errors import InputError
 from piplay.types import State, Task
 
@@ -61,8 +62,13 @@ def read_state(file: Path) -> RunState:
 
 
 def task_tree(task: Task) -> dict[str, Any]:
-    """A task as JSON has it, with the kind of its class."""
-    return {"kind": task.kind, **TypeAdapter(type(task)).dump_python(task, mode="json")}
+    """A task as JSON has it, with the kind of its class. Raises ``InputError`` where a field of it is no JSON."""
+    try:
+        fields = TypeAdapter(type(task)).dump_python(task, mode="json")
+    except (PydanticUserError, ValueError, TypeError) as error:
+        problem = " ".join(str(error).split("\n")[0].split())
+        raise InputError(f"a task of {name_of(task)} cannot be written down ({problem}): take plain fields") from error
+    return {"kind": task.kind, **fields}
 
 
 def task_of(tree: Mapping[str, Any]) -> Task:

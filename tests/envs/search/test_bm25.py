@@ -7,14 +7,16 @@ import subprocess
 import sys
 from collections import Counter
 
+import bm25s
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piplay.envs.search.bm25 import BM25Searcher, tokenize
+from piplay.envs.search.bm25 import BM25Searcher, title_token
 from piplay.envs.search.index import Index
 from piplay.envs.search.question import Passage
+from piplay.envs.search.words import tokenize
 
 WORDS = st.sampled_from(["amber", "birch", "cedar", "dune", "elm", "fern"])
 TEXTS = st.lists(WORDS, max_size=12).map(" ".join)
@@ -70,6 +72,63 @@ def test_the_scores_are_those_of_the_formula(texts: list[str], query: str) -> No
         assert scores == pytest.approx(lucene(texts, query, 1.5, 0.75), rel=1e-12)
 
 
+def bm25f(passages: list[Passage], query: str, weight: float, k1: float, b: float) -> list[float]:
+    """BM25F as Zaragoza et al. (2004) write it: frequencies normalised field by field, weighted, summed, saturated."""
+    fields = [[Counter(tokenize(text)) for text in (p.title, p.text)] for p in passages]
+    for (title, _), passage in zip(fields, passages, strict=True):
+        title.update([title_token(passage.title)] * bool(passage.title))
+    means = [sum(document[f].total() for document in fields) / len(fields) for f in (0, 1)]
+    scores = []
+    for document in fields:
+        score = 0.0
+        for word in [*tokenize(query), title_token(query)]:
+            df = sum(word in other[0] or word in other[1] for other in fields)
+            idf = math.log(1 + (len(fields) - df + 0.5) / (df + 0.5))
+            tf = sum(
+                w * document[f][word] / (1 - b + b * document[f].total() / means[f])
+                for f, w in ((0, weight), (1, 1.0))
+                if document[f][word]
+            )
+            score += idf * tf / (k1 + tf)
+        scores.append(score)
+    return scores
+
+
+PASSAGES = st.lists(st.tuples(st.lists(WORDS, max_size=3).map(" ".join), TEXTS), min_size=1, max_size=12)
+
+
+@given(PASSAGES, TEXTS, st.sampled_from([1.0, 2.5, 5.0]))
+def test_the_title_is_a_field_with_a_weight_of_its_own(pairs: list[tuple[str, str]], query: str, weight: float) -> None:
+    passages = [Passage(str(i), title, text) for i, (title, text) in enumerate(pairs)]
+    index = BM25Searcher(passages, title_weight=weight)._index
+    if index is not None and query:
+        scores = index.scores([*tokenize(query), title_token(query)])
+        assert scores == pytest.approx(bm25f(passages, query, weight, 1.5, 0.75), rel=1e-12)
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=12), TEXTS)
+def test_one_field_is_bm25s_to_the_bit(texts: list[str], query: str) -> None:
+    split = [text.split() for text in texts]
+    if any(split) and query:
+        numbers = {word: i for i, word in enumerate(dict.fromkeys(word for text in split for word in text))}
+        theirs = bm25s.BM25(method="lucene", k1=1.5, b=0.75, dtype="float64")
+        ids = [[numbers[word] for word in text] for text in split]
+        theirs.scores = theirs.build_index_from_ids(range(len(numbers)), ids, show_progress=False)
+        known = [numbers[word] for word in query.split() if word in numbers]
+        ours = Index.build([[text] for text in split], [1.0], 1.5, 0.75).scores(query.split())
+        assert ours.tolist() == theirs.get_scores_from_ids(known).tolist()
+
+
+def test_documents_of_many_parts_are_those_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    texts = [[[f"w{i}" for i in rng.integers(0, 30, rng.integers(0, size))] for size in (4, 20)] for _ in range(200)]
+    whole = Index.build(texts, [5.0, 1.0], 1.5, 0.75)
+    monkeypatch.setattr("piplay.envs.search.postings._AT_ONCE", 7)
+    parts = Index.build(texts, [5.0, 1.0], 1.5, 0.75)
+    for word in range(30):
+        assert parts.scores([f"w{word}"]).tolist() == whole.scores([f"w{word}"]).tolist()
+
+
 @pytest.mark.parametrize("crowd", [2.0, 0.6])
 def test_choosing_finds_what_scoring_all_finds(monkeypatch: pytest.MonkeyPatch, crowd: float) -> None:
     """Rare words in long texts against common ones in short texts, where stopping early is easily wrong."""
@@ -81,7 +140,7 @@ def test_choosing_finds_what_scoring_all_finds(monkeypatch: pytest.MonkeyPatch, 
     odds = 1 / np.arange(1, 13) ** 1.2
     for _ in range(60):
         texts = [[f"w{i}" for i in rng.choice(12, rng.integers(1, 25), p=odds / odds.sum())] for _ in range(60)]
-        index = Index.build(texts, 1.5, 0.75)
+        index = Index.build([[text] for text in texts], [1.0], 1.5, 0.75)
         for _ in range(20):
             words, k = [f"w{i}" for i in rng.integers(0, 12, rng.integers(1, 7))], int(rng.integers(1, 6))
             scores = index.scores(words)
@@ -104,7 +163,7 @@ def test_a_query_that_is_a_title_finds_it_before_a_passage_that_says_it_more_oft
         Passage("b", "libc6", "The size of libc6 is 4 amber dune"),
         Passage("c", "", "libc6 libc6 libc6 libc6"),
     ]
-    searcher = BM25Searcher(passages)
+    searcher = BM25Searcher(passages, title_weight=None)
     assert [searcher.search([query], 1)[0][0].id for query in ("libc6", " Libc6 ", "libc6-dev")] == ["b", "b", "a"]
     assert searcher.search(["size of libc6"], 1)[0][0].id == "b"  # by its words, as before
     assert searcher.search(["libc6 libc6"], 1)[0][0].id == "c"
@@ -180,7 +239,7 @@ def test_hash_randomisation_changes_nothing() -> None:
         ("https://a.b:80/", ["https://a.b:80", "https", "a", "b", "80"]),
         ("O'Brien's, '80s", ["o'brien's", "o", "brien", "s", "80s"]),
         ("end. Next - one, two", ["end", "next", "one", "two"]),
-        ("ÅNGSTRÖM Łódź Москва 東京", ["ångström", "łódź", "москва", "東京"]),
+        ("ÅNGSTRÖM Łódź Москва 東京", ["ångström", "łódź", "москва", "東", "京", "東京"]),
         ("cafe\u0301", ["caf\u00e9"]),
         ("__ -- ...", []),
     ],

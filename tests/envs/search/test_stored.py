@@ -1,11 +1,15 @@
 """Large corpora: passages on disk, and what is kept of them in the cache."""
 
+import gzip
 import json
 import multiprocessing
 import os
+import shutil
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from piplay.envs.search.bm25 import BM25Searcher
@@ -15,7 +19,7 @@ from piplay.envs.search.question import Passage
 from piplay.envs.search.stored import Chosen
 from piplay.envs.world.generate import encyclopedia
 from piplay.envs.world.render import passages
-from piplay.errors import InputError
+from piplay.errors import InputError, InputWarning
 
 PASSAGES = passages(encyclopedia(0, 5000), 0)
 
@@ -89,11 +93,46 @@ def test_a_small_corpus_writes_nothing(tmp_path: Path, cache: Path) -> None:
 
 
 @pytest.mark.usefixtures("large")
-def test_what_is_wrong_with_a_large_file_is_said_and_nothing_is_kept(tmp_path: Path, cache: Path) -> None:
-    file = write(tmp_path / "corpus.jsonl", [*PASSAGES[:40], PASSAGES[7]])
-    with pytest.raises(InputError, match=r"lines 17 and 83 both have the id"):
-        read_corpus(file)
+def test_what_is_skipped_of_a_large_file_is_said_each_time_it_is_opened(tmp_path: Path, cache: Path) -> None:
+    file = write(tmp_path / "corpus.jsonl", [*PASSAGES[:40], PASSAGES[7], PASSAGES[41]])
+    for _ in range(2):
+        with pytest.warns(InputWarning, match=r"1 of 42 passages is skipped: line 83 has the id of an earlier one"):
+            assert list(read_corpus(file)) == [*PASSAGES[:40], PASSAGES[41]]
+    with pytest.raises(InputError, match="line 83 has the id of an earlier one"):
+        read_corpus(file, strict=True)
+    shutil.rmtree(cache)
+    with pytest.raises(InputError, match="line 83 has the id of an earlier one"):
+        read_corpus(file, strict=True)
     assert entries(cache) == {}
+
+
+@pytest.mark.usefixtures("large")
+@pytest.mark.parametrize("ending", ["jsonl.gz", "json", "tsv", "parquet", "jsonl"])
+def test_a_large_file_that_is_not_read_line_by_line_is_copied(tmp_path: Path, ending: str) -> None:
+    """The last has no ids: a line alone does not say its number."""
+    file = other_format(tmp_path / f"corpus.{ending}", PASSAGES[:40], ids=ending != "jsonl")
+    stored = read_corpus(file)
+    file.unlink()
+    assert isinstance(stored, StoredPassages)
+    assert [(p.title, p.text) for p in stored] == [(p.title, p.text) for p in PASSAGES[:40]]
+    assert stored[-1].id == (PASSAGES[39].id if ending != "jsonl" else "40")
+
+
+def other_format(file: Path, passages: list[Passage], ids: bool) -> Path:
+    rows = [({"_id": p.id} if ids else {}) | {"title": p.title, "text": p.text} for p in passages]
+    lines = "".join(json.dumps(row) + "\n" for row in rows).encode()
+    match file.suffix:
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist(rows), file)
+        case ".tsv":
+            file.write_text("id\ttext\ttitle\n" + "".join(f"{p.id}\t{p.text}\t{p.title}\n" for p in passages))
+        case ".json":
+            file.write_text(json.dumps(rows, indent=1))
+        case ".gz":
+            file.write_bytes(gzip.compress(lines))
+        case _:
+            file.write_bytes(lines)
+    return file
 
 
 @pytest.mark.usefixtures("large")

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from piplay.envs.table import Kuhn, RockPaperScissors
-from piplay.envs.table.average import Average, own_reach
+from piplay.envs.table import Kuhn
+from piplay.envs.table.average import member, mixture, own_reach
 from piplay.envs.table.solve import Policy, information_sets, uniform, value
 
 
@@ -17,16 +17,13 @@ def random_policy(seed: int) -> Policy:
 
 
 def test_against_anyone_it_is_worth_the_mean_of_its_members() -> None:
-    state: dict[str, list[float]] = {}
     members = [random_policy(seed) for seed in range(4)]
-    for member in members:
-        Average(Kuhn(), state).add(member)
-    mixture = Average(Kuhn(), json.loads(json.dumps(state))).policy
+    mixed = mixture(json.loads(json.dumps([member(Kuhn(), one) for one in members])))
     for other in (uniform, random_policy(9), members[0]):
         for seat in (0, 1):
-            pairs = [(one, other) if seat == 0 else (other, one) for one in (*members, mixture)]
-            *worths, mixed = [value(Kuhn(), pair)[seat] for pair in pairs]
-            assert mixed == pytest.approx(np.mean(worths))
+            pairs = [(one, other) if seat == 0 else (other, one) for one in (*members, mixed)]
+            *worths, found = [value(Kuhn(), pair)[seat] for pair in pairs]
+            assert found == pytest.approx(np.mean(worths))
 
 
 def test_reach_is_of_ones_own_moves_alone() -> None:
@@ -42,4 +39,10 @@ def test_reach_is_of_ones_own_moves_alone() -> None:
 
 
 def test_a_view_that_nobody_plays_towards_is_played_evenly() -> None:
-    assert Average(RockPaperScissors(), {}).policy("view", ("a", "b"), 0) == (0.5, 0.5)
+    def never_checks(view: str, legal: tuple[str, ...], seat: int) -> tuple[float, float]:
+        return (0.0, 1.0)
+
+    played = mixture([member(Kuhn(), never_checks)])
+    for at in information_sets(Kuhn()):
+        expected = (0.5, 0.5) if "Actions: check bet" in at.view else (0.0, 1.0)
+        assert played(at.view, at.legal, at.seat) == expected

@@ -21,6 +21,7 @@ from piplay.envs.table.solve import (
     information_sets,
     uniform,
     value,
+    win_rates,
 )
 
 # Kuhn poker by hand: what a seat knows is its card and the letters so far (p: check or fold, b: bet or call).
@@ -136,6 +137,7 @@ def test_tic_tac_toe_played_at_random() -> None:
     second = {6: 5328, 8: 72576}
     wins, losses = (sum(n * factorial(9 - k) / factorial(9) for k, n in games.items()) for games in (first, second))
     assert (wins, losses) == pytest.approx((0.58492, 0.28810), abs=5e-6)
+    assert win_rates(TicTacToe(), (uniform, uniform)) == pytest.approx((wins, losses))
     assert value(TicTacToe(), (uniform, uniform)) == pytest.approx((wins - losses, losses - wins))
 
 

@@ -124,7 +124,7 @@ def test_a_missing_or_broken_file_is_named(folder, name):
     with pytest.raises(InputError, match=f"{name}, line 3 "):
         read_world(folder)
     file.write_bytes(b'{"id": "\xff"}')
-    with pytest.raises(InputError, match=f"{name} is not UTF-8 at byte 8"):
+    with pytest.raises(InputError, match=f"{name}.* is not UTF-8"):
         read_world(folder)
     file.unlink()
     with pytest.raises(InputError, match=name):

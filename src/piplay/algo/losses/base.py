@@ -59,6 +59,8 @@ class Rows:
     """The same as the sampler stored them: the old ones of a ratio, without a gradient."""
     target_R: Tensor
     """The tokens that were written."""
+    advantage_R: Tensor
+    """Those of their trajectories, or of their turns."""
     weight_R: Tensor
     """This loss's weights."""
     others: Sequence[Tensor]

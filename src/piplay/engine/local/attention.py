@@ -23,7 +23,7 @@ from piplay.errors import InputError
 NAME = "piplay"
 _ALIKE = "use Qwen2, Qwen3, Llama or a model alike"
 
-# cuDNN's attention, first in torch's order on the newest GPUs, plans anew for each shape that it has not met, and here
+# cuDNN's attention, first in torch's order on the newest GPUs, plans again for each shape that it has not met, and here
 # nearly every call has a shape of its own.
 torch.backends.cuda.enable_cudnn_sdp(False)
 

@@ -342,7 +342,7 @@ class Sampler:
         self._most_sessions = max(self._most_sessions, len(self._slot_of))
         self._usage.steps += 1
         self._usage.drawn += drawn
-        self._usage.room += self._most_sessions
+        self._usage.capacity += self._most_sessions
 
     def _extend(self, slot_R: Ints, hidden_R_D: Tensor) -> list[tuple[int, Generated]]:
         """Draw the next token of each row; the requests that end with it."""

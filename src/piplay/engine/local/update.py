@@ -21,6 +21,7 @@ from torch import Tensor
 from piplay.algo.losses.base import Loss, Mean, Rows, Scoring
 from piplay.algo.losses.formulas import chosen, entropy, log_probs
 from piplay.algo.packing import fill, lay_out
+from piplay.border.learn import losses_of
 from piplay.engine.local.attention import Packed
 from piplay.types import Floats, Ints, Owner, Sample
 
@@ -139,7 +140,8 @@ class Trainer:
         for term, weight_R in rows.weights.items():
             loss = self.losses[term]
             others = [asked[scoring] for scoring in loss.scorings]
-            value, reported = loss(Rows(logp_R_V, logp_R, rows.sampled_R, rows.target_R, weight_R, others))
+            rows_of_term = Rows(logp_R_V, logp_R, rows.sampled_R, rows.target_R, rows.advantage_R, weight_R, others)
+            value, reported = losses_of(loss, rows_of_term)
             total = total + value
             part["", "loss"] = part["", "loss"] + reported.pop("loss")
             part |= {(term, name): value_R for name, value_R in reported.items()}
@@ -180,6 +182,7 @@ class _Rows:
 
     target_R: Tensor
     sampled_R: Tensor
+    advantage_R: Tensor
     weights: Mapping[str, Tensor]
     """By term."""
 
@@ -192,12 +195,17 @@ class _Rows:
         return cls(
             column([sample.ids_T for sample in samples]),
             column([sample.logprobs_T for sample in samples]),
+            column([_advantage(sample) for sample in samples]),
             {term: column([sample.terms[term] for sample in samples]) for term in terms},
         )
 
     def __getitem__(self, chunk: slice) -> _Rows:
         weights = {term: weight_R[chunk] for term, weight_R in self.weights.items()}
-        return _Rows(self.target_R[chunk], self.sampled_R[chunk], weights)
+        return _Rows(self.target_R[chunk], self.sampled_R[chunk], self.advantage_R[chunk], weights)
+
+
+def _advantage(sample: Sample) -> Floats:
+    return np.zeros(len(sample.ids_T), np.float32) if sample.advantage_T is None else sample.advantage_T
 
 
 _Metric = tuple[str, str]

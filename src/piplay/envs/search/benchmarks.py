@@ -1,41 +1,74 @@
-"""Questions with gold answers as tasks: a world's own, FlashRAG's JSON Lines, and Search-R1's parquet."""
+"""Questions with gold answers as tasks: a world's own, and other people's by whatever names they give the parts."""
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from piplay.envs.search.question import Question, Step
-from piplay.envs.world.benchmark import ChainQuestion
-from piplay.envs.world.store import read_questions
-from piplay.errors import InputError
+from piplay.envs.search.rows import FORMATS, PACKED, Skipped, is_table, rows
+from piplay.envs.world.benchmark import ChainQuestion, Hop
+from piplay.errors import InputError, InputWarning
 
 MARK = "Question:"
-"""What stands before the question in a Search-R1 prompt."""
+"""What stands before the question in a prompt."""
+_QUESTIONS = ("question", "query", "input", "problem")
+_GOLDS = (
+    "golden_answers", "answers", "answer", "possible_answers", "gold", "golds", "gold_answer", "target", "targets",
+    "ground_truth", "ground_truths", "reference", "references", "label", "output",
+)  # fmt: skip
+_ALIASES = ("answer_aliases", "aliases")
+_REWARDS = ("reward_model", "reward_spec")
+_IDS = ("id", "_id", "qid", "question_id", "query_id", "uid")
+_INSIDE = ("extra_info", "metadata")
+NAMES = frozenset(
+    (*_QUESTIONS, *_GOLDS, *_ALIASES, *_REWARDS, *_IDS, *_INSIDE, "prompt", "data_source", "hops", "env_class", "index")
+)
+_GIVE = f"give a file ({', '.join(FORMATS)}; packed: {', '.join(PACKED)}) of questions with gold answers"
+_ASKED = re.compile(r"""(.*[?？؟]["'”’»)\]]*)\s+(?=[A-Z<\\*(\[#-])""", re.DOTALL)
+"""A question with a mark, and behind it something new: instructions."""
 
 
-def read_benchmark(path: Path) -> list[Question]:
+def read_benchmark(path: Path, strict: bool = False) -> list[Question]:
     """The questions of a file, in its order; ``hops`` is 0 where the file does not say.
 
-    - ``.jsonl``, as FlashRAG has it: ``{"id", "question", "golden_answers", "metadata": {"hops"}}`` a line;
-    - ``.parquet``, as Search-R1 and verl have it: gold answers in ``reward_model.ground_truth.target``, or else in
-      ``golden_answers``; the question in ``question``, or else in ``prompt`` behind its last "Question:". Ids are
-      ``data_source/id``, since one file may hold several benchmarks.
+    JSON Lines, JSON, CSV, TSV or parquet, packed or not. Gold answers stand in ``reward_model.ground_truth`` or
+    ``reward_spec.ground_truth`` and its ``target`` (Search-R1, verl, SkyRL), or else in ``golden_answers`` (FlashRAG),
+    ``answers``, ``answer`` and the like: a text, a number, a list of such, or such a list as JSON text. The question
+    stands in ``question``, ``query``, …, or else in ``prompt`` behind its last "Question:" and before the instructions.
+    Ids are ``data_source/id`` where there is a source, since one file may hold several benchmarks.
 
-    Raises InputError naming the file, the line or row (counted from 1), and what is wrong there.
+    A row without a question or without a gold answer is skipped. How many there are, where and why is an
+    ``InputWarning``; with ``strict`` the first is refused.
+
+    Raises InputError where the file cannot be read, or holds no question.
     """
     if not path.is_file():
-        raise InputError(f"there is no benchmark file {path}: give a FlashRAG .jsonl or a Search-R1 .parquet file.")
-    match path.suffix.lower():
-        case ".jsonl":
-            return [task_of(question) for question in read_questions(path)]
-        case ".parquet":
-            return _read_parquet(path)
-    raise InputError(f"{path} is neither a .jsonl nor a .parquet file: give a FlashRAG or a Search-R1 benchmark.")
+        raise InputError(f"there is no benchmark file {path}: {_GIVE}.")
+    if not is_table(path):
+        raise InputError(f"{path} is no file of a kind that is known: {_GIVE}.")
+    skipped = Skipped(strict)
+    tasks = []
+    try:
+        for number, row in enumerate(rows(path, skipped, NAMES), 1):
+            try:
+                tasks.append(_task(row.fields, number))
+            except ValueError as problem:
+                skipped.add(path, row.place, str(problem))
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror or error}): make it readable.") from error
+    if not tasks:
+        reasons = [f": {place} {reason}" for reason, (_, place) in skipped.reasons.items()]
+        raise InputError(f"{path} holds no questions that can be read{reasons[0] if reasons else ''}; {_GIVE}.")
+    if sentence := skipped.sentence(path, len(tasks), "questions"):
+        warnings.warn(sentence, InputWarning, stacklevel=2)
+    return tasks
 
 
 def task_of(question: ChainQuestion) -> Question:
@@ -52,57 +85,100 @@ def first_of_each_hop(tasks: Sequence[Question], count: int) -> list[Question]:
     return chosen
 
 
-def _read_parquet(path: Path) -> list[Question]:
-    try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as parquet: {str(error).splitlines()[0]}") from error
-    columns = set(table.column_names)
-    for wanted in (("question", "prompt"), ("reward_model", "golden_answers")):
-        if not columns.intersection(wanted):
-            raise InputError(
-                f"{path} has no column {' or '.join(wanted)} (it has {', '.join(table.column_names) or 'none'}): give "
-                "a parquet file as Search-R1 makes them."
-            )
-    if not table.num_rows:
-        raise InputError(f"{path} holds no questions: its table has no rows.")
-    tasks = []
-    for number, row in enumerate(table.to_pylist(), 1):
-        try:
-            tasks.append(_task(row, number))
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{path}, row {number} cannot be read: {error}.") from error
-    return tasks
-
-
 def _task(row: Mapping[str, Any], number: int) -> Question:
-    question = row["question"] if row.get("question") is not None else _asked(row.get("prompt"))
-    if not isinstance(question, str) or not question.strip():
-        raise TypeError('"question" must hold text')
-    golds, place = _inside(row, "reward_model", "ground_truth", "target"), "reward_model.ground_truth.target"
-    if golds is None:
-        golds, place = row.get("golden_answers"), "golden_answers"
-    golds = [golds] if isinstance(golds, str) else golds
-    if not isinstance(golds, list) or not golds or not all(isinstance(gold, str) and gold.strip() for gold in golds):
-        raise TypeError(f'"{place}" must hold at least one gold answer, each of them text')
-    hops = _inside(row, "metadata", "hops")
-    name = next((n for n in (row.get("id"), _inside(row, "extra_info", "index")) if n is not None), number)
+    """A row as a task. Raises ValueError with what it lacks."""
+    question = _question(row)
+    golds = _golds(row)
+    if not golds:
+        raise ValueError(f"has no gold answer in any of {', '.join(row)}")
+    hops = next((h for h in (_inside(row, "metadata", "hops"), row.get("hops")) if type(h) is int), 0)
+    names = (*(row.get(name) for name in _IDS), _inside(row, "extra_info", "index"), row.get("index"))
+    name = next((n for n in names if isinstance(n, str | int) and str(n).strip()), number)
     source = row.get("data_source")
-    return Question(
-        id=str(name) if source is None else f"{source}/{name}",
-        hops=hops if isinstance(hops, int) else 0,
-        question=question.strip(),
-        answers=tuple(golds),
-    )
+    path = _path(_inside(row, "metadata", "path"))
+    known = ChainQuestion(str(name) if not source else f"{source}/{name}", question, golds, hops, path)
+    return replace(task_of(known), published=True)
+
+
+def _path(path: Any) -> tuple[Hop, ...]:
+    """A world's own path; other benchmarks keep other things under this name."""
+    if not isinstance(path, list) or not all(
+        isinstance(hop, dict) and hop.keys() >= {"query", "relation", "value"} for hop in path
+    ):
+        return ()
+    return tuple(Hop(hop["query"], hop["relation"], hop["value"]) for hop in path)
+
+
+def _question(row: Mapping[str, Any]) -> str:
+    places = (*(row.get(name) for name in _QUESTIONS), _inside(row, "extra_info", "question"))
+    found = next((text.strip() for text in places if isinstance(text, str) and text.strip()), "")
+    found = found or _asked(row.get("prompt"))
+    if re.search("[\ud800-\udfff]", found):  # JSON can escape it, but no tokenizer or file takes it
+        raise ValueError("has half of a surrogate pair (\\ud800 to \\udfff)")
+    return found
 
 
 def _asked(prompt: Any) -> str:
-    """The question in a prompt: a list of chat messages, or their text."""
-    texts = [_inside(message, "content") for message in prompt] if isinstance(prompt, list) else [prompt]
-    _, mark, question = "\n".join(text for text in texts if isinstance(text, str)).rpartition(MARK)
-    if not mark:
-        raise ValueError(f'there is no "question", and no "{MARK}" in "prompt"')
+    """The question in a prompt: its text, or the user's messages in a list of chat messages.
+
+    It goes on to the next blank line, and no further than a question mark behind which something new begins.
+    """
+    if isinstance(prompt, str) and prompt.lstrip().startswith("["):
+        prompt = _parsed(prompt)
+    messages = prompt if isinstance(prompt, list) else [{"content": prompt}]
+    texts = [_inside(m, "content") for m in messages if _inside(m, "role") in (None, "user", "human")]
+    whole = "\n".join(text for text in texts if isinstance(text, str)).strip()
+    if not whole:
+        raise ValueError('has no question, and none in "prompt"')
+    _, mark, question = whole.rpartition(MARK)
+    if not mark and "\n" in whole:
+        raise ValueError(f'has no question, and no "{MARK}" in "prompt"')
+    question = re.split(r"\n\s*\n", question.strip(), maxsplit=1)[0]
+    asked = _ASKED.match(question)
+    question = (asked[1] if asked else question).strip()
+    if not question:
+        raise ValueError(f'has no question behind "{MARK}" in "prompt"')
     return question
+
+
+def _golds(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The gold answers of a row, the first that are found; with them the aliases that stand beside an answer."""
+    places = [_inside(row, name, "ground_truth") for name in _REWARDS]
+    places += [row.get(name) for name in _GOLDS] + [_inside(row, name, "answer") for name in _INSIDE]
+    found: tuple[str, ...] = next((golds for place in places if (golds := _texts(place))), ())
+    aliases = [alias for name in _ALIASES for alias in _texts(row.get(name))]
+    return tuple(dict.fromkeys((*found, *aliases))) if found else ()
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    """Answers: of a text, a number, yes or no, a list, such a list as text, or an object that names them."""
+    if isinstance(value, bool):
+        return ("yes" if value else "no",)
+    if isinstance(value, int | float):
+        whole = isinstance(value, float) and value.is_integer()
+        return (str(int(value) if whole else value),) if value == value else ()
+    if isinstance(value, list):
+        return tuple(dict.fromkeys(text for part in value for text in _texts(part)))
+    if isinstance(value, dict):
+        inside = [value.get(name) for name in ("target", "value", "text", "answer", "golden_answers")]
+        found = next((texts for place in inside if (texts := _texts(place))), ())
+        return tuple(dict.fromkeys((*found, *_texts(value.get("aliases"))))) if found else ()
+    if not isinstance(value, str) or not value.strip() or re.search("[\ud800-\udfff]", value):
+        return ()
+    listed = _parsed(value) if value.strip().startswith("[") else None
+    return _texts(listed) if isinstance(listed, list) and listed else (value,)
+
+
+def _parsed(text: str) -> Any:
+    """A list that is written as JSON or as Python writes it; None where it is neither."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    try:
+        return ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
 
 
 def _inside(row: Any, *names: str) -> Any:

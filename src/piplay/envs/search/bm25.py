@@ -1,32 +1,18 @@
-"""BM25 over title and text: the search tool of a run that needs no index server and no model."""
+"""BM25 over titles and texts: the search tool of a run that needs no index server and no model."""
 
 from __future__ import annotations
 
-import re
-import unicodedata
 from collections.abc import Sequence
 
 from piplay.envs.search.cache import kept
 from piplay.envs.search.corpus import StoredPassages
 from piplay.envs.search.index import FORMAT, Index
+from piplay.envs.search.postings import Document
 from piplay.envs.search.question import Passage
+from piplay.envs.search.words import tokenize
 
-_COMPOUND = re.compile(r"[^\W_]+(?:[-.+/_:']+[^\W_]+)*")
-_PART = re.compile(r"[^\W_]+")
-
-
-def tokenize(text: str) -> list[str]:
-    """The words ``text`` is indexed and searched by: lower-cased runs of letters and digits, in order.
-
-    A compound, i.e. runs joined by any of ``- . + / _ : '``, stands there whole and then in its parts
-    (``libgcc-s1``, ``libgcc``, ``s1``), so that its exact name outweighs its parts. No stop words, no stemming.
-    Text is brought to Unicode's composed form first: an accent typed as a character of its own splits no word.
-    """
-    tokens = []
-    for compound in _COMPOUND.findall(unicodedata.normalize("NFC", text.lower())):
-        parts = _PART.findall(compound)
-        tokens += parts if len(parts) == 1 else [compound, *parts]
-    return tokens
+TITLE_WEIGHT = 5.0
+"""What a word in a title counts for one in the text: with b = 0.75, BM25F's usual order of size."""
 
 
 def title_token(title: str) -> str:
@@ -35,28 +21,37 @@ def title_token(title: str) -> str:
 
 
 class BM25Searcher:
-    """A ``Searcher`` by Lucene's BM25 as bm25s computes it (Kamphuis et al., ECIR 2020, table 1, "accurate").
+    """A ``Searcher`` by BM25F (``Documents.postings``), summed over the query's words.
 
-    For N passages of mean length L, a passage of length l holding tf of a word that df passages hold scores
-    ``log(1 + (N - df + 0.5) / (df + 0.5)) * tf / (tf + k1 * (1 - b + b * l / L))``, summed over the query's words; a
-    word said twice in the query counts twice.
+    A word said twice in the query counts twice.
     """
 
-    def __init__(self, passages: Sequence[Passage], *, k1: float = 1.5, b: float = 0.75) -> None:
+    def __init__(
+        self,
+        passages: Sequence[Passage],
+        *,
+        title_weight: float | None = TITLE_WEIGHT,
+        k1: float = 1.5,
+        b: float = 0.75,
+    ) -> None:
         """Index ``passages``; their order breaks ties.
 
         The index of ``StoredPassages`` is kept in the cache, made once for one content and mapped into memory.
+        ``title_weight`` is what a word in the title counts, 1 what one in the text does; None takes title and text
+        together as one field (BM25).
         """
+        words, weights = (_one_field, [1.0]) if title_weight is None else (_two_fields, [title_weight, 1.0])
         if isinstance(passages, StoredPassages):
             self._passages: Sequence[Passage] = passages
-            name = f"{passages.content}-bm25-{FORMAT}-{k1}-{b}"
+            name = f"{passages.content}-bm25-{FORMAT}-{title_weight}-{k1}-{b}"
             self._index: Index | None = Index.load(
-                kept(name, lambda folder: Index.save(map(_words, passages), k1, b, folder))
+                kept(name, lambda folder: Index.save(map(words, passages), weights, k1, b, folder))
             )
         else:
             self._passages = tuple(passages)
-            words = list(map(_words, self._passages))
-            self._index = Index.build(words, k1, b) if any(words) else None
+            documents = list(map(words, self._passages))
+            wordless = not any(field for document in documents for field in document)
+            self._index = None if wordless else Index.build(documents, weights, k1, b)
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
         """See ``Searcher.search``. Equal scores stand in corpus order; a passage without a word of the query never."""
@@ -72,6 +67,11 @@ class BM25Searcher:
         return [self._passages[i] for i in self._index.best([*words, title_token(query)], k)]
 
 
-def _words(passage: Passage) -> list[str]:
+def _one_field(passage: Passage) -> Document:
     words = tokenize(f"{passage.title}\n{passage.text}")
-    return [*words, title_token(passage.title)] if passage.title else words
+    return ([*words, title_token(passage.title)] if passage.title else words,)
+
+
+def _two_fields(passage: Passage) -> Document:
+    title = [*tokenize(passage.title), title_token(passage.title)] if passage.title else []
+    return title, tokenize(passage.text)

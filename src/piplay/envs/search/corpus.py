@@ -1,49 +1,56 @@
-"""Reading a corpus: passages as they are (JSONL), or documents (.txt, .md) cut into passages."""
+"""Reading a corpus: passages from files of rows, or documents (.txt, .md) cut into passages."""
 
 from __future__ import annotations
 
 import json
 import re
+import warnings
+from array import array
 from collections.abc import Iterator, Sequence
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
 from piplay.envs.search.cache import fingerprint, kept
+from piplay.envs.search.passages import CONTENTS, HEADLESS, NAMES, id_of, passage_of
 from piplay.envs.search.question import Passage
+from piplay.envs.search.rows import FORMATS, PACKED, Skipped, is_plain_lines, is_table, parse_line, rows
 from piplay.envs.search.stored import LARGE, Stored
-from piplay.errors import InputError
+from piplay.envs.search.words import pieces, sentences, size
+from piplay.errors import InputError, InputWarning
 
 _DOCUMENTS = (".txt", ".md")
-_LAYOUT = '{"id": ..., "contents": "title\\ntext"}'
+_GIVE = f"give a file ({', '.join(FORMATS)}; packed: {', '.join(PACKED)}) or a folder of such or of .txt and .md files"
 _HEADING = re.compile(r" {0,3}#{1,6}\s+(.*?\w.*?)(?:\s+#+)?\s*")
 _FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}.*)")
-_SENTENCE_END = re.compile(r"""[.!?…]["'”’»)\]]*$""")
 
 
 class StoredPassages(Stored[Passage]):
-    """The passages of a large JSON Lines file."""
+    """The passages of a large corpus, which stay on disk."""
 
     def __init__(self, path: Path, starts_N1: npt.NDArray[np.int64], content: str) -> None:
-        super().__init__(path, starts_N1, lambda raw, at: _parse(_decode(raw, path, at), f"{path}, byte {at}"))
+        super().__init__(path, starts_N1, lambda raw, at: _parse(raw, f"byte {at}"))
         self.content = content
-        """The file's fingerprint: what is computed from the passages is kept under it."""
+        """The corpus's fingerprint: what is computed from the passages is kept under it."""
 
 
-def read_corpus(path: Path, words: int = 50) -> Sequence[Passage]:
+def read_corpus(path: Path, words: int = 50, strict: bool = False) -> Sequence[Passage]:
     """The passages at ``path``, in file order; never none, never two passages with one id.
 
     ``path`` is one of:
 
-    - a folder that holds ``passages.jsonl``, such as a world: that file is read;
-    - a ``.jsonl`` file, one ``{"id", "contents"}`` a line (other fields are ignored, blank lines skipped). The first
-      line of the contents is the title, in double quotes or not (FlashRAG's layout), the rest is the text;
-    - a folder of .txt and .md files, at any depth, in the order of their paths: cut into passages of at most ``words``
-      whitespace-separated words, see ``_cut``. Ids are ``relative/path.md#1``, ``#2`` and so on.
+    - a folder that holds ``passages.jsonl``, such as a world, or BEIR's ``corpus.jsonl``: that file is read;
+    - a file of rows: JSON Lines, JSON, CSV, TSV or parquet, packed or not, or a folder of such. See ``passage_of`` for
+      the names that id, title and text may have; a row without an id has its number;
+    - a .txt or .md file or a folder of such, at any depth, in the order of their paths: cut into passages of at most
+      ``words`` words, see ``_cut``. Ids are ``relative/path.md#1``, ``#2`` and so on.
 
-    The passages of a .jsonl file of more than 8 MiB stay on disk (``StoredPassages``). It is checked in full when it is
-    first read; where its lines start is kept in the cache.
+    A row that cannot be read, that has no text, or that repeats an earlier id is skipped. How many there are, where
+    and why is an ``InputWarning``; with ``strict`` the first is refused. The passages of files of more than 8 MiB stay
+    on disk (``StoredPassages``): where the lines start, and of other files than JSON Lines a copy of what they say, is
+    kept in the cache.
 
     Raises InputError for whatever cannot be read as one of these, ValueError when ``words < 1``.
     """
@@ -51,110 +58,164 @@ def read_corpus(path: Path, words: int = 50) -> Sequence[Passage]:
         raise ValueError(f"words must be at least 1, not {words}")
     try:
         if not path.exists():
-            raise InputError(f"{path} does not exist: give a .jsonl file or a folder of .txt and .md files.")
-        if path.is_dir():
-            passages = path / "passages.jsonl"
-            return _read_jsonl(passages) if passages.exists() else _read_documents(path, words)
-        if path.suffix.lower() == ".jsonl":
-            return _read_jsonl(path)
+            raise InputError(f"{path} does not exist: {_GIVE}.")
+        documents, tables = _inside(path) if path.is_dir() else _alone(path)
+        if tables:
+            return _read_tables(path, tables, strict)
+        return _read_documents(path, documents, words, strict)
     except OSError as error:
         raise InputError(
-            f"{error.filename} cannot be read ({error.strerror}): make it readable or remove it."
+            f"{error.filename or path} cannot be read ({error.strerror or error}): make it readable or remove it."
         ) from error
-    raise InputError(
-        f"{path} is neither a folder nor a .jsonl file: put .txt and .md files into a folder and name that."
-    )
 
 
-def _decode(raw: bytes, path: Path, offset: int = 0) -> str:
-    """``raw``, which stands at byte ``offset`` of ``path``, as text, without the file's byte order mark."""
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        at = offset + error.start
-        raise InputError(f"{path} is not UTF-8 at byte {at} (counted from 0): save it as UTF-8.") from error
-    return text if offset else text.removeprefix("\ufeff")
+def _alone(path: Path) -> tuple[list[Path], list[Path]]:
+    if path.suffix.lower() in _DOCUMENTS:
+        return [path], []
+    if is_table(path):
+        return [], [path]
+    raise InputError(f"{path} is no file of a kind that is known: {_GIVE}.")
 
 
-def _read_jsonl(path: Path) -> Sequence[Passage]:
-    if path.stat().st_size <= LARGE:
-        return [passage for _, passage in _scan(path)]
-    content = fingerprint(path)
+def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The documents of a folder, or its files of rows. A README beside such files is no document."""
+    for name in ("passages.jsonl", "corpus.jsonl", *(f"corpus.jsonl{end}" for end in PACKED)):
+        if (folder / name).exists():
+            return [], [folder / name]
+    names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
+    there = [path for name, path in sorted(names.items()) if not path.is_dir() and not _hidden(name)]
+    documents = [path for path in there if path.suffix.lower() in _DOCUMENTS]
+    tables = [path for path in there if is_table(path)]
+    if tables and all(path.stem.lower() in ("readme", "license", "licence") for path in documents):
+        return [], tables
+    if tables and documents:
+        warnings.warn(
+            f"{folder}: its documents are read, and {len(tables)} other files ({tables[0].name}) are left out: name "
+            "one to read that instead",
+            InputWarning,
+            stacklevel=4,
+        )
+    if not documents:
+        raise InputError(f"{folder} holds no document and no file of rows: {_GIVE}.")
+    return documents, []
+
+
+def _hidden(name: str) -> bool:
+    return any(part.startswith(".") for part in name.split("/"))
+
+
+def _read_tables(path: Path, files: Sequence[Path], strict: bool) -> Sequence[Passage]:
+    skipped = Skipped(strict)
+    if sum(file.stat().st_size for file in files) <= LARGE:
+        passages: Sequence[Passage] = [passage for _, passage, _ in _scan(path, files, skipped)]
+    else:
+        passages, skipped = _stored(path, files, strict)
+    _tell(path, len(passages), skipped)
+    return passages
+
+
+def _tell(path: Path, count: int, skipped: Skipped) -> None:
+    """Say what was skipped; raises InputError where nothing is left."""
+    if not count:
+        reasons = [f"{where} {why}" for why, (_, where) in skipped.reasons.items()]
+        why = f": {reasons[0]}" if reasons else ""
+        raise InputError(f"{path} holds no passages that can be read{why}; {CONTENTS}.")
+    if sentence := skipped.sentence(path, count, "passages"):
+        warnings.warn(sentence, InputWarning, stacklevel=4)
+
+
+def _scan(path: Path, files: Sequence[Path], skipped: Skipped) -> Iterator[tuple[int, Passage, bool]]:
+    """Each passage with the byte that its line starts at, and whether its id is its own."""
+    seen: set[str] = set()
+    number = 0
+    for file in files:
+        within = "" if file == path or len(files) == 1 else f"{file.relative_to(path).as_posix()}, "
+        for row in rows(file, skipped, NAMES, HEADLESS):
+            number += 1
+            passage = passage_of(row.fields, str(number))
+            place = within + row.place
+            if isinstance(passage, str):
+                skipped.add(path, place, passage)
+            elif passage.id in seen:
+                skipped.add(path, place, "has the id of an earlier one")
+            else:
+                seen.add(passage.id)
+                yield row.start, passage, bool(id_of(row.fields))
+
+
+def _stored(path: Path, files: Sequence[Path], strict: bool) -> tuple[StoredPassages, Skipped]:
+    """The passages of large files: of JSON Lines the file itself where each line has an id, else a copy."""
+    prints = [fingerprint(file) for file in files]
+    content = prints[0] if len(files) == 1 else blake2b("".join(prints).encode(), digest_size=16).hexdigest()
 
     def check(folder: Path) -> None:
-        starts = np.fromiter((start for start, _ in _scan(path)), np.int64)
-        if fingerprint(path) != content:
+        skipped = Skipped(strict)
+        if not (len(files) == 1 and is_plain_lines(files[0]) and _note_starts(path, files[0], skipped, folder)):
+            skipped = Skipped(strict)
+            _copy(_scan(path, files, skipped), folder)
+        if [fingerprint(file) for file in files] != prints:
             raise InputError(f"{path} changed while it was read: start again.")
-        np.save(folder / "starts.npy", np.append(starts, path.stat().st_size))
+        (folder / "skipped.json").write_text(json.dumps(skipped.reasons), encoding="utf-8")
 
-    return StoredPassages(path, np.load(kept(f"{content}-lines-1", check) / "starts.npy"), content)
-
-
-def _scan(path: Path) -> Iterator[tuple[int, Passage]]:
-    """Each passage of a file with the byte that its line starts at."""
-    line_of: dict[str, int] = {}
-    offset = 0
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
-            start = offset
-            offset += len(raw)
-            line = _decode(raw, path, start)
-            if not line.strip():
-                continue
-            passage = _parse(line, f"{path}, line {number}")
-            if passage.id in line_of:
-                first = line_of[passage.id]
-                raise InputError(
-                    f'{path}, lines {first} and {number} both have the id "{passage.id}": make ids unique.'
-                )
-            line_of[passage.id] = number
-            yield start, passage
-    if not line_of:
-        raise InputError(f"{path} holds no passages: write one {_LAYOUT} a line.")
+    folder = kept(f"{content}-passages-2", check)
+    skipped = Skipped(strict, json.loads((folder / "skipped.json").read_text(encoding="utf-8")))
+    if strict and skipped.reasons:
+        reason, (_, place) = next(iter(skipped.reasons.items()))
+        skipped.add(path, place, reason)
+    copy = folder / "passages.jsonl"
+    return StoredPassages(copy if copy.exists() else files[0], np.load(folder / "starts.npy"), content), skipped
 
 
-def _parse(line: str, where: str) -> Passage:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
-        raise InputError(f"{where} is not JSON ({reason}): write one {_LAYOUT} a line.") from error
-    if not isinstance(record, dict):
-        raise InputError(f"{where} is not a JSON object: write one {_LAYOUT} a line.")
-    for field, kinds, wanted in (("id", (str, int), "a string or an integer"), ("contents", (str,), "a string")):
-        if field not in record:
-            raise InputError(f'{where} has no "{field}": write one {_LAYOUT} a line.')
-        value = record[field]
-        if not isinstance(value, kinds) or isinstance(value, bool):  # True is an int to Python
-            raise InputError(f'{where}: "{field}" must be {wanted}, not {json.dumps(value)[:40]}.')
-        if not str(value).strip():
-            raise InputError(f'{where}: "{field}" is empty: fill it in or remove the line.')
-        if re.search("[\ud800-\udfff]", str(value)):  # JSON can escape it, but no tokenizer or file takes it
-            raise InputError(f'{where}: "{field}" has half of a surrogate pair (\\ud800 to \\udfff): remove it.')
-    title, _, text = record["contents"].partition("\n")
-    title, text = title.strip(), text.strip()
-    if len(title) > 1 and title[0] == title[-1] == '"':
-        title = title[1:-1].strip()
-    if not title or not text:
-        missing = "text after its title line" if title else "title in its first line"
-        raise InputError(f'{where}: "contents" has no {missing}: write one {_LAYOUT} a line.')
-    return Passage(id=str(record["id"]), title=title, text=text)
+def _note_starts(path: Path, file: Path, skipped: Skipped, folder: Path) -> bool:
+    """Write down where the lines of a file start; False where one has no id of its own."""
+    starts = array("q")
+    for start, _, own in _scan(path, [file], skipped):
+        if not own:
+            return False
+        starts.append(start)
+    np.save(folder / "starts.npy", np.append(np.array(starts, np.int64), file.stat().st_size))
+    return True
 
 
-def _read_documents(folder: Path, words: int) -> list[Passage]:
-    names = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.suffix.lower() in _DOCUMENTS}
-    files = [(name, path) for name, path in sorted(names.items()) if not path.is_dir()]
-    if not files:
-        raise InputError(f"{folder} holds no .txt or .md file and no passages.jsonl: put your documents there.")
+def _copy(found: Iterator[tuple[int, Passage, bool]], folder: Path) -> None:
+    starts = array("q", [0])
+    with (folder / "passages.jsonl").open("wb") as file:
+        for _, passage, _ in found:
+            line = {"id": passage.id, "title": passage.title, "text": passage.text}
+            starts.append(starts[-1] + file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode()))
+    np.save(folder / "starts.npy", np.array(starts, np.int64))
+
+
+def _parse(raw: bytes, place: str) -> Passage:
+    passage = passage_of(parse_line(raw), place)
+    if isinstance(passage, str):
+        raise ValueError(f"{place} {passage}")
+    return passage
+
+
+def _read_documents(path: Path, files: Sequence[Path], words: int, strict: bool) -> list[Passage]:
+    skipped = Skipped(strict)
     passages = []
-    for name, path in files:
-        pieces = _cut(_decode(path.read_bytes(), path), path.stem, words)
-        passages += [Passage(f"{name}#{number}", title, text) for number, (title, text) in enumerate(pieces, 1)]
-    if not passages:
-        raise InputError(
-            f"{folder}: not one of its .txt and .md files ({len(files)}) has a word: write something there."
-        )
+    for file in files:
+        name = file.name if file == path else file.relative_to(path).as_posix()
+        document = _decode(file.read_bytes())
+        if document is None:
+            skipped.add(path, name, "is not UTF-8")
+            continue
+        cut = _cut(document, file.stem, words)
+        passages += [Passage(f"{name}#{number}", title, text) for number, (title, text) in enumerate(cut, 1)]
+    if not passages and not skipped.reasons:
+        raise InputError(f"{path}: not one of its .txt and .md files ({len(files)}) has a word: write something there.")
+    _tell(path, len(passages), skipped)
     return passages
+
+
+def _decode(raw: bytes) -> str | None:
+    """A document's text without its byte order mark; None where it is neither UTF-8 nor marked as UTF-16."""
+    try:
+        return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+    except UnicodeDecodeError:
+        return None
 
 
 def _cut(document: str, stem: str, words: int) -> Iterator[tuple[str, str]]:
@@ -164,19 +225,19 @@ def _cut(document: str, stem: str, words: int) -> Iterator[tuple[str, str]]:
     does not fit between words. Runs of whitespace become one space; no word is lost.
     """
     for title, paragraphs in _sections(document, stem):
-        room = 0
+        room = 0.0
         texts: list[str] = []
-        for paragraph in filter(None, paragraphs):
+        for paragraph in map(pieces, filter(None, paragraphs)):
             joint = "\n"
-            for piece in [paragraph] if len(paragraph) <= words else _sentences(paragraph, words):
-                if len(piece) > room:
+            for part in [paragraph] if sum(map(size, paragraph)) <= words else sentences(paragraph, words):
+                taken = sum(map(size, part))
+                if taken > room:
                     texts.append("")
-                    room = words
-                    joint = ""
-                texts[-1] += joint + " ".join(piece)
-                room -= len(piece)
-                joint = " "
-        yield from ((title, text) for text in texts)
+                    room, joint = words, ""
+                texts[-1] += joint + "".join(part)
+                room -= taken
+                joint = ""
+        yield from ((title, text.rstrip()) for text in texts)
 
 
 def _sections(document: str, stem: str) -> Iterator[tuple[str, list[list[str]]]]:
@@ -207,15 +268,3 @@ def _sections(document: str, stem: str) -> Iterator[tuple[str, list[list[str]]]]
             bare.append(title.split())
     if bare:
         yield headed[-1][0], bare
-
-
-def _sentences(paragraph: list[str], words: int) -> Iterator[list[str]]:
-    """The paragraph's sentences in order, one longer than ``words`` in stretches of that length."""
-    sentence: list[str] = []
-    for word in paragraph:
-        sentence.append(word)
-        if len(sentence) == words or _SENTENCE_END.search(word):
-            yield sentence
-            sentence = []
-    if sentence:
-        yield sentence

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from piplay.envs.search.benchmarks import task_of
+from piplay.envs.search.bm25 import TITLE_WEIGHT
 from piplay.envs.search.corpus import read_corpus
-from piplay.envs.search.question import Passage, Question
+from piplay.envs.search.question import Passage, Question, show
 from piplay.envs.search.searcher import Searcher
-from piplay.envs.search.stored import Chosen
-from piplay.envs.search.tool import SearchTool
+from piplay.envs.search.stored import Changed, Chosen
+from piplay.envs.search.tool import SearchTool, cut
+from piplay.envs.search.words import length
 from piplay.envs.world.questions import Solver
 from piplay.envs.world.store import World, default_passages, default_world, read_passages, read_world
-from piplay.errors import InputError
+from piplay.errors import InputError, InputWarning
 from piplay.protocols import Audit
-from piplay.registry import resolve
+from piplay.registry import options_of, resolve
 from piplay.streams import stream
 
+SAMPLE = 500
+"""Passages at most that are measured before a run."""
 MIN_PASSAGES = 20
 """Below, a tenth would be one passage or none, and self-play needs them all."""
 
@@ -37,9 +44,12 @@ class SearchEnvironment:
         searcher: str = "bm25:BM25Searcher",
         top_k: int = 1,
         passage_words: int = 50,
+        title_weight: float | None = None,
+        shown_words: int | None = None,
+        strict: bool = False,
         reserve: float = 0.1,
     ) -> None:
-        """Read what is searched, and index it.
+        """Read what is searched, and index it. Long because each setting has its sentence here.
 
         Args:
             seed: the run's; draws which passages are reserved.
@@ -49,15 +59,23 @@ class SearchEnvironment:
             searcher: ``module:Class`` below ``piplay.envs.search``, or of one's own; constructed with the passages, a
                 sequence (of a large corpus one that reads them from disk).
             top_k: passages that one search returns.
-            passage_words: words of a passage, where a corpus is a folder of documents that are cut into passages.
+            passage_words: words of a passage, where a corpus is a folder of documents that are cut into passages; two
+                characters of a script without spaces count as one word.
+            title_weight: what a word in a passage's title counts for one in its text (BM25F). By default 5 in a corpus;
+                in a world, whose texts say their titles where they state a fact, the title is the text's first line.
+            shown_words: words that one search shows at most, of all its passages together, and a prompt of a seed
+                passage; by default all of them.
+            strict: whether what cannot be read of a corpus is refused; by default it is skipped and counted.
             reserve: the share of a corpus's passages that self-play does not start from: questions to measure by are
                 made from them.
 
         Raises:
             InputError: a setting is out of range, world and corpus are both given, or what they name cannot be read.
         """
-        _check(world, corpus, top_k, passage_words, reserve)
-        make: Callable[[Sequence[Passage]], Searcher] = resolve(searcher, "searcher", "piplay.envs.search")
+        if world is not None and corpus is not None:
+            raise InputError("the environment search has a world and a corpus: give one of them")
+        _check(top_k, passage_words, shown_words, title_weight, reserve)
+        make = _searcher(searcher, title_weight or (None if corpus is None else TITLE_WEIGHT))
         self.corpus = corpus
         self.seeds: Sequence[Passage] = ()
         """Passages that examiners start from."""
@@ -69,17 +87,52 @@ class SearchEnvironment:
         """Questions with true answers that start from ``seeds``, so that none of them is held out: for methods that
         learn from labels."""
         self.audit: Audit | None = None
+        passages = self._read(world, corpus, truth, passage_words, strict)
         if corpus is not None:
-            passages = read_corpus(corpus, passage_words)
             self.seeds, self.reserved = reserve_passages(passages, seed, reserve)
-        elif truth:
-            made = read_world(world) if world is not None else default_world()
-            passages = made.passages
-            self._know(made)
-        else:
-            passages = read_passages(world) if world is not None else default_passages()
         self.searcher = make(passages)
-        self.tools = (SearchTool(self.searcher, top_k),)
+        self.tools = (SearchTool(self.searcher, top_k, shown_words),)
+        if shown_words is not None:
+            self.seeds, self.reserved = (Changed(found, self._cut) for found in (self.seeds, self.reserved))
+        self._passages: Sequence[Passage] = passages
+
+    def _cut(self, passage: Passage) -> Passage:
+        return cut([passage], self.tools[0].shown_words)[0]
+
+    def check_fit(self, tokens: Callable[[str], int], room: int) -> None:
+        """Warn of passages that a search shows at such length that no turn can follow.
+
+        Args:
+            tokens: how many a text has.
+            room: those of a trajectory, one turn left out.
+        """
+        [tool] = self.tools
+        sample = self._passages[:: -(-len(self._passages) // SAMPLE)]
+        lengths = [tokens(show(cut([passage], tool.shown_words))) for passage in sample]
+        most = room // tool.top_k
+        share = sum(length > most for length in lengths) / len(lengths)
+        if share:
+            a_word = max(lengths) / length(show(cut([sample[int(np.argmax(lengths))]], tool.shown_words)))
+            words = int(room / 2 / a_word)
+            remedy = f"set environment.shown_words to some {words}" if words > 0 else "it is too little for any"
+            warnings.warn(
+                f"{share:.1%} of the passages do not fit, and end an episode that finds them: for what a search shows "
+                f"({tool.top_k}) limits.tokens leaves {max(room, 0)} beside one turn: {remedy}, or raise limits.tokens",
+                InputWarning,
+                stacklevel=2,
+            )
+
+    def _read(
+        self, world: Path | None, corpus: Path | None, truth: bool, words: int, strict: bool
+    ) -> Sequence[Passage]:
+        """The passages that are searched; of a world, where they are wanted, its questions and its truth too."""
+        if corpus is not None:
+            return read_corpus(corpus, words, strict)
+        if not truth:
+            return read_passages(world) if world is not None else default_passages()
+        made = read_world(world) if world is not None else default_world()
+        self._know(made)
+        return made.passages
 
     def _know(self, world: World) -> None:
         """Take a world's questions and its truth."""
@@ -106,11 +159,17 @@ def reserve_passages(
     return Chosen(passages, np.flatnonzero(~taken)), Chosen(passages, np.flatnonzero(taken))
 
 
-def _check(world: Path | None, corpus: Path | None, top_k: int, passage_words: int, reserve: float) -> None:
-    if world is not None and corpus is not None:
-        raise InputError("the environment search has a world and a corpus: give one of them")
-    for name, number in (("top_k", top_k), ("passage_words", passage_words)):
-        if number < 1:
+def _searcher(name: str, title_weight: float | None) -> Callable[[Sequence[Passage]], Searcher]:
+    """What makes the searcher of passages; one's own need not know a title's weight."""
+    kind = resolve(name, "searcher", "piplay.envs.search")
+    return partial(kind, title_weight=title_weight) if "title_weight" in options_of(kind) else kind
+
+
+def _check(top_k: int, passage_words: int, shown_words: int | None, title_weight: float | None, reserve: float) -> None:
+    for name, number in (("top_k", top_k), ("passage_words", passage_words), ("shown_words", shown_words)):
+        if number is not None and number < 1:
             raise InputError(f"environment.{name} is {number}: give at least 1")
+    if title_weight is not None and not 0 < title_weight < math.inf:
+        raise InputError(f"environment.title_weight is {title_weight}: give a number above 0")
     if not 0 <= reserve < 1:
         raise InputError(f"environment.reserve is {reserve}: give a share from 0 to below 1")

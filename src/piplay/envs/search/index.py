@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from array import array
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-import bm25s
 import numpy as np
 import numpy.typing as npt
 
-FORMAT = f"1-{bm25s.__version__}"
-"""Of a saved index. Its number rises when tokens, scores or files change."""
+from piplay.envs.search.postings import Document, Documents, Postings
+
+FORMAT = "2"
+"""Of a saved index. It rises when tokens, scores or files change."""
 DENSE = 4000
 """Passages up to which scoring all of them is quicker than choosing."""
 CROWD = 1 / 16
@@ -33,49 +33,55 @@ class Words(Protocol):
 
 
 class Index:
-    """Which passages hold a word, and what each of them scores for it by Lucene's BM25, as bm25s computes both.
+    """Which passages hold a word, and what each of them scores for it by BM25F.
 
     A query's score of a passage is the sum over the query's words, in float64 and in their order. In float32, passages
     of different score can round to a tie, which the corpus order would then decide.
     """
 
-    def __init__(self, words: Words, scorer: bm25s.BM25, highest_V: npt.NDArray[np.float64]) -> None:
+    def __init__(self, words: Words, postings: Postings, highest_V: npt.NDArray[np.float64]) -> None:
         """``highest_V`` is the best score that a word gives to any passage."""
-        self._words, self._scorer, self._highest_V = words, scorer, highest_V
-        scores = scorer.scores
+        self._words, self._highest_V, self._size = words, highest_V, postings.size
         # Of mapped files plain views: a memmap's slices cost several times as much.
-        self._starts_V1 = np.asarray(scores["indptr"])
-        self._rows_P, self._scores_P = np.asarray(scores["indices"]), np.asarray(scores["data"])
-        self._size = int(scores["num_docs"])
+        self._starts_V1 = np.asarray(postings.starts_V1)
+        self._rows_P, self._scores_P = np.asarray(postings.rows_P), np.asarray(postings.scores_P)
 
     @classmethod
-    def build(cls, documents: Iterable[Sequence[str]], k1: float, b: float) -> Index:
-        """The index of documents given as words. Raises ValueError where there is no word at all."""
-        numbers, rows = _number(documents)
-        return cls(numbers, *_score(rows, len(numbers), k1, b))
+    def build(cls, documents: Iterable[Document], weights: Sequence[float], k1: float, b: float) -> Index:
+        """The index of documents given as words, a weight a field (``Documents.postings``).
+
+        Raises ValueError where there is no word at all.
+        """
+        found = Documents(documents, len(weights))
+        postings = found.postings(weights, k1, b)
+        return cls(found.numbers, postings, _highest(postings))
 
     @classmethod
-    def save(cls, documents: Iterable[Sequence[str]], k1: float, b: float, folder: Path) -> None:
+    def save(cls, documents: Iterable[Document], weights: Sequence[float], k1: float, b: float, folder: Path) -> None:
         """Build an index into an empty folder, for ``load``."""
-        numbers, rows = _number(documents)
-        size, order = len(numbers), sorted(numbers)
-        place_V = np.empty(size, dtype=np.int32)
-        place_V[[numbers[word] for word in order]] = np.arange(size)
-        # Gone before scoring starts, which takes the most memory.
-        del numbers
+        found = Documents(documents, len(weights))
+        order = sorted(found.numbers)
+        place_V = np.empty(len(order), dtype=np.int32)
+        place_V[[found.numbers[word] for word in order]] = np.arange(len(order))
         WordTable.save(order, folder)
+        # The words are gone before scoring starts, which takes the most memory.
         del order
-        rows.words = array("i", place_V[np.frombuffer(rows.words, dtype=np.int32)].tobytes())
-        scorer, highest_V = _score(rows, size, k1, b)
-        scorer.vocab_dict = {}
-        scorer.save(folder, show_progress=False)
-        np.save(folder / "highest.npy", highest_V)
+        found.renumber(place_V)
+        postings = found.postings(weights, k1, b)
+        np.save(folder / "size.npy", postings.size)
+        np.save(folder / "starts.npy", postings.starts_V1)
+        np.save(folder / "rows.npy", postings.rows_P)
+        np.save(folder / "scores.npy", postings.scores_P)
+        np.save(folder / "highest.npy", _highest(postings))
 
     @classmethod
     def load(cls, folder: Path) -> Index:
         """A saved index; of its files only what queries touch is read."""
-        scorer = bm25s.BM25.load(folder, mmap=True, load_vocab=False)
-        return cls(WordTable(folder), scorer, np.load(folder / "highest.npy", mmap_mode="r"))
+        starts_V1, rows_P, scores_P, highest_V = (
+            np.load(folder / f"{name}.npy", mmap_mode="r") for name in ("starts", "rows", "scores", "highest")
+        )
+        postings = Postings(int(np.load(folder / "size.npy")), starts_V1, rows_P, scores_P)
+        return cls(WordTable(folder), postings, highest_V)
 
     def best(self, words: Sequence[str], k: int) -> list[int]:
         """The numbers of the ``k`` best passages, of equal ones the first; none without a word of the query."""
@@ -88,13 +94,19 @@ class Index:
     def scores(self, words: Sequence[str]) -> npt.NDArray[np.float64]:
         """The score of every passage, 0 without a word of the query: (N,)."""
         known = [number for word in words if (number := self._words.get(word)) is not None]
-        scores_N: npt.NDArray[np.float64] = self._scorer.get_scores_from_ids(known)
-        return scores_N
+        return self._scores(known)
 
     def _all(self, known: list[int], k: int) -> list[int]:
-        scores_N = self._scorer.get_scores_from_ids(known)
+        scores_N = self._scores(known)
         rows_M = np.flatnonzero(scores_N)  # Lucene's idf is positive, so 0 means no shared word
         return _top(rows_M, scores_N[rows_M], k)
+
+    def _scores(self, known: list[int]) -> npt.NDArray[np.float64]:
+        scores_N = np.zeros(self._size)
+        for number in known:
+            rows_D, scores_D = self._postings(number)
+            scores_N[rows_D] += scores_D
+        return scores_N
 
     def _choose(self, known: list[int], k: int) -> list[int] | None:
         """The same without scoring every passage: MaxScore (Turtle and Flood, 1995).
@@ -189,35 +201,8 @@ class WordTable:
         np.save(folder / "words.npy", np.frombuffer(b"".join(encoded), dtype=np.uint8))
 
 
-class _Rows:
-    """Documents as word numbers, one after another in one array: bm25s would take lists, at ten times the memory."""
-
-    def __init__(self) -> None:
-        self.words, self.ends = array("i"), array("q", [0])
-
-    def __len__(self) -> int:
-        return len(self.ends) - 1
-
-    def __iter__(self) -> Iterator[list[int]]:
-        for i in range(len(self)):
-            yield self.words[self.ends[i] : self.ends[i + 1]].tolist()
-
-
-def _number(documents: Iterable[Sequence[str]]) -> tuple[dict[str, int], _Rows]:
-    numbers: dict[str, int] = {}
-    rows = _Rows()
-    for document in documents:
-        rows.words.extend([numbers.setdefault(word, len(numbers)) for word in document])
-        rows.ends.append(len(rows.words))
-    if not numbers:
-        raise ValueError("no document has a word")
-    return numbers, rows
-
-
-def _score(rows: _Rows, size: int, k1: float, b: float) -> tuple[bm25s.BM25, npt.NDArray[np.float64]]:
-    scorer = bm25s.BM25(method="lucene", k1=k1, b=b, dtype="float64")
-    scorer.scores = scorer.build_index_from_ids(range(size), rows, show_progress=False)
-    return scorer, np.maximum.reduceat(scorer.scores["data"], scorer.scores["indptr"][:-1])
+def _highest(postings: Postings) -> npt.NDArray[np.float64]:
+    return np.maximum.reduceat(postings.scores_P, postings.starts_V1[:-1])
 
 
 def _top(rows_M: npt.NDArray[np.integer], scores_M: npt.NDArray[np.float64], k: int) -> list[int]:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from piplay.envs.search.words import beginning
+from piplay.errors import InputError
 from piplay.types import Json, Task
+
+_NAME = 6
+"""Words of a text that stand for a missing title."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +20,13 @@ class Passage:
 
     id: str
     title: str
+    """Empty where it has none."""
     text: str
+
+    @property
+    def name(self) -> str:
+        """What it is called: its title, or the first words of its text."""
+        return self.title or beginning(self.text, _NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +55,18 @@ class Question(Task):
     """The seed passage: kept on every written question, so that a wrong answer can be traced."""
     path: tuple[Step, ...] = ()
     """The QCP, first hop first."""
+    published: bool = False
+    """Of a published benchmark: its answers are compared by SQuAD's rule (``match.py``), those of others as values."""
 
     def row(self) -> dict[str, Json]:
         """See ``Task.row``."""
         return {"hops": self.hops, "question": self.question, "answers": list(self.answers)}
+
+
+def check_asks(name: str, columns: Collection[str]) -> None:
+    """Raises ``InputError`` where a run, whose rollouts have these columns, played no questions: it cannot be asked."""
+    if columns and "question" not in columns:
+        raise InputError(f"the run {name} plays a game without questions: only what learns to answer them can be asked")
 
 
 def show(passages: Sequence[Passage]) -> str:
@@ -55,5 +74,9 @@ def show(passages: Sequence[Passage]) -> str:
     if not passages:
         return "Nothing found."
     if len(passages) == 1:
-        return f"{passages[0].title}: {passages[0].text}"
-    return " ".join(f"({i}) {passage.title}: {passage.text}" for i, passage in enumerate(passages, 1))
+        return _said(passages[0])
+    return " ".join(f"({i}) {_said(passage)}" for i, passage in enumerate(passages, 1))
+
+
+def _said(passage: Passage) -> str:
+    return f"{passage.title}: {passage.text}" if passage.title else passage.text

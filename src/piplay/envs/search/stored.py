@@ -20,7 +20,7 @@ LARGE = 8 * 2**20
 
 
 class Stored(Sequence[T_co]):
-    """What the lines of a file say, each read and parsed anew whenever it is asked for.
+    """What the lines of a file say, each read and parsed again whenever it is asked for.
 
     The file is opened once: renamed or removed it still answers, written over it may not.
     """
@@ -48,6 +48,25 @@ class Stored(Sequence[T_co]):
         if len(line) != end - start:
             raise InputError(f"{self._path} was cut short while it was in use: start again.")
         return self._parse(line, start)
+
+
+class Changed(Sequence[T_co]):
+    """The items of a sequence, each changed when it is asked for."""
+
+    def __init__(self, items: Sequence[T_co], change: Callable[[T_co], T_co]) -> None:
+        self._items, self._change = items, change
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, at: int) -> T_co: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[T_co]: ...
+    def __getitem__(self, at: int | slice) -> T_co | list[T_co]:
+        if isinstance(at, slice):
+            return list(map(self._change, self._items[at]))
+        return self._change(self._items[at])
 
 
 class Chosen(Sequence[T_co]):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from piplay.envs.search.question import Passage, show
 from piplay.envs.search.searcher import Searcher
+from piplay.envs.search.words import beginning, length
 from piplay.types import ToolCall, ToolResult, ToolSpec, ToolUse, Trajectory
 
 SEARCH = ToolSpec(
@@ -27,12 +28,31 @@ class SearchTool:
     searcher: Searcher
     top_k: int = 1
     """Passages that one search returns."""
+    shown_words: int | None = None
+    """Words of them all that it shows; by default all."""
     spec: ToolSpec = SEARCH
 
     def answer(self, calls: Sequence[ToolCall]) -> list[ToolResult]:
         """See ``Tool.answer``; the data of a result are its passages, best first."""
         found = self.searcher.search([query_of(call) for call in calls], self.top_k)
-        return [ToolResult(show(passages), tuple(passages)) for passages in found]
+        shown = [cut(passages, self.shown_words) for passages in found]
+        return [ToolResult(show(passages), passages) for passages in shown]
+
+
+def cut(passages: Sequence[Passage], words: int | None) -> tuple[Passage, ...]:
+    """The passages, their texts cut so that they have at most so many words together, titles aside.
+
+    Each has the same share; what one leaves of its share the later ones have.
+    """
+    if words is None:
+        return tuple(passages)
+    left = float(words)
+    shown: list[Passage] = []
+    for passage in passages:
+        text = beginning(passage.text, left / (len(passages) - len(shown)))
+        left -= length(text)
+        shown.append(passage if text == passage.text else replace(passage, text=f"{text} …"))
+    return tuple(shown)
 
 
 def search(query: str) -> ToolCall:

@@ -11,33 +11,33 @@ from typing import Any
 
 from piplay.envs.table.base import Table
 from piplay.envs.table.solve import InformationSet, Policy
-from piplay.types import State
+
+Member = dict[str, list[float]]
+"""A policy, as JSON: by seat and view, the probability that its own moves lead there, times that of each move."""
 
 
-class Average:
-    """The mixture, with equal weights, of the policies that were added, as one behaviour policy.
+def member(table: Table[Any], policy: Policy) -> Member:
+    """A policy, the same for every seat, as ``mixture`` needs it."""
+    return {
+        _name(at.view, at.seat): [reach * share for share in policy(at.view, at.legal, at.seat)]
+        for at, reach in own_reach(table, policy).items()
+    }
 
-    A policy counts at an information set as much as it plays towards it. Right for tables in which a view tells what
-    its seat saw and did before: not for tic-tac-toe, whose boards forget the order of moves.
+
+def mixture(members: list[Member]) -> Policy:
+    """One of the policies drawn for each game, each as likely, as one behaviour policy.
+
+    A member counts at a view as much as it plays towards it; where none does, play is uniform. Right for tables in
+    which a view tells what its seat saw and did before: not for tic-tac-toe, whose boards forget the order of moves.
     """
 
-    def __init__(self, table: Table[Any], state: State) -> None:
-        """``state``: by seat and view, the sums over policies of reach times probability of each move, as JSON."""
-        self._table, self._sums = table, state
-
-    def add(self, policy: Policy) -> None:
-        """One more policy, the same for every seat."""
-        for decision, reach in own_reach(self._table, policy).items():
-            shares = policy(decision.view, decision.legal, decision.seat)
-            name = _name(decision.view, decision.seat)
-            sums = self._sums.get(name, [0.0] * len(shares))
-            self._sums[name] = [total + reach * share for total, share in zip(sums, shares, strict=True)]
-
-    def policy(self, view: str, legal: tuple[str, ...], seat: int) -> tuple[float, ...]:
-        """The mixture; uniform where none of the policies plays towards the view."""
-        sums = self._sums.get(_name(view, seat), [])
+    def policy(view: str, legal: tuple[str, ...], seat: int) -> tuple[float, ...]:
+        name = _name(view, seat)
+        sums = [sum(one[name][number] for one in members) for number in range(len(legal))]
         total = sum(sums)
         return tuple(share / total for share in sums) if total else (1 / len(legal),) * len(legal)
+
+    return policy
 
 
 def own_reach(table: Table[Any], policy: Policy) -> Mapping[InformationSet, float]:
@@ -48,11 +48,10 @@ def own_reach(table: Table[Any], policy: Policy) -> Mapping[InformationSet, floa
         seat = table.to_move(state)
         if seat is None:
             return
-        decision = InformationSet(seat, table.view(state, seat), table.legal(state))
-        found[decision] = reaches[seat]
-        for action, share in zip(decision.legal, policy(decision.view, decision.legal, seat), strict=True):
-            further = (*reaches[:seat], reaches[seat] * share, *reaches[seat + 1 :])
-            visit(table.move(state, action), further)
+        at = InformationSet(seat, table.view(state, seat), table.legal(state))
+        found[at] = reaches[seat]
+        for move, share in zip(at.legal, policy(at.view, at.legal, at.seat), strict=True):
+            visit(table.move(state, move), (*reaches[:seat], reaches[seat] * share, *reaches[seat + 1 :]))
 
     for state, _ in table.deals():
         visit(state, (1.0,) * len(table.seats))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Generic
 
@@ -67,6 +67,16 @@ def value(table: Table[S], policies: Sequence[Policy]) -> tuple[float, ...]:
     """
     graph = _graph(table)
     return _value(graph, _shares(graph, policies, range(graph.seats)))
+
+
+def win_rates(table: Table[S], policies: Sequence[Policy]) -> tuple[float, ...]:
+    """The probability of each seat to get a payoff above 0; see ``value``."""
+    graph = _graph(table)
+    won = {
+        state: replace(node, payoffs=tuple(float(payoff > 0) for payoff in node.payoffs))
+        for state, node in graph.nodes.items()
+    }
+    return _value(replace(graph, nodes=won), _shares(graph, policies, range(graph.seats)))
 
 
 def best_response(table: Table[S], policies: Sequence[Policy], seat: int) -> BestResponse:

@@ -9,7 +9,7 @@ from itertools import compress
 
 import numpy as np
 
-from piplay.envs.search.match import contains
+from piplay.envs.search.values import mentions
 from piplay.envs.world.questions import BENCHMARK_FORMS, Solver, Verdict, ask
 from piplay.envs.world.records import Records
 from piplay.streams import stream
@@ -17,6 +17,8 @@ from piplay.streams import stream
 TRAIN_SHARE = 0.7
 _WALKS = 4
 """Walks tried from a start each time its turn comes."""
+MOST_RIGHT = 10
+"""Values up to which a question is asked: what more of them answer, a guess answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class ChainQuestion:
     id: str
     question: str
     answers: tuple[str, ...]
-    """The gold answer first, then its aliases."""
+    """The gold answer first, then its aliases, then other right answers with theirs."""
     hops: int | None = None
     """None where the source does not say."""
     path: tuple[Hop, ...] = ()
@@ -68,8 +70,8 @@ def questions(
     Every start has its turn before one comes again. No (start, relations) is asked twice, a chain visits no value
     twice, and of the walks of a turn the one with the rarest last relation, then the rarest answer, is taken: a table
     where most rows lead to one hub is still asked about all its columns. A question is left out when an answer of it
-    stands in it, when exact match could never accept its gold, or when the solver reads it otherwise. Ids are
-    ``label-hops-number``.
+    stands in it, when more than ten values are right, when its gold is nothing that could be answered, or when the
+    solver reads it otherwise. Ids are ``label-hops-number``.
     """
     solver = Solver(records)
     drawn: list[ChainQuestion] = []
@@ -93,11 +95,12 @@ def questions(
             path = min(fresh, key=lambda path: (last[path[-1].relation], golds[path[-1].value]))
             asked.add((start, _relations(path)))
             gold = path[-1].value
-            answers = records.answers(gold)
+            right = records.follow(start, _relations(path))
+            answers = records.answers(gold, *right)
             text = ask(rng, start, _relations(path), BENCHMARK_FORMS)
-            if any(contains(text, answer) for answer in answers):
+            if len(right) > MOST_RIGHT or any(mentions(text, answer) for answer in answers):
                 continue
-            if solver.judge(text, gold) is not Verdict.TRUE:  # nor is a gold of punctuation alone
+            if solver.judge(text, gold) is not Verdict.TRUE:
                 continue
             last[path[-1].relation] += 1
             golds[gold] += 1
@@ -114,7 +117,7 @@ def _walk(rng: np.random.Generator, records: Records, start: str, hops: int) -> 
     for left in range(hops - 1, -1, -1):
         ways = [
             (relation, target)
-            for relation, target in records.by_name[value].facts.items()
+            for relation, target in records.by_name[value].stated()
             if target not in seen and (left == 0 or target in records.by_name)
         ]
         if not ways:

@@ -67,7 +67,7 @@ def articles(seed: int, size: int) -> Iterator[Entity]:
 
 
 def varied(seed: int, size: int = 24, simple: bool = False, pieces: Sequence[str] = ()) -> Records:
-    """A small world whose relations, types, names and values are all drawn anew.
+    """A small world whose relations, types, names and values are all drawn again.
 
     ``simple`` keeps to one-word relations and the encyclopedia's names: the first lessons of pre-training. With
     ``pieces`` of words most names, values and relations are made of these, like nothing that a word list holds. Where

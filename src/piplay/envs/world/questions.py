@@ -10,8 +10,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from piplay.envs.search.match import exact_match
-from piplay.envs.world.records import Records, fold
+from piplay.envs.search.values import every_value, same_value
+from piplay.envs.world.records import Records, fold, singular
 from piplay.streams import pick
 
 EXAMINER_FORM = "What is the {chain}?"
@@ -57,16 +57,22 @@ class Solution:
 
     verdict: Verdict
     answers: tuple[str, ...] = ()
-    """The true answer and its aliases, where the chain exists."""
+    """Every true answer and its aliases, where the chain exists."""
     relations: tuple[str, ...] = ()
     """The relations as read, innermost first."""
     start: str = ""
     """The entity that the chain starts from; empty where none is known by that name."""
+    ends: tuple[str, ...] = ()
+    """The values at the chain's end: several where a relation on the way has several values."""
+    asks_all: bool = False
+    """Whether the question asks for all of them ("What are the …"); otherwise any one answers it."""
 
 
 _LEAD = re.compile(
-    r"^(?:what|who or what|which|who|name|tell me|find out|give|where|when)\b(?: (?:is|are|was))? (.+?) ?[.?]?$"
+    r"^(?:what|who or what|which|who|name|tell me|find out|give|list|where|when)\b"
+    r"(?: (?:is|was|(are|were)))? (.+?) ?[.?]?$"
 )
+_ALL = re.compile(r"(?:all|every|each)(?: of)? ")
 _READINGS = 8
 """Readings kept of one stretch of a question: more would mean relation words nested in each other on purpose."""
 Reading = tuple[str, tuple[str, ...]]
@@ -90,6 +96,9 @@ class Solver:
             for alias in entity.aliases:
                 self._names.setdefault(fold(alias), name)
             self._relations |= {fold(relation): relation for relation in entity.facts}
+        # "the language of X" where the column is "languages".
+        for word, relation in list(self._relations.items()):
+            self._relations.setdefault(singular(word), relation)
         self._name_length = max(map(len, self._names), default=0)
         self._relation_length = max(map(len, self._relations), default=0)
 
@@ -98,23 +107,35 @@ class Solver:
         match = _LEAD.match(fold(question))
         if not match:
             return Solution(Verdict.UNKNOWN)
-        phrase = match.group(1)
+        plural, phrase = match.groups()
         readings = [reading for reading in self._read(phrase) if reading[1]]
+        if not readings and (every := _ALL.match(phrase)):
+            plural, phrase = every[0], phrase[every.end() :]
+            readings = [reading for reading in self._read(phrase) if reading[1]]
         for start, relations in readings:
-            value = self.records.follow(start, relations)
-            if value is not None:
-                return Solution(Verdict.TRUE, self.records.answers(value), relations, start)
+            ends = self.records.follow(start, relations)
+            if ends:
+                return Solution(
+                    Verdict.TRUE, self.records.answers(*ends), relations, start, ends, asks_all=bool(plural)
+                )
         if readings:
             start, relations = readings[0]
             return Solution(Verdict.ILL_TYPED, relations=relations, start=start)
         return self._foreign(phrase)
 
     def judge(self, question: str, answer: str) -> Verdict:
-        """Whether an answer is the true one, under the same normalisation as exact match."""
+        """Whether an answer is a true one: the same value, or several of the true ones and nothing else.
+
+        Where the question asks for all, the answer has to list all of them.
+        """
         solution = self.solve(question)
-        if solution.verdict is Verdict.TRUE and not exact_match(answer, solution.answers):
-            return Verdict.FALSE
-        return solution.verdict
+        if solution.verdict is not Verdict.TRUE:
+            return solution.verdict
+        if solution.asks_all:
+            right = every_value(answer, [self.records.names(end) for end in solution.ends])
+        else:
+            right = same_value(answer, solution.answers)
+        return Verdict.TRUE if right else Verdict.FALSE
 
     def _read(self, phrase: str) -> list[Reading]:
         """Every way to read a folded phrase in known words, the longest words first; at most a few.

@@ -5,17 +5,27 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from piplay.errors import InputError
 
-Row = tuple[str | None, ...]
-_DELIMITERS = (",", ";", "\t")
+Cell = str | tuple[str, ...] | None
+"""A text or number as it is written, several of them where the source has a list; "" where there is nothing, None where
+there is something that is no text or number."""
+Row = tuple[Cell, ...]
+_DELIMITERS = ("\t", "|", ";", ",")
+_TRIED = 50
+"""Rows by which the delimiter is found."""
+_CSV = (".csv", ".tsv", ".tab", ".psv", ".txt")
+_INDEX = re.compile(r"|#|index|level[ _]0|unnamed: ?\d+(?:[ _]level[ _]\d+)?", re.IGNORECASE)
+"""What stands over a column of row numbers that another program added."""
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _MAGIC = b"SQLite format 3\x00"
 
@@ -31,12 +41,14 @@ class Table:
     columns: tuple[str, ...]
     """As the source writes them."""
     rows: tuple[Row, ...]
-    """One cell a column: "" where there is nothing, None where there is something that is no text or number."""
+    """One cell a column."""
+    notes: tuple[str, ...] = ()
+    """What was found or left out in reading it."""
 
 
 def words(column: str) -> str:
-    """A column's name as a relation is said: "Installed-Size" as "installed size"."""
-    return " ".join(column.lower().replace("_", " ").replace("-", " ").split())
+    """A column's name as a relation is said: "Installed-Size" as "installed size", "name.common" as "name common"."""
+    return " ".join(re.sub(r"[_.-]", " ", column.lower()).split())
 
 
 def read_file(path: str, key: str | None = None) -> list[Table]:
@@ -63,7 +75,7 @@ def read_file(path: str, key: str | None = None) -> list[Table]:
         if not raw.startswith(_MAGIC):
             raise InputError(f"{file} is not a SQLite file: its first bytes are not those of one.")
         return _read_sqlite(file, table, key)
-    if suffix in (".csv", ".tsv"):
+    if suffix in _CSV:
         return [_read_csv(file, _decode(file, raw))]
     if suffix in (".jsonl", ".ndjson"):
         return [_read_jsonl(file, _decode(file, raw))]
@@ -78,17 +90,18 @@ def _decode(file: Path, raw: bytes) -> str:
 
 
 def _read_csv(file: Path, text: str) -> Table:
-    """The delimiter is the one of comma, semicolon and tab that cuts the first line into the most columns."""
-    first = text.lstrip("\r\n").splitlines()[0]
-    delimiter = max(_DELIMITERS, key=lambda d: len(next(csv.reader([first], delimiter=d), [])))
+    """The delimiter is found; a first line ``sep=;``, which Excel writes, is none of the table."""
+    told = re.match(r"\s*\"?sep=(.)\"?[ ,;\t]*\r?\n", text)
+    delimiter = told[1] if told else max(_DELIMITERS, key=lambda d: _fit(text, d))
+    text = "\n" + text[told.end() :] if told else text  # lines are counted from the file's first
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    columns: tuple[str, ...] = ()
+    columns: list[str] = []
     rows: list[Row] = []
     line = 1
     try:
         for cells in reader:
             if not columns and cells:
-                columns = _header(str(file), cells)
+                columns = cells
             elif cells and len(cells) != len(columns):
                 raise InputError(
                     f"{file}, line {line} has {len(cells)} cells where the header has {len(columns)}: "
@@ -99,7 +112,39 @@ def _read_csv(file: Path, text: str) -> Table:
             line = reader.line_num + 1
     except csv.Error as error:
         raise InputError(f"{file}, line {line} is not CSV ({error}): check its quotes.") from error
-    return Table(str(file), file.stem, columns, tuple(rows))
+    shown = {"\t": "tabs", "|": "|"}.get(delimiter, f'"{delimiter}"')
+    return _table(str(file), file.stem, columns, rows, (f"{file.name}: cells are separated by {shown}",))
+
+
+def _fit(text: str, delimiter: str) -> tuple[float, int]:
+    """How well a delimiter cuts a table: the share of rows with as many cells as the header, and how many these are."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        widths = [len(cells) for cells in islice(reader, _TRIED) if cells]
+    except csv.Error:
+        return 0.0, 0
+    width = widths[0] if widths else 0
+    return (widths.count(width) / len(widths), width) if width > 1 else (0.0, width)
+
+
+def _table(where: str, name: str, columns: Sequence[str], rows: Sequence[Row], notes: tuple[str, ...] = ()) -> Table:
+    """A table without columns of row numbers; a nameless first column of names gets a name."""
+    kept: list[int] = []
+    named = list(columns)
+    for i, column in enumerate(columns):
+        filled = [row[i] for row in rows if row[i] != ""]
+        numbers = all(isinstance(cell, str) and cell.strip().isdigit() for cell in filled)
+        if _INDEX.fullmatch(column.strip()) and numbers and (column.strip() != "index" or i == 0):
+            what = f'the column "{column}"' if column.strip() else f"column {i + 1}, which has no name"
+            holds = "numbers its rows" if filled else "is empty"
+            notes += (f"{Path(where).name}: {what}, is left out: it {holds}",)
+            continue
+        if i == 0 and not column.strip():
+            named[0] = "name"
+            notes += (f'{Path(where).name}: its first column has no name and is taken as "name"',)
+        kept.append(i)
+    header = _header(where, [named[i] for i in kept])
+    return Table(where, name, header, tuple(tuple(row[i] for i in kept) for row in rows), notes)
 
 
 def _header(where: str, cells: Sequence[str]) -> tuple[str, ...]:
@@ -119,7 +164,7 @@ def _header(where: str, cells: Sequence[str]) -> tuple[str, ...]:
 def _read_jsonl(file: Path, text: str) -> Table:
     """Columns in the order of their first appearance; an object that lacks one has an empty cell there."""
     columns: dict[str, None] = {}
-    objects: list[dict[str, str]] = []
+    objects: list[dict[str, Cell]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
             continue
@@ -132,22 +177,22 @@ def _read_jsonl(file: Path, text: str) -> Table:
             raise InputError(f"{where} is not JSON ({reason}): write one object a line.") from error
         if not isinstance(record, dict):
             raise InputError(f"{where} is not a JSON object: write one object a line.")
-        objects.append({column: _scalar(where, column, value) for column, value in record.items()})
+        objects.append({column: _cell_of(where, column, value) for column, value in record.items()})
         columns |= dict.fromkeys(record)
-    return Table(
-        str(file),
-        file.stem,
-        _header(str(file), list(columns)),
-        tuple(tuple(record.get(column, "") for column in columns) for record in objects),
-    )
+    rows = [tuple(record.get(column, "") for column in columns) for record in objects]
+    return _table(str(file), file.stem, list(columns), rows)
+
+
+def _cell_of(where: str, column: str, value: Any) -> Cell:
+    """A JSON value as a cell."""
+    if isinstance(value, list):
+        return tuple(_scalar(where, column, one) for one in value)
+    return _scalar(where, column, value)
 
 
 def _scalar(where: str, column: str, value: Any) -> str:
-    """A JSON value as a cell. Of a list only the first value counts: a fact has one value."""
-    if isinstance(value, list):
-        value = value[0] if value else None
     if isinstance(value, (dict, list)):
-        raise InputError(f'{where}: "{column}" is nested: give a text or a number.')
+        raise InputError(f'{where}: "{column}" is nested: give a text, a number, or a list of these.')
     if value is None:
         return ""
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
@@ -195,7 +240,7 @@ def _read_sqlite_table(base: sqlite3.Connection, file: Path, name: str, key: str
         short = words(column).removesuffix(" id")
         if named != at and short not in map(words, columns):
             columns[own] = short
-    return Table(where, name, _header(where, columns), tuple(rows))
+    return _table(where, name, columns, rows)
 
 
 def _select(base: sqlite3.Connection, name: str) -> tuple[list[str], list[Row]]:
@@ -204,7 +249,7 @@ def _select(base: sqlite3.Connection, name: str) -> tuple[list[str], list[Row]]:
     return columns, [tuple(_cell(value) for value in row) for row in cursor]
 
 
-def _cell(value: object) -> str | None:
+def _cell(value: object) -> Cell:
     if value is None:
         return ""
     return None if isinstance(value, bytes) else str(value)

@@ -1,6 +1,7 @@
 """Records: what a world knows before it is put into words, wherever it comes from.
 
-An entity is a name with facts; a fact is a relation word and a value. A value that is another entity's name is a link.
+An entity is a name with facts; a fact is a relation word and a value, or several values, each of them right where the
+relation is asked for. A value that is another entity's name is a link.
 One table row is one entity, one column one relation, so the same code renders, solves and examines generated
 encyclopedias and a person's own tables.
 """
@@ -16,6 +17,13 @@ def fold(text: str) -> str:
     return " ".join(text.lower().replace("’", "'").split())
 
 
+def singular(word: str) -> str:
+    """A plural without its ending, for words that keep to the rule: "time zones" as "time zone"."""
+    if word.endswith("ies"):
+        return f"{word[:-3]}y"
+    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
+
+
 @dataclass(frozen=True, slots=True)
 class Entity:
     """One thing of the world."""
@@ -24,10 +32,26 @@ class Entity:
     kind: str
     """What it is, in a word or two: "city", "package"."""
     facts: Mapping[str, str]
-    """Relation word to value, in the order in which they were given."""
+    """Relation word to value, the first where there are several, in the order in which they were given."""
     aliases: tuple[str, ...] = ()
     pronoun: str = "its"
     """The possessive that stands for it in a sentence."""
+    more: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Further values of a relation that has several."""
+    unstated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of these relations that its passage does not state: right where they are answered, never asked for."""
+
+    def values(self, relation: str) -> tuple[str, ...]:
+        """Every value of a relation that its passage states; none where it has no such relation."""
+        return (self.facts[relation], *self.more.get(relation, ())) if relation in self.facts else ()
+
+    def stated(self) -> Iterator[tuple[str, str]]:
+        """Each relation with each value that its passage states."""
+        return ((relation, value) for relation in self.facts for value in self.values(relation))
+
+    def right(self, relation: str) -> tuple[str, ...]:
+        """Every right value, stated or not."""
+        return (*self.values(relation), *self.unstated.get(relation, ()))
 
 
 @dataclass(frozen=True)
@@ -45,15 +69,14 @@ class Records:
     def __iter__(self) -> Iterator[Entity]:
         return iter(self.entities)
 
-    def follow(self, start: str, relations: Iterable[str]) -> str | None:
-        """The value at the end of a chain of relations, or None where the chain does not exist."""
-        value = start
+    def follow(self, start: str, relations: Iterable[str]) -> tuple[str, ...]:
+        """Every value at the end of a chain of relations, none twice; none where the chain does not exist."""
+        values: tuple[str, ...] = (start,)
         for relation in relations:
-            entity = self.by_name.get(value)
-            if entity is None or relation not in entity.facts:
-                return None
-            value = entity.facts[relation]
-        return value
+            owners = (self.by_name.get(value) for value in values)
+            found = (value for owner in owners if owner for value in owner.right(relation))
+            values = tuple(dict.fromkeys(found))
+        return values
 
     def chains(self, start: str, hops: int) -> Iterator[tuple[str, ...]]:
         """Every chain of ``hops`` relations from ``start`` that visits no value twice."""
@@ -63,14 +86,18 @@ class Records:
                 yield ()
                 return
             entity = self.by_name.get(value)
-            for relation, target in entity.facts.items() if entity else ():
+            for relation, target in entity.stated() if entity else ():
                 if target not in seen:
                     for rest in extend(target, left - 1, seen | {target}):
                         yield (relation, *rest)
 
-        yield from extend(start, hops, frozenset({start}))
+        yield from dict.fromkeys(extend(start, hops, frozenset({start})))
 
-    def answers(self, value: str) -> tuple[str, ...]:
+    def answers(self, *values: str) -> tuple[str, ...]:
+        """Some values, each with its aliases where it is an entity."""
+        return tuple(dict.fromkeys(name for value in values for name in self.names(value)))
+
+    def names(self, value: str) -> tuple[str, ...]:
         """A value and, when it is an entity, its aliases."""
         entity = self.by_name.get(value)
         return (value, *(entity.aliases if entity else ()))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from piplay.envs.search.question import Passage
@@ -17,6 +19,8 @@ FACTS = (
 """The relation before its value: where the value comes first, a model of a million parameters reads by the kind of
 value alone (docs/results.md)."""
 PLAIN_FACTS = FACTS[:2]
+LISTS = tuple(form.replace(" is {value}", " are {value}") for form in FACTS)
+"""The same for several values."""
 
 INTROS = (
     "{name} is {a} {kind}.",
@@ -55,7 +59,7 @@ def passage(records: Records, entity: Entity, seed: int, plain: bool = False) ->
         other = _other(rng, records, entity)
         if rng.random() < 0.35 and other.facts:
             relation = pick(rng, [r for r in other.facts if r in entity.facts] or list(other.facts))
-            middle.append(foreign_fact(relation, other.name, other.facts[relation]))
+            middle.append(foreign_fact(relation, other.name, *other.values(relation)))
         else:
             middle.append(pick(rng, MENTIONS).format(other=other.name))
         middle += [ALIAS.format(name=entity.name, alias=alias) for alias in entity.aliases]
@@ -69,9 +73,9 @@ def passage(records: Records, entity: Entity, seed: int, plain: bool = False) ->
     return Passage(id=entity.name, title=entity.name, text=" ".join(sentences))
 
 
-def foreign_fact(relation: str, name: str, value: str) -> str:
+def foreign_fact(relation: str, name: str, *values: str) -> str:
     """The distracting sentence with a fact of another entity."""
-    return FACTS[0].format(relation=relation, name=name, value=value)
+    return (LISTS if len(values) > 1 else FACTS)[0].format(relation=relation, name=name, value=listed(values))
 
 
 def passages(records: Records, seed: int) -> list[Passage]:
@@ -80,10 +84,17 @@ def passages(records: Records, seed: int) -> list[Passage]:
 
 
 def _fact(rng: np.random.Generator, entity: Entity, relation: str, forms: tuple[str, ...]) -> str:
-    its = entity.pronoun
-    return pick(rng, forms).format(
-        relation=relation, name=entity.name, value=entity.facts[relation], its=its, Its=its.capitalize()
+    its, values = entity.pronoun, entity.values(relation)
+    return pick(rng, LISTS if len(values) > 1 else forms).format(
+        relation=relation, name=entity.name, value=listed(values), its=its, Its=its.capitalize()
     )
+
+
+def listed(values: Sequence[str]) -> str:
+    """Values as a sentence lists them: "Dutch, French and German"."""
+    *others, last = values
+    comma = "; " if any("," in value for value in values) else ", "
+    return f"{comma.join(others)} and {last}" if others else last
 
 
 def _other(rng: np.random.Generator, records: Records, entity: Entity) -> Entity:

@@ -8,7 +8,7 @@ import shutil
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from itertools import islice, zip_longest
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +33,7 @@ class World:
 
     records: Records
     passages: Sequence[Passage]
-    """One an entity, in the order of the records; a passage's id is its entity's name."""
+    """One an entity, in the order of the records, whose id is its entity's name; then those that are about none."""
     train_ids: frozenset[str]
     """The passages that self-play may start from."""
     heldout: list[ChainQuestion]
@@ -62,11 +62,19 @@ def default_passages(seed: int = 0) -> list[Passage]:
     return passages(encyclopedia(seed), seed)
 
 
-def write_world(folder: Path, entities: Iterable[Entity], seed: int, source: str, per_hop: int = 100) -> World:
+def write_world(
+    folder: Path,
+    entities: Iterable[Entity],
+    seed: int,
+    source: str,
+    per_hop: int = 100,
+    text: Callable[[Records], Iterable[Passage]] | None = None,
+) -> World:
     """Build a world and write it to ``folder``, whole or not at all.
 
     Entities are written as they come, and so are passages: only names are held. ``source`` says where the entities come
-    from. Raises InputError when the folder exists and is not empty, or cannot be written.
+    from. ``text`` gives passages of one's own in the place of rendered ones, those of the entities first, in their
+    order and under their names. Raises InputError when the folder exists and is not empty, or cannot be written.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder} exists already: name a new folder or remove it.")
@@ -74,8 +82,8 @@ def write_world(folder: Path, entities: Iterable[Entity], seed: int, source: str
     try:
         half.mkdir(parents=True)
         records = Records(_write(half / "records.jsonl", map(_entity_line, entities), _entity))
-        rendered = (passage(records, entity, seed) for entity in records)
-        found = _write(half / "passages.jsonl", map(_passage_line, rendered), _passage)
+        told = text(records) if text else (passage(records, entity, seed) for entity in records)
+        found = _write(half / "passages.jsonl", map(_passage_line, told), _passage)
         train, heldout = split(records, seed)
         world = World(
             records,
@@ -106,7 +114,7 @@ def read_passages(folder: Path) -> Sequence[Passage]:
     """The passages of the world in ``folder``, without its truth. Raises InputError as ``read_world`` does."""
     if not (folder / "world.json").is_file():
         raise InputError(f"{folder} is no world folder, it has no world.json: write one with `piplay world make`.")
-    return read_corpus(folder / "passages.jsonl")
+    return read_corpus(folder / "passages.jsonl", strict=True)
 
 
 def read_world(folder: Path) -> World:
@@ -116,14 +124,14 @@ def read_world(folder: Path) -> World:
     """
     corpus = read_passages(folder)
     records = _read_records(folder / "records.jsonl")
-    for name, found in zip_longest(records.by_name, corpus):
-        if name is None or found is None or found.id != name:
-            raise InputError(f"{folder}: passages.jsonl does not have one passage a record, in order: make it anew.")
+    for name, found in zip_longest(records.by_name, islice(corpus, len(records.by_name))):
+        if found is None or found.id != name:
+            raise InputError(f"{folder}: passages.jsonl does not have one passage a record, in order: make it again.")
     try:
         about = json.loads((folder / "world.json").read_text(encoding="utf-8"))
         train = frozenset(about["train"])
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f'{folder / "world.json"} has no list "train" of passage ids: make the world anew.') from error
+        raise InputError(f'{folder / "world.json"} has no list "train" of passages: make the world again.') from error
     if strangers := train - records.by_name.keys():
         raise InputError(f'{folder / "world.json"} trains on "{min(map(str, strangers))}", which is no passage.')
     return World(
@@ -193,7 +201,7 @@ def _read(path: Path, parse: Callable[[Line], T]) -> Iterator[tuple[int, int, T]
             f"{path} is not UTF-8 at byte {start + error.start} (counted from 0): save it as UTF-8."
         ) from error
     except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): make the world anew.") from error
+        raise InputError(f"{path} cannot be read ({error.strerror}): make the world again.") from error
 
 
 def _say(line: str, where: str, parse: Callable[[Line], T]) -> T:
@@ -217,13 +225,15 @@ def _passage(line: Line) -> Passage:
 
 
 def _entity_line(entity: Entity) -> Line:
-    return {
+    line: dict[str, Any] = {
         "name": entity.name,
         "kind": entity.kind,
         "facts": dict(entity.facts),
         "aliases": list(entity.aliases),
         "pronoun": entity.pronoun,
     }
+    lists = {"more": entity.more, "unstated": entity.unstated}
+    return line | {field: {r: list(values) for r, values in found.items()} for field, found in lists.items() if found}
 
 
 def _entity(line: Line) -> Entity:
@@ -238,6 +248,8 @@ def _entity(line: Line) -> Entity:
         facts,
         _texts(line.get("aliases", []), "aliases"),
         _text(line.get("pronoun", "its"), "pronoun"),
+        _lists(line.get("more", {}), "more"),
+        _lists(line.get("unstated", {}), "unstated"),
     )
 
 
@@ -267,6 +279,12 @@ def _question(line: Line) -> ChainQuestion:
         hops if isinstance(hops, int) else None,
         tuple(Hop(hop["query"], hop["relation"], hop["value"]) for hop in path) if ours and path else (),
     )
+
+
+def _lists(value: object, field: str) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict):
+        raise TypeError(f'"{field}" must be an object of lists of strings')
+    return {relation: _texts(values, field) for relation, values in value.items()}
 
 
 def _texts(value: object, field: str) -> tuple[str, ...]:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import difflib
-import unicodedata
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from piplay.envs.world.readers import Table, read_file, words
-from piplay.envs.world.records import Entity, Records, fold
+from piplay.envs.search.values import Confusion, confusion
+from piplay.envs.world.cells import SEPARATORS, Column, clean, find_separator, parts_of, read_column
+from piplay.envs.world.readers import Cell, Table, read_file, words
+from piplay.envs.world.records import Entity, Records, fold, singular
 from piplay.errors import InputError
 
-MAX_WORDS, MAX_CHARACTERS = 8, 60
-"""What is longer is no value to ask for."""
 MIN_ROWS = 20
+_NAMED_SEPARATORS = ("\n", *SEPARATORS, "/")
+"""Of a column that is said to hold lists: the first that stands in any of its cells."""
+_CODES = 0.8
+"""The share of a column's values that stand in another from which on that one is named as aliases to take."""
 
 
 @dataclass
@@ -27,11 +30,21 @@ class Summary:
     kinds: Counter[str] = field(default_factory=Counter)
     """Entities kept of each kind."""
     facts: Counter[str] = field(default_factory=Counter)
-    """Facts of each relation."""
+    """Values of each relation."""
     links: Counter[str] = field(default_factory=Counter)
-    """Facts of each relation that name another entity."""
+    """Values of each relation that name another entity."""
+    lists: dict[str, int] = field(default_factory=dict)
+    """Rows that have several values, of each relation that holds lists."""
+    aliases: int = 0
+    """Other names of entities."""
+    taken_aliases: int = 0
+    """Other names that an earlier row has, or that are another row's name: they stay out."""
+    missing: Counter[str] = field(default_factory=Counter)
+    """Cells that hold a mark for nothing, by mark."""
+    rewritten: Counter[str] = field(default_factory=Counter)
+    """Numbers of each relation that were written as floats or in brackets."""
     skipped_cells: int = 0
-    """Cells too long for a value, or without a letter or digit."""
+    """Values too long, or without a letter, digit or symbol."""
     unnamed: int = 0
     """Rows whose name is empty or no usable value."""
     duplicates: int = 0
@@ -40,15 +53,38 @@ class Summary:
     """Rows whose name an earlier table has: their kind was put behind it."""
     bare: int = 0
     """Rows left out because they have no fact and nothing links to them."""
+    confused: dict[str, Confusion] = field(default_factory=dict)
+    """Which values of a relation SQuAD's rule cannot tell apart, or cannot match."""
+    notes: list[str] = field(default_factory=list, compare=False)
+    """What else was found: delimiters, columns without a name, columns that could be aliases."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Draft:
-    """A row that has its name, before its values are known to be links."""
+class _Sheet:
+    """A table whose rows have their names."""
 
-    name: str
+    table: Table
     kind: str
-    cells: tuple[tuple[str, str], ...]
+    at: int
+    """The column of names."""
+    names: dict[int, str]
+    """Rows by number that are kept, with their names."""
+
+    def cells(self, column: int) -> list[Cell]:
+        """A column's cells in the rows that are kept."""
+        return [self.table.rows[row][column] for row in self.names]
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """How tables are to be read: see ``read_tables``."""
+
+    key: str | None
+    kind: str | None
+    columns: Sequence[str] | None
+    lists: Sequence[str] | None
+    aliases: Sequence[str]
+    keep_missing: bool
 
 
 def read_tables(
@@ -57,45 +93,55 @@ def read_tables(
     key: str | None = None,
     kind: str | None = None,
     columns: Sequence[str] | None = None,
+    lists: Sequence[str] | None = None,
+    aliases: Sequence[str] = (),
+    keep_missing: bool = False,
+    linked: bool = True,
 ) -> tuple[Records, Summary]:
     """The records of CSV, JSON Lines and SQLite tables, and what was taken and left.
 
-    ``key`` is the column of names (default: a table's first), ``columns`` the others to keep (default: all), ``kind``
-    what a row is (default: the file's or table's name, in the singular). A name stands once: of one table's rows the
-    first keeps it; a later table's row becomes "name (kind)". A value equal to an entity's name but for case is a link
-    to it. Values of more than 8 words or 60 characters are left out. Raises InputError for bad input, fewer than 20
-    usable rows, and tables without a link.
+    A name stands once: of one table's rows the first keeps it; a later table's row becomes "name (kind)". A value
+    equal to an entity's name or alias but for case is a link to it. Values of more than 8 words or 60 characters are
+    left out.
+
+    Args:
+        paths: files; ``FILE.sqlite:TABLE`` is one table of one.
+        key: the column of names; by default a table's first.
+        kind: what a row of the one table is; by default the file's or table's name, in the singular.
+        columns: the columns to keep besides; by default all.
+        lists: the columns whose cells hold several values; by default they are found (``find_separator``).
+        aliases: columns that name their row too, such as codes: they are other names of it, and no facts.
+        keep_missing: whether NaN, None, - and the like are values as any other.
+        linked: whether tables without a link are refused.
+
+    Raises:
+        InputError: bad input, fewer than 20 usable rows, or no link.
     """
-    tables = [table for path in paths for table in read_file(str(path), key)]
+    choice = _Choice(key, kind, columns, lists, aliases, keep_missing)
+    tables = [table for path in paths for table in read_file(str(path), choice.key)]
     if not tables:
         raise InputError("No table was given: name a .csv, .jsonl or .sqlite file.")
-    if kind is not None and (len(tables) > 1 or not _clean(kind)):
+    if choice.kind is not None and (len(tables) > 1 or not clean(choice.kind)):
         raise InputError("--kind is what a row of one table is: name one table, and a word for its rows.")
-    _check_columns(tables, [*([key] if key else []), *(columns or ())])
-    summary = Summary()
-    kept = None if columns is None else {words(column) for column in columns}
-    drafts: dict[str, _Draft] = {}
+    asked = [*([choice.key] if choice.key else []), *(choice.columns or ()), *(choice.lists or ()), *choice.aliases]
+    _check_columns(tables, asked)
+    summary = Summary(notes=[note for table in tables for note in table.notes])
+    sheets: list[_Sheet] = []
     for table in tables:
-        drafts |= _draft(table, drafts, kind or singular(table.name), key, kept, summary)
-    records = _link(drafts, summary)
+        earlier = {fold(name) for sheet in sheets for name in sheet.names.values()}
+        sheets.append(_sheet(table, earlier, choice, summary))
+    records = _records(sheets, choice, summary)
     if len(records.entities) < MIN_ROWS:
         raise InputError(
             f"Only {len(records.entities)} rows are usable: a world needs {MIN_ROWS} rows with a name and a fact."
         )
-    if not summary.links:
+    if linked and not summary.links:
+        hint = next((f" ({note})" for note in summary.notes if "--aliases" in note), "")
         raise InputError(
             "No value of any column names another row: multi-hop questions need links; "
-            "check the key column (--key), or add the table that the values name."
+            f"check the key column (--key), or add the table that the values name{hint}."
         )
     return records, summary
-
-
-def singular(name: str) -> str:
-    """A table's name as the word for one of its rows: "time_zones" as "time zone"."""
-    word = words(name)
-    if word.endswith("ies"):
-        return f"{word[:-3]}y"
-    return word[:-1] if word.endswith("s") and not word.endswith("ss") else word
 
 
 def _check_columns(tables: Sequence[Table], wanted: Iterable[str]) -> None:
@@ -106,72 +152,150 @@ def _check_columns(tables: Sequence[Table], wanted: Iterable[str]) -> None:
             raise InputError(f'No table has a column "{column}": did you mean "{known[near[0]]}"?')
 
 
-def _draft(
-    table: Table, before: dict[str, _Draft], kind: str, key: str | None, kept: set[str] | None, summary: Summary
-) -> dict[str, _Draft]:
-    """One table's rows by folded name."""
+def _sheet(table: Table, earlier: set[str], choice: _Choice, summary: Summary) -> _Sheet:
+    """A table's rows by their names, of which none is another's or of ``earlier`` tables."""
+    kind = choice.kind or singular(words(table.name))
     relations = [words(column) for column in table.columns]
-    at = relations.index(words(key)) if key and words(key) in relations else 0
-    wanted = [i for i, r in enumerate(relations) if i != at and (kept is None or r in kept)]
-    rows: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {}
-    for row in table.rows:
+    at = relations.index(words(choice.key)) if choice.key and words(choice.key) in relations else 0
+    said = read_column([row[at] for row in table.rows], keep_missing=choice.keep_missing)
+    names: dict[str, tuple[int, str]] = {}
+    for number, values in enumerate(said.values):
         summary.rows += 1
-        name = _value(row[at])
-        if not name:
-            summary.unnamed += 1
-            continue
-        if fold(name) in rows:
-            summary.duplicates += 1
-            continue
-        cells = []
-        for i in wanted:
-            value = _value(row[i])
-            if value:
-                cells.append((relations[i], value))
-            summary.skipped_cells += value is None
-        rows[fold(name)] = name, tuple(cells)
+        summary.unnamed += not values
+        summary.duplicates += bool(values) and fold(values[0]) in names
+        if values:
+            names.setdefault(fold(values[0]), (number, values[0]))
     remedy = f'it is the column "{table.columns[at]}"; name the column that holds names with --key.'
-    if key is None and 2 * sum(not any(c.isalpha() for c in name) for name in rows) > len(rows):
+    if choice.key is None and 2 * sum(not any(c.isalpha() for c in name) for name in names) > len(names):
         raise InputError(f"{table.where}: most of its rows have a number for a name: {remedy}")
-    if 2 * len(rows.keys() & before.keys()) > len(rows):
+    if 2 * len(names.keys() & earlier) > len(names):
         raise InputError(f"{table.where}: most of its rows have a name that an earlier table has, too: {remedy}")
-    drafts: dict[str, _Draft] = {}
-    for name, values in rows.values():
-        if fold(name) in before:
+    kept: dict[int, str] = {}
+    for number, name in names.values():
+        if fold(name) in earlier:
             name = f"{name} ({kind})"
             summary.renamed += 1
-            if fold(name) in before or fold(name) in rows:
+            if fold(name) in earlier or fold(name) in names:
                 raise InputError(f'{table.where}: its row "{name}" has the name of another row: rename one.')
-        drafts[fold(name)] = _Draft(name, kind, values)
-    return drafts
+        kept[number] = name
+    return _Sheet(table, kind, at, kept)
 
 
-def _link(drafts: dict[str, _Draft], summary: Summary) -> Records:
-    """Values that name an entity become its name; rows that nothing can be asked of or with are left out."""
-    named = {fold(value) for draft in drafts.values() for _, value in draft.cells}
+def _records(sheets: Sequence[_Sheet], choice: _Choice, summary: Summary) -> Records:
+    """Columns become aliases or facts; rows that nothing can be asked of or with are left out."""
+    names = {fold(name): name for sheet in sheets for name in sheet.names.values()}
+    aliases = _aliases(sheets, names, choice, summary)
+    known = {fold(alias): name for name, found in aliases.items() for alias in found} | names
+    facts: dict[str, dict[str, tuple[str, ...]]] = {name: {} for name in names.values()}
+    for sheet in sheets:
+        columns = dict(_columns(sheet, known, choice))
+        for relation, column in columns.items():
+            summary.missing += column.missing
+            summary.skipped_cells += column.skipped
+            summary.rewritten[relation] += column.rewritten
+            for name, values in zip(sheet.names.values(), column.values, strict=True):
+                if values:
+                    facts[name][relation] = tuple(dict.fromkeys(known.get(fold(value), value) for value in values))
+        summary.notes += _codes(sheet, columns, known)
+        summary.notes += [
+            f'"{name}" holds marks for nothing alone' for name, column in columns.items() if _empty(column)
+        ]
+    named = {value for told in facts.values() for values in told.values() for value in values}
+    kinds = {name: sheet.kind for sheet in sheets for name in sheet.names.values()}
     entities = []
-    for folded, draft in drafts.items():
-        if not draft.cells and folded not in named:
+    for name, found in facts.items():
+        if not found and name not in named:
             summary.bare += 1
             continue
-        facts = {r: drafts[fold(value)].name if fold(value) in drafts else value for r, value in draft.cells}
-        summary.kinds[draft.kind] += 1
-        summary.facts.update(facts.keys())
-        summary.links.update(r for r, value in facts.items() if fold(value) in drafts and value != draft.name)
-        entities.append(Entity(draft.name, draft.kind, facts))
-    return Records(tuple(entities))
+        first = {relation: values[0] for relation, values in found.items()}
+        more = {relation: values[1:] for relation, values in found.items() if len(values) > 1}
+        entities.append(Entity(name, kinds[name], first, aliases.get(name, ()), more=more))
+    records = Records(tuple(entities))
+    count(records, summary)
+    return records
 
 
-def _value(cell: str | None) -> str | None:
-    """A cell as a value: "" where it is empty, None where it cannot be asked for."""
-    if cell is None:
-        return None
-    text = _clean(cell)
-    usable = len(text) <= MAX_CHARACTERS and len(text.split()) <= MAX_WORDS and any(c.isalnum() for c in text)
-    return text if usable or not text else None
+def count(records: Records, summary: Summary) -> None:
+    """Say in a summary what the records hold."""
+    summary.kinds, summary.facts, summary.links = Counter(), Counter(), Counter()
+    summary.lists, summary.aliases = {}, sum(len(entity.aliases) for entity in records)
+    values: defaultdict[str, list[str]] = defaultdict(list)
+    for entity in records:
+        summary.kinds[entity.kind] += 1
+        for relation, value in entity.stated():
+            values[relation].append(value)
+            summary.links[relation] += value in records.by_name and value != entity.name
+        for relation in entity.more:
+            summary.lists[relation] = summary.lists.get(relation, 0) + 1
+    summary.facts = Counter({relation: len(found) for relation, found in values.items()})
+    summary.links = +summary.links
+    summary.rewritten = +summary.rewritten
+    found = {relation: confusion(dict.fromkeys(told)) for relation, told in values.items()}
+    summary.confused = {relation: lost for relation, lost in found.items() if lost.pairs or lost.nothing}
 
 
-def _clean(cell: str) -> str:
-    """Single spaces, composed accents, no control characters and no halves of surrogate pairs."""
-    text = "".join(c for c in " ".join(cell.split()) if unicodedata.category(c) not in ("Cc", "Cs"))
-    return " ".join(unicodedata.normalize("NFC", text).split())
+def _aliases(
+    sheets: Sequence[_Sheet], names: Mapping[str, str], choice: _Choice, summary: Summary
+) -> dict[str, tuple[str, ...]]:
+    """By entity the other names that no other entity has."""
+    owner = dict(names)
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    wanted = {words(column) for column in choice.aliases}
+    for sheet in sheets:
+        for i, relation in enumerate(map(words, sheet.table.columns)):
+            if relation not in wanted or i == sheet.at:
+                continue
+            column = _column(sheet, i, names, choice)
+            summary.missing += column.missing
+            summary.skipped_cells += column.skipped
+            for name, values in zip(sheet.names.values(), column.values, strict=True):
+                for value in values:
+                    if owner.setdefault(fold(value), name) != name:
+                        summary.taken_aliases += 1
+                    elif fold(value) != fold(name) and value not in found[name]:
+                        found[name].append(value)
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def _columns(sheet: _Sheet, known: Mapping[str, str], choice: _Choice) -> Iterator[tuple[str, Column]]:
+    """The columns that facts are made of, by relation."""
+    kept = None if choice.columns is None else {words(column) for column in choice.columns}
+    others = {words(column) for column in choice.aliases}
+    for i, relation in enumerate(map(words, sheet.table.columns)):
+        if i != sheet.at and relation not in others and (kept is None or relation in kept):
+            yield relation, _column(sheet, i, known, choice)
+
+
+def _column(sheet: _Sheet, i: int, known: Mapping[str, str], choice: _Choice) -> Column:
+    """A column's values in the rows that are kept, lists taken apart where it holds lists."""
+    cells = sheet.cells(i)
+    found = choice.lists is None
+    listed = found or words(sheet.table.columns[i]) in {words(column) for column in choice.lists or ()}
+    if found:
+        separator = find_separator(cells, known)
+    else:
+        texts = [cell for cell in cells if isinstance(cell, str)] if listed else []
+        separator = next((sign for sign in _NAMED_SEPARATORS if any(sign in text.strip() for text in texts)), "")
+    return read_column(cells, separator, listed, choice.keep_missing)
+
+
+def _empty(column: Column) -> bool:
+    return bool(column.missing) and not any(column.values)
+
+
+def _codes(sheet: _Sheet, columns: Mapping[str, Column], known: Mapping[str, str]) -> list[str]:
+    """Columns without links whose values stand in another one of the table, a different one in each row."""
+    unique: dict[str, set[str]] = {}
+    for i, relation in enumerate(map(words, sheet.table.columns)):
+        told = [fold(part) for cell in sheet.cells(i) for part in parts_of(cell) if part.strip()]
+        if i != sheet.at and len(set(told)) == len(told) and 2 * len(told) > len(sheet.names):
+            unique[relation] = set(told)
+    notes = []
+    for relation, column in columns.items():
+        values = [fold(value) for row in column.values for value in row]
+        for other, codes in unique.items():
+            found = [value for value in values if value in codes and value not in known]
+            if other != relation and values and len(found) >= _CODES * len(values) and not all(map(str.isdigit, found)):
+                notes.append(f'"{relation}" holds what stands in "{other}": --aliases "{other}" makes links of it')
+                break
+    return notes

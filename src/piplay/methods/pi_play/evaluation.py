@@ -16,13 +16,14 @@ from pydantic import TypeAdapter
 from piplay.config import Config
 from piplay.envs.search.benchmarks import first_of_each_hop
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.match import normalise
 from piplay.envs.search.question import Question
+from piplay.envs.search.values import canonical
 from piplay.errors import InputError
 from piplay.methods.pi_play.game import PrivilegedStudy, Study
 from piplay.methods.pi_play.metrics import em_by_hops
 from piplay.methods.pi_play.seed_passages import HOP_ODDS, SeedPassages, draw_seeds
-from piplay.protocols import Environment, Evaluation, Game, Place, Prepared, Table, TaskSource, make_game
+from piplay.protocols import Environment, Evaluation, Game, Place, Prepared, ReportTable, TaskSource, make_game
+from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
 from piplay.types import Episode, Key, State, Task
 
@@ -138,8 +139,8 @@ class PiPlayEvaluation(Evaluation):
 
     def reserved(self, task: Task) -> bool:
         """Whether the self-generated set asks the same."""
-        generated = {normalise(question.question) for question in self._generated}
-        return isinstance(task, Question) and normalise(task.question) in generated
+        generated = {canonical(question.question) for question in self._generated}
+        return isinstance(task, Question) and canonical(task.question) in generated
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """See ``Evaluation.sentence``."""
@@ -147,7 +148,7 @@ class PiPlayEvaluation(Evaluation):
         taught = " ".join(f"{hops}:{em:.2f}" for hops, em in row.get("teacher_em_by_hops", {}).items())
         return f"{measured(row)} by hops {scores}" + (f"; teacher with the path {taught}" if taught else "")
 
-    def table(self, rows: Sequence[Mapping[str, Any]]) -> Table | None:
+    def table(self, rows: Sequence[Mapping[str, Any]]) -> ReportTable | None:
         """Exact match by hops before and after."""
         if not rows or "em_by_hops" not in rows[0]:
             return None
@@ -158,14 +159,31 @@ class PiPlayEvaluation(Evaluation):
         ]
         total = sum(first["n_by_hops"].values())
         lines.append(("all", str(total), f"{first['em']:.2f}", f"{last['em']:.2f}"))
-        return Table(f"{titled(first)}, greedy", ("hops", "questions", "before", "after"), lines)
+        return ReportTable(f"{titled(first)}, greedy", ("hops", "questions", "before", "after"), lines)
 
 
 def play_student(
-    stage: Stage, policy: str, tasks: Sequence[Question], key: Key, *, samples: int = 1, temperature: float = 0.0
+    stage: Stage,
+    policy: str,
+    tasks: Sequence[Question],
+    key: Key,
+    *,
+    samples: int = 1,
+    temperature: float = 0.0,
+    note: Callable[[Episode], None] = lambda episode: None,
 ) -> list[Episode]:
-    """Each question to the policy as the student, ``samples`` times; greedily at temperature 0."""
-    return stage.play(Study(rollouts=samples).play, key, tasks, {"student": policy}, temperature)
+    """Each question to the policy as the student, ``samples`` times; greedily at temperature 0.
+
+    ``note`` is told each episode as it ends, in any order.
+    """
+    game = Study(rollouts=samples)
+
+    async def play(task: Question, context: Context) -> Episode:
+        episode = await game.play(task, context)
+        note(episode)
+        return episode
+
+    return stage.play(play, key, tasks, {"student": policy}, temperature)
 
 
 def play_teacher(stage: Stage, policy: str, tasks: Sequence[Question], key: Key) -> list[Episode]:

@@ -14,9 +14,10 @@ from typing import ClassVar
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from piplay.envs.search.match import exact_match, normalise
+from piplay.envs.search.match import exact_match
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import passages_of, searches
+from piplay.envs.search.values import canonical
 from piplay.errors import InputError
 from piplay.methods.pi_play.gates import (
     READ_GATES,
@@ -27,9 +28,9 @@ from piplay.methods.pi_play.gates import (
     seed_passage,
     written_question,
 )
-from piplay.methods.pi_play.hooks import EXACT_MATCH, ImportPath, Reward, load_gates, load_reward
+from piplay.methods.pi_play.hooks import SAME_VALUE, ImportPath, Reward, load_gates, load_reward
 from piplay.methods.pi_play.hooks import Gate as OwnGate
-from piplay.methods.pi_play.metrics import question_metrics, role_metrics
+from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
 from piplay.methods.pi_play.rewards import difficulty_reward, format_score
 from piplay.methods.pi_play.views import (
     CHECKER,
@@ -57,6 +58,7 @@ class _SearchGame(Game):
     """What π-Play's games have in common: their numbers."""
 
     headline: ClassVar[Mapping[str, str]] = HEADLINE
+    sometimes: ClassVar[Sequence[str]] = (*HEADLINE, *SOMETIMES)
 
     def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
         """See ``Game.metrics`` and docs/metrics.md."""
@@ -74,7 +76,7 @@ class Examine(_SearchGame):
     """w_f, the weight of the format score."""
     gates: Sequence[Gate | ImportPath] = USUAL_GATES
     """Some of ``GATES``, and functions of one's own, which are asked once those of ``READ_GATES`` have let it pass."""
-    reward: ImportPath = EXACT_MATCH
+    reward: ImportPath = SAME_VALUE
     """What a student's answer earns; right is one that earns 1."""
     easy_share: NonNegativeFloat = 0.1
     """With the gate "easy": how much of what is written may be questions that every sample answers."""
@@ -101,12 +103,12 @@ class Examine(_SearchGame):
         """The examiner writes; where its gates pass, students try."""
         seed = seed_passage(task)
         system, view = context.system("examiner", EXAMINER), examiner_view(seed, task.hops)
-        story = await context.child("examiner").converse("examiner", system, view)
-        draft = written_question(task, story)
-        played = [ScoredTrajectory(story, group=("hops", task.hops))]
-        gate = self._refused_by(draft, story)
+        trajectory = await context.child("examiner").converse("examiner", system, view)
+        draft = written_question(task, trajectory)
+        played = [ScoredTrajectory(trajectory, group=("hops", task.hops))]
+        gate = self._refused_by(draft, trajectory)
         if not gate and "checked" in self.gates:
-            played += await self._checks(draft, story, context)
+            played += await self._checks(draft, trajectory, context)
             gate = "" if all(check.reward for check in played[1:]) else "checked"
         if gate:
             return Episode(context.key, task, tuple(played), facts={"gate": gate})
@@ -115,18 +117,18 @@ class Examine(_SearchGame):
         # A try whose tool failed says nothing about the question.
         valid = [one.trajectory for one in tries if one.trajectory.stop is not StopReason.TOOL_FAILED]
         correct = _right(tries)
-        r_d, r_f = difficulty_reward(correct, len(valid)), format_score(draft, story, seed)
+        r_d, r_f = difficulty_reward(correct, len(valid)), format_score(draft, trajectory, seed)
         facts = {"k": float(correct), "n": float(len(valid)), "r_d": r_d, "r_f": r_f}
         if "contested" in self.gates and contested(draft, [one.answer for one in valid]):
             return Episode(context.key, task, tuple(played), facts={"gate": "contested", **facts})
         played[0] = replace(played[0], reward=r_d + self.format_weight * r_f)
         return Episode(context.key, task, tuple(played), written=(draft,), facts={"gate": "", **facts})
 
-    def _refused_by(self, draft: Question, story: Trajectory) -> str:
+    def _refused_by(self, draft: Question, trajectory: Trajectory) -> str:
         """The first gate that reading alone can tell refuses it; empty where none does."""
         seed, asked = seed_passage(draft), set(self.state.get("questions", ()))
-        gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, story, seed, asked)), "")
-        return gate or next((name for name, passed in self._own_gates.items() if not passed(draft, story)), "")
+        gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, trajectory, seed, asked)), "")
+        return gate or next((name for name, passed in self._own_gates.items() if not passed(draft, trajectory)), "")
 
     async def _tries(self, draft: Question, context: Context) -> list[ScoredTrajectory]:
         """Students' answers. They are kept to be looked at; they are in no one's training batch here."""
@@ -140,9 +142,9 @@ class Examine(_SearchGame):
             for one in tries
         ]
 
-    async def _checks(self, draft: Question, story: Trajectory, context: Context) -> list[ScoredTrajectory]:
+    async def _checks(self, draft: Question, trajectory: Trajectory, context: Context) -> list[ScoredTrajectory]:
         """Each step of the path, checked alone and greedily: 1 where the checker finds the note in the passage."""
-        shown = [(seed_passage(draft),), *map(passages_of, searches(story))]
+        shown = [(seed_passage(draft),), *map(passages_of, searches(trajectory))]
         system = context.system("checker", CHECKER)
         checks = await context.gather(
             replace(context.child("checker", i), temperature=0.0).converse(
@@ -163,7 +165,7 @@ class Examine(_SearchGame):
         for episode in episodes:
             for draft in episode.written:
                 assert isinstance(draft, Question)
-                question = normalise(draft.question)
+                question = canonical(draft.question)
                 easy = episode.facts["k"] == episode.facts["n"] and episode.facts["n"] != 0
                 gate = "duplicate" if "duplicate" in self.gates and question in seen else ""
                 if not gate and "easy" in self.gates and easy:
@@ -184,7 +186,7 @@ class Study(_SearchGame):
 
     rollouts: PositiveInt = 5
     """G, the student samples a question."""
-    reward: ImportPath = EXACT_MATCH
+    reward: ImportPath = SAME_VALUE
     """What an answer earns; right is one that earns 1."""
     _reward_of: Reward = field(init=False, repr=False)
     roles = ("student",)
@@ -200,18 +202,18 @@ class Study(_SearchGame):
         """Students answer; the view ``privileged`` of each rollout shows the path."""
         system = context.system("student", STUDENT)
         privileged = context.chat.prompt(system, teacher_view(task.question, task.path))
-        stories = await context.gather(
+        trajectories = await context.gather(
             context.child("student", i).converse("student", system, student_view(task.question))
             for i in range(self.rollouts)
         )
         played = tuple(
             ScoredTrajectory(
-                story,
+                trajectory,
                 (*context.key, "students"),
-                self._reward_of(story.answer, task.answers),
+                self._reward_of(trajectory.answer, task.answers),
                 {"privileged": privileged},
             )
-            for story in stories
+            for trajectory in trajectories
         )
         return Episode(context.key, task, played, facts={"k": float(_right(played))})
 
@@ -226,7 +228,7 @@ class PrivilegedStudy(_SearchGame):
     """
 
     rollouts: PositiveInt = 1
-    reward: ImportPath = EXACT_MATCH
+    reward: ImportPath = SAME_VALUE
     _reward_of: Reward = field(init=False, repr=False)
     roles = ("teacher",)
 
@@ -241,14 +243,17 @@ class PrivilegedStudy(_SearchGame):
         """The teacher answers; the view ``plain`` of each rollout is the student's."""
         system, view = context.system("student", STUDENT), teacher_view(task.question, task.path)
         plain = context.chat.prompt(system, student_view(task.question))
-        stories = await context.gather(
+        trajectories = await context.gather(
             context.child("teacher", i).converse("teacher", system, view) for i in range(self.rollouts)
         )
         played = tuple(
             ScoredTrajectory(
-                story, (*context.key, "teacher"), self._reward_of(story.answer, task.answers), {"plain": plain}
+                trajectory,
+                (*context.key, "teacher"),
+                self._reward_of(trajectory.answer, task.answers),
+                {"plain": plain},
             )
-            for story in stories
+            for trajectory in trajectories
         )
         return Episode(context.key, task, played)
 

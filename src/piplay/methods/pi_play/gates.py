@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
-from piplay.envs.search.match import contains, exact_match, normalise
 from piplay.envs.search.question import Passage, Question, Step, show
 from piplay.envs.search.tool import passages_of, query_of, searches
+from piplay.envs.search.values import canonical, mentions, same_value
 from piplay.types import StopReason, Trajectory
 
 Gate = Literal[
@@ -35,7 +35,7 @@ def written_question(seed: Question, trajectory: Trajectory) -> Question:
     match = _WRITTEN.search(trajectory.answer)
     question, answer = (part.strip() for part in match.groups()) if match else ("", "")
     passage = seed_passage(seed)
-    found = [(passage.title, passage.id)]
+    found = [(passage.name, passage.id)]
     for use in searches(trajectory):
         passages = passages_of(use)
         found.append((query_of(use.call), passages[0].id if passages else ""))
@@ -46,17 +46,17 @@ def written_question(seed: Question, trajectory: Trajectory) -> Question:
 
 
 def passes(gate: str, draft: Question, trajectory: Trajectory, seed: Passage, asked: set[str]) -> bool:
-    """Whether a written question passes one gate of ``READ_GATES``; ``asked`` are the normalised earlier ones."""
+    """Whether a written question passes one gate of ``READ_GATES``; ``asked`` are the earlier ones, canonical."""
     found = [passages_of(use) for use in searches(trajectory)]
     sources = [show([seed]), *map(show, found)]
     match gate:
         case "format":
             return trajectory.stop is StopReason.ANSWERED and bool(draft.question and draft.answers)
         case "leak":
-            return not any(contains(draft.question, answer) for answer in draft.answers)
+            return not any(mentions(draft.question, answer) for answer in draft.answers)
         case "grounded":
             seen = [seed, *(passage for passages in found for passage in passages)]
-            return any(contains(show([passage]), answer) for passage in seen for answer in draft.answers)
+            return any(mentions(show([passage]), answer) for passage in seen for answer in draft.answers)
         case "hops":
             return len(found) == draft.hops - 1
         case "progress":
@@ -66,14 +66,14 @@ def passes(gate: str, draft: Question, trajectory: Trajectory, seed: Passage, as
         case "bridge":
             # A hop leads from a passage to one that it names: what a search for a number finds is no hop.
             titles = [passages[0].title if passages else "" for passages in found]
-            return all(contains(source, title) for source, title in zip(sources, titles, strict=False))
+            return all(mentions(source, title) for source, title in zip(sources, titles, strict=False))
         case "evidence":
             return all(
-                set(normalise(step.evidence).split()) <= set(normalise(source).split())
+                set(canonical(step.evidence).split()) <= set(canonical(source).split())
                 for step, source in zip(draft.path, sources, strict=False)
             )
         case "duplicate":
-            return normalise(draft.question) not in asked
+            return canonical(draft.question) not in asked
     raise ValueError(f"no gate is called {gate!r}; there are {', '.join(READ_GATES)}")
 
 
@@ -82,10 +82,10 @@ def contested(draft: Question, answers: Sequence[str]) -> bool:
 
     What the path holds is no other answer: there a student stopped too early, and the question may still be true.
     """
-    votes = Counter(normalise(answer) for answer in answers)
+    votes = Counter(canonical(answer) for answer in answers)
     on_the_way = " ".join(step.evidence for step in draft.path)
-    right = sum(exact_match(answer, draft.answers) for answer in answers)
-    others = [count for answer, count in votes.items() if answer and not contains(on_the_way, answer)]
+    right = sum(same_value(answer, draft.answers) for answer in answers)
+    others = [count for answer, count in votes.items() if answer and not mentions(on_the_way, answer)]
     return max(others, default=0) > max(right, 1)
 
 

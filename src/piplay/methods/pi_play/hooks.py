@@ -20,7 +20,7 @@ Gate = Callable[[Question, Trajectory], bool]
 path, and the seed passage as its source; ``trajectory`` is the examiner's, with its searches and what they found."""
 Reward = Callable[[str, Sequence[str]], float]
 """``reward(answer, golds)``: what an answer is rewarded with, from 0 to 1. An empty answer gets 0, unasked."""
-EXACT_MATCH = "match:exact_match"
+SAME_VALUE = "values:same_value"
 
 
 def load_gates(names: Iterable[str]) -> dict[str, Gate]:

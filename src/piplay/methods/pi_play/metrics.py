@@ -7,13 +7,19 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from piplay.envs.search.match import normalise
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import query_of, searches
+from piplay.envs.search.values import canonical
 from piplay.protocols import Audit
-from piplay.types import Episode, ScoredTrajectory, StopReason
+from piplay.types import Episode, ScoredTrajectory, StopReason, Trajectory
 
 WRONG = ("false", "ill_typed")
+VERDICTS = ("true", *WRONG, "unknown")
+SOMETIMES = (
+    *("accuracy", "solved", "wasted", "false_agreement", *VERDICTS),
+    *("accuracy/*", "informative/*", "truth/*", "tasks/*", "gate/*", "k/*"),
+)
+"""The numbers that a step has where a question of it was tried, or written, or had so many hops (see ``Game``)."""
 
 
 def role_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
@@ -21,7 +27,7 @@ def role_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
     queries: dict[str, list[list[str]]] = {}
     for episode in episodes:
         for played in episode.trajectories:
-            found = [normalise(query_of(use.call)) for use in searches(played.trajectory)]
+            found = [canonical(query_of(use.call)) for use in searches(played.trajectory)]
             queries.setdefault(played.trajectory.role, []).append(found)
     row: dict[str, float] = {}
     for role, rollouts in queries.items():
@@ -33,13 +39,14 @@ def role_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
 def question_metrics(episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
     """Accuracy, difficulty, gates and truth of a step's questions, over all and by hop.
 
-    ``k/i`` counts questions that exactly i of the student samples solved. ``informative/h`` is the share of h-hop
-    questions with r_d ≠ 0, of those that students tried, ``solved`` the share that every sample solved. Truth is over
-    the questions that passed every gate; ``wasted`` is the share of these, if tried, that are false or solved by every
-    sample.
+    ``format/REASON`` counts those that the gate format refused, by why their trajectory ended. ``k/i`` counts questions
+    that exactly i of the student samples solved. ``informative/h`` is the share of h-hop questions with r_d ≠ 0, of
+    those that students tried, ``solved`` the share that every sample solved. Truth is over the questions that passed
+    every gate; ``wasted`` is the share of these, if tried, that are false or solved by every sample.
     """
     row: dict[str, float] = dict(Counter(f"tasks/{_hops(episode)}" for episode in episodes))
     row |= Counter(f"gate/{episode.facts['gate'] or 'passed'}" for episode in episodes if _examined(episode))
+    row |= Counter(f"format/{_writer(episode).stop}" for episode in episodes if episode.facts.get("gate") == "format")
     tried = [episode for episode in episodes if _students(episode)]
     row |= Counter(f"k/{int(episode.facts['k'])}" for episode in tried)
     by_hop: dict[int, list[Episode]] = defaultdict(list)
@@ -72,7 +79,7 @@ def _truth_metrics(episodes: Sequence[Episode], audit: Audit) -> dict[str, float
     row = {f"truth/{hops}": _mean(v == "true" for v in found) for hops, found in sorted(verdicts.items())}
     every = [verdict for found in verdicts.values() for verdict in found]
     if every:
-        row |= {name: _mean(v == name for v in every) for name in ("true", "false", "ill_typed", "unknown")}
+        row |= {name: _mean(v == name for v in every) for name in VERDICTS}
     if agreed:
         row["false_agreement"] = _mean(agreed)
     if lost:
@@ -102,6 +109,11 @@ def _hops(episode: Episode) -> int:
 
 def _examined(episode: Episode) -> bool:
     return "gate" in episode.facts
+
+
+def _writer(episode: Episode) -> Trajectory:
+    """The trajectory that a question is written in."""
+    return episode.trajectories[0].trajectory
 
 
 def _students(episode: Episode) -> list[ScoredTrajectory]:

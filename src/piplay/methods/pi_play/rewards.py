@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from piplay.envs.search.question import Passage, Question
 from piplay.envs.search.tool import searches
+from piplay.envs.search.words import length
 from piplay.methods.pi_play.gates import passes
 from piplay.types import Trajectory
 
@@ -19,7 +20,7 @@ def format_score(draft: Question, trajectory: Trajectory, seed: Passage) -> floa
         return 0.0
     think = sum(bool(turn.think) for turn in trajectory.turns) / len(trajectory.turns)
     tool = min((1 + len(searches(trajectory))) / draft.hops, 1.0)
-    words = len(draft.answers[0].split())
+    words = length(draft.answers[0])
     short = 1.0 if words <= 5 else 0.5 if words <= 10 else 0.0
     answer = short if passes("grounded", draft, trajectory, seed, set()) else 0.0
     return (1 + think + tool + answer) / 4

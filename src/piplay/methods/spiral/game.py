@@ -6,7 +6,7 @@ paid it; with the advantage ``role_ema`` that is compared with what the seat get
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,7 +15,7 @@ from pydantic import PositiveInt
 from piplay.envs.table.base import Table
 from piplay.envs.table.environment import Deal, load_table
 from piplay.protocols import Audit, Game
-from piplay.rollout.context import Context
+from piplay.rollout.context import Context, Dialogue
 from piplay.types import Episode, Ints, ScoredTrajectory, Trajectory
 
 
@@ -31,7 +31,7 @@ class Play(Game):
     offender: float = -1.5
     """The reward of a seat whose answer is no legal move; as in the paper."""
     other: float = 0.5
-    """The reward of the seats that met one."""
+    """The reward of a seat that met one."""
     moves: PositiveInt = 9
     """Moves after which a game that is not over pays 0 to all."""
     roles = ("first", "second")
@@ -47,36 +47,33 @@ class Play(Game):
         moves: list[tuple[Trajectory, Ints]] = []
         offender = ""
         while (seat := table.to_move(state)) is not None and len(moves) < self.moves and not offender:
-            story, seen = await self._move(table, state, seat, context.child("move", len(moves)))
-            moves.append((story, seen))
-            if story.answer in table.legal(state):
-                state = table.move(state, story.answer)
+            role, view, legal = table.seats[seat], table.view(state, seat), table.legal(state)
+            system = context.system(role, table.rules)
+            line = context.child("move", len(moves)).open(role, system, view)
+            await self._answer(line, legal)
+            trajectory = await line.close()
+            all_seen = "\n".join(filter(None, (table.hidden(state, seat), view)))
+            moves.append((trajectory, context.chat.prompt(system, all_seen)))
+            if trajectory.answer in legal:
+                state = table.move(state, trajectory.answer)
             else:
-                offender = story.role
+                offender = role
         rewards = self._rewards(table, state, offender)
         played = tuple(
             ScoredTrajectory(
-                story,
+                trajectory,
                 context.key,
-                rewards[story.role],
-                {"privileged": seen},
-                baseline=(task.table, story.role),
+                rewards[trajectory.role],
+                {"privileged": privileged},
+                baseline=(task.table, trajectory.role),
             )
-            for story, seen in moves
+            for trajectory, privileged in moves
         )
         return Episode(context.key, task, played, facts={**rewards, "moves": float(len(moves)), "illegal": offender})
 
-    async def _move(self, table: Table[Any], state: Any, seat: int, context: Context) -> tuple[Trajectory, Ints]:
-        """A seat's turn; and its prompt with what is hidden from it."""
-        role, view = table.seats[seat], table.view(state, seat)
-        system = context.system(role, table.rules)
-        seen = "\n".join(filter(None, (table.hidden(state, seat), view)))
-        story = await self._answer(role, system, view, table.legal(state), context)
-        return story, context.chat.prompt(system, seen)
-
-    async def _answer(self, role: str, system: str, view: str, legal: Sequence[str], context: Context) -> Trajectory:
-        """The policy's own."""
-        return await context.converse(role, system, view)
+    async def _answer(self, line: Dialogue, legal: Sequence[str]) -> None:
+        """The policy's own turn."""
+        await line.say()
 
     def _rewards(self, table: Table[Any], state: Any, offender: str) -> dict[str, float]:
         """What each role gets."""
@@ -88,17 +85,17 @@ class Play(Game):
     def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
         """By seat the mean payoff and the share of games won; draws, games with an illegal move, moves a game."""
 
-        def mean(values: Sequence[float]) -> float:
-            return sum(values) / len(values)
+        def mean(values: Iterable[float]) -> float:
+            return sum(values) / len(episodes)
 
         row = {
-            "draws": mean([float(all(e.facts[role] == 0 for role in self.roles)) for e in episodes]),
-            "illegal": mean([float(e.facts["illegal"] != "") for e in episodes]),
-            "moves": mean([float(e.facts["moves"]) for e in episodes]),
+            "draws": mean(all(e.facts[role] == 0 for role in self.roles) for e in episodes),
+            "illegal": mean(e.facts["illegal"] != "" for e in episodes),
+            "moves": mean(float(e.facts["moves"]) for e in episodes),
         }
         for role in self.roles:
             payoffs = [float(e.facts[role]) for e in episodes]
-            row |= {f"{role}/payoff": mean(payoffs), f"{role}/wins": mean([float(payoff > 0) for payoff in payoffs])}
+            row |= {f"{role}/payoff": mean(payoffs), f"{role}/wins": mean(payoff > 0 for payoff in payoffs)}
         return row
 
 
@@ -108,8 +105,7 @@ class WarmUp(Play):
     It teaches how a move is written, and to choose among the legal ones evenly: nothing of how to play.
     """
 
-    async def _answer(self, role: str, system: str, view: str, legal: Sequence[str], context: Context) -> Trajectory:
+    async def _answer(self, line: Dialogue, legal: Sequence[str]) -> None:
         """A legal move by chance."""
-        line = context.open(role, system, view)
-        line.put(context.chat.phrase(content=legal[int(context.rng("choice").integers(len(legal)))]))
-        return await line.close()
+        choice = int(line.context.rng("choice").integers(len(legal)))
+        line.put(line.context.chat.phrase(content=legal[choice]))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from piplay.config import Config, Phase
-from piplay.protocols import Table
+from piplay.protocols import ReportTable
 
 
 class ConsoleListener:
@@ -52,7 +52,8 @@ class ConsoleListener:
             self._bar.update(self._task, completed=row.get("written", row["step"]), score=score)
         else:
             place = f"m{row['iteration']} {row['phase']} {row['step']}/{row['of']}"
-            self.console.print(f"{place}: {score}, {sum(row['seconds'].values()):.1f} s", highlight=False)
+            parts = [*filter(None, [score]), f"{sum(row['seconds'].values()):.1f} s"]
+            self.console.print(f"{place}: {', '.join(parts)}", highlight=False)
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made."""
@@ -78,7 +79,7 @@ def score_line(row: Mapping[str, Any], headline: Mapping[str, str]) -> str:
     return ", ".join(parts)
 
 
-def show_table(made: Table) -> rich.table.Table:
+def show_table(made: ReportTable) -> rich.table.Table:
     """A table for the terminal."""
     table = rich.table.Table(title=made.title)
     for column in made.columns:
