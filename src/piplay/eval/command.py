@@ -87,6 +87,10 @@ class Contestant:
     settings: dict[str, Any]
     """Under which limits it plays, how much a search returns, in which dtype, where, and on how many threads."""
 
+    @property
+    def about(self) -> str:
+        return f"{self.name}: chat {self.stage.chat.why}"
+
     def play(self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes) -> list[Record]:
         """Every question greedily, and ``samples`` times at the temperature; each is noted as it is answered."""
         torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
@@ -149,10 +153,7 @@ def evaluate(
 
     console, notes = Console(soft_wrap=True), Notes(out, tasks)
     results: dict[str, Any] = {"settings": settings, "models": []}
-    said = [
-        *(f"{one.name}: chat {one.stage.chat.why}" for one in contestants if one.name != BASE),
-        *lost_golds(bench, tasks),
-    ]
+    said = [*(one.about for one in contestants if one.name != BASE), *lost_golds(bench, tasks)]
     console.print("".join(f"{line}\n" for line in said), end="", markup=False, highlight=False)
     played: list[list[Record]] = []
     try:
