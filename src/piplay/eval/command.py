@@ -146,8 +146,7 @@ def evaluate(
     tasks = first_of_each_hop(environment.heldout if bench == WORLD else read_benchmark(Path(bench), strict), most)
     if not tasks:
         raise InputError("the world has no held-out questions: make it again, or give --bench FILE.")
-    names = [model] if against is None else [model, against]
-    contestants = [_contestant(name, environment, settings) for name in names]
+    contestants = [_contestant(name, environment, settings) for name in (model, against) if name is not None]
     if out is not None:
         _make(out)
 
