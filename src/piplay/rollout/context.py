@@ -176,6 +176,13 @@ class Dialogue:
         self._append(ids, Owner.MODEL, np.zeros(len(ids), np.float32))
         self.turns.append(self.context.chat.parse(ids.tolist()))
 
+    def told(self, tool: str, text: str) -> bool:
+        """Let a tool have answered the role's call with this; False where a limit leaves no room for another turn."""
+        if len(self.turns) == self.context.limits.turns:
+            self.stop = StopReason.TURNS
+            return False
+        return self._hear(self.context.chat.tool_turn(text, tool, self._last), Owner.TOOL)
+
     async def use(self, call: ToolCall) -> ToolResult | None:
         """Call a tool and hear its result; None where the tool failed or a limit leaves no room for another turn.
 

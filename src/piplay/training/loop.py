@@ -160,7 +160,8 @@ class Loop:
         if phase.writes:
             row["written"] = self._keep_written(phase, episodes)
         self.state.done, self.state.step = self.state.done + 1, self.state.step + 1
-        self.run.save_episodes(self.state.done, episodes)
+        if self.config.keep_rollouts:
+            self.run.save_episodes(self.state.done, episodes)
         clock.lap("save")
         return row | {"seconds": clock.laps}
 

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from piplay.config import Config
+from piplay.config import Component, Config
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import (
+    SOURCE_ROOMS,
     check_parts,
     check_passages,
     check_trainable,
@@ -72,10 +73,18 @@ def play(
 
 def with_absolute_paths(config: Config) -> Config:
     """The same from wherever it is resumed."""
-    kind = resolve(config.environment.kind, "environment", "piplay.envs")
-    options = config.environment.options
-    places = {name: str(Path(options[name]).absolute()) for name in path_options(kind) if options.get(name)}
-    environment = config.environment.model_copy(update=places)
     config = with_model(config)
     model = config.model.absolute() if config.model else None
-    return config.model_copy(update={"model": model, "environment": environment})
+    environment = _absolute(config.environment, "environment", "piplay.envs")
+    sources = {
+        name: source if source.kind == "written" else _absolute(source, "source", *SOURCE_ROOMS)
+        for name, source in config.sources.items()
+    }
+    return config.model_copy(update={"model": model, "environment": environment, "sources": sources})
+
+
+def _absolute(part: Component, what: str, *rooms: str) -> Component:
+    """The same with absolute paths among its options."""
+    names = path_options(resolve(part.kind, what, *rooms))
+    places = {name: str(Path(part.options[name]).absolute()) for name in names if part.options.get(name)}
+    return part.model_copy(update=places)
