@@ -422,7 +422,6 @@ def _card(command: Card, overrides: dict[str, str]) -> None:
     import json
 
     from piplay.config import load_config
-    from piplay.methods.warm_up import Card as Measure
     from piplay.rollout.stage import Stage
     from piplay.training.assemble import (
         load_chat,
@@ -433,6 +432,7 @@ def _card(command: Card, overrides: dict[str, str]) -> None:
         run_at,
         tool_specs,
     )
+    from piplay.warm_up import Card as Measure
 
     run = run_at(command.model)
     config = load_config(command.recipe or (run.config if run else "pi-play"), overrides)

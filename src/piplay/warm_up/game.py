@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from piplay.envs.search.tool import SEARCH
-from piplay.methods.warm_up.lesson import Lesson
 from piplay.protocols import Audit, Game
 from piplay.rollout.context import Context
 from piplay.types import Episode, ScoredTrajectory
+from piplay.warm_up.lesson import Lesson
 
 
 @dataclass(slots=True)

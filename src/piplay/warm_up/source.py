@@ -13,16 +13,17 @@ from piplay.envs.world.generate import encyclopedia, varied
 from piplay.envs.world.records import Records
 from piplay.envs.world.render import passage
 from piplay.errors import InputError, nearest
-from piplay.methods.warm_up.classroom import HINTS, Classroom
-from piplay.methods.warm_up.lesson import Lesson
-from piplay.methods.warm_up.mixtures import MIXTURES
 from piplay.protocols import Environment
 from piplay.streams import stream
 from piplay.types import Episode, Key, State
+from piplay.warm_up.classroom import HINTS, Classroom
+from piplay.warm_up.lesson import Lesson
+from piplay.warm_up.mixtures import MIXTURES
 
 FIRST_WORLD_SEED = 1_000_000
 """Worlds of lessons have seeds from here on; those that are played and measured in have small ones."""
 LESSONS_A_ROOM = 30
+NAME = "piplay.warm_up:Lessons"
 _TRIES = 100
 
 
@@ -60,15 +61,15 @@ class Lessons:
             InputError: an unknown kind of lesson, a share that is none, or no pieces.
         """
         if mixture not in MIXTURES:
-            raise InputError(f"the source warm_up:Lessons: there is no mixture {mixture!r}{nearest(mixture, MIXTURES)}")
+            raise InputError(f"the source {NAME}: there is no mixture {mixture!r}{nearest(mixture, MIXTURES)}")
         for hint in hints:
             if hint not in HINTS:
-                raise InputError(f"the source warm_up:Lessons: there is no hint {hint!r}{nearest(hint, HINTS)}")
+                raise InputError(f"the source {NAME}: there is no hint {hint!r}{nearest(hint, HINTS)}")
         for name, share in (("goes_on", goes_on), ("simple", simple), ("strange", strange)):
             if not 0 <= share <= 1:
-                raise InputError(f"the source warm_up:Lessons has {name} = {share}: give a share from 0 to 1")
+                raise InputError(f"the source {NAME} has {name} = {share}: give a share from 0 to 1")
         if strange and pieces_of is None:
-            raise InputError("the source warm_up:Lessons has strange worlds and no pieces: name a folder in pieces_of")
+            raise InputError("the source {NAME} has strange worlds and no pieces: name a folder in pieces_of")
         self._seed, self._goes_on, self._simple, self._strange = seed, goes_on, simple, strange
         left_out = tuple(set(HINTS) - set(hints))
         odds = {kind: odd for kind, odd in MIXTURES[mixture].items() if not kind.startswith(left_out)}

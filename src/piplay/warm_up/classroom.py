@@ -27,7 +27,7 @@ from piplay.methods.pi_play.views import (
     student_view,
     teacher_view,
 )
-from piplay.methods.warm_up.lesson import Lesson, Said
+from piplay.warm_up.lesson import Lesson, Said
 
 READER = "List the facts of the passage."
 WRITER = "Write the question of the path."
@@ -190,10 +190,11 @@ class Classroom:
         return path
 
     def _foreign(self, chain: Chain) -> list[Step]:
-        """Another question's path, of as many steps where there is one within a few tries."""
+        """The path of another question of as many hops, with nothing of this one's; none where there is hardly one."""
+        own = set(self.values(chain))
         for _ in range(8):
             other = self.chain(len(chain[1]))
-            if other is not None and other[0] != chain[0]:
+            if other is not None and not own & set(self.values(other)):
                 return self.path(other)
         return []
 
