@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from piplay.envs.search.tool import SEARCH
 from piplay.protocols import Audit, Game
@@ -16,6 +17,9 @@ from piplay.warm_up.lesson import Lesson
 @dataclass(slots=True)
 class Teach(Game):
     """A lesson in the chat's own tokens, for the loss ``nll``; what limits leave no room for is cut."""
+
+    headline: ClassVar[Mapping[str, str]] = {"learner/nll": "loss"}
+    sometimes: ClassVar[Sequence[str]] = ("lessons/*",)
 
     prompts: Mapping[str, str] = field(default_factory=dict)
     """System prompts by role (``student``, ``examiner``, …), where those of the runs to come are not the games' own."""
