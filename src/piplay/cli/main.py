@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -13,6 +14,8 @@ from typing import TextIO
 import piplay
 from piplay.border.code import TRACEBACK
 from piplay.errors import InputError, InputWarning, out_of_memory
+
+STORAGE = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
         print(f"piplay: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:  # wherever storage fails; a file that is merely not there has been said by name
+        if error.errno not in STORAGE:
+            raise
+        remedy = "make room or make it writable" + (", then go on with `piplay resume`" if trains else "")
+        print(f"piplay: {error.filename or 'a file'}: {error.strerror}: {remedy}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
         print(f"piplay: {error}: start again with a lower learning rate (lr of its policy)", file=sys.stderr)

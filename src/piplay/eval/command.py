@@ -34,6 +34,7 @@ from piplay.training.assemble import (
     run_at,
     tool_specs,
 )
+from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.types import Episode, StopReason
 
 WORLD = "world"
@@ -200,6 +201,8 @@ def _environment(
     environment = load_environment(config, truth=bench == WORLD)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"the run {model} plays in the environment {usual.kind}: only what searches can be asked.")
+    if run:
+        warn_of_changes(run, config, environment)
     return environment
 
 
@@ -213,6 +216,7 @@ def _contestant(name: str, environment: SearchEnvironment, given: Mapping[str, A
     folder, run = model_folder(name), run_at(name)
     if run:
         check_asks(name, run.column_kinds())
+        warn_of_damage(run)
     usual = run.config if run else _settings(Component(kind="search"), given["seed"])
     kind = usual.chat if run and given["chat"] == "auto" else given["chat"]
     limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})

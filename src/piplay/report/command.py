@@ -41,7 +41,7 @@ def _play_missing(run: Run, environment: Callable[[], Environment], say: Callabl
     made = environment()
     chat = load_chat(run.final(run.config.agent), run.config.chat, tool_specs(made))
     for name in missing:
-        run.write(name, json.dumps(makers[name](run, made, chat), ensure_ascii=False) + "\n")
+        run.write_more(name, json.dumps(makers[name](run, made, chat), ensure_ascii=False) + "\n")
 
 
 def _missing(run: Run) -> list[str]:

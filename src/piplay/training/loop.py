@@ -69,7 +69,8 @@ class Loop:
 
     def train(self) -> None:
         """Play the run from where it stands to its end."""
-        self._restore(self.run.resume(self.engine.load), self.run.checkpoint())
+        state = self.run.resume(self.engine.load, self.listener.message)
+        self._restore(state, self.run.checkpoint_of(state))
         self.listener.began(self.run.rows(), self.state.evals)
         phases = self.config.phases
         if not self.state.evals:
@@ -84,7 +85,7 @@ class Loop:
             else:
                 self._commit()
         for name in self.config.policies:
-            self.engine.export(name, self.run.final(name))
+            self._export(name, self.run.final(name))
         self.run.finish(
             {
                 "recipe": self.config.name,
@@ -244,9 +245,12 @@ class Loop:
         if measured:
             self.listener.evaluated(row, self.evaluation.sentence(row))
         for policy in self.evaluation.exports:
-            self.engine.export(policy, self.run.snapshot(iteration))
+            self._export(policy, self.run.snapshot(iteration))
         self.state.evals.append(row)
         self._commit()
+
+    def _export(self, policy: str, folder: Path) -> None:
+        self.run.export(folder, lambda new: self.engine.export(policy, new))
 
     def _commit(self) -> None:
         check_states(self.config, self.state, self.evaluation)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from piplay.envs.search.benchmarks import task_of
 from piplay.envs.search.bm25 import TITLE_WEIGHT
-from piplay.envs.search.corpus import read_corpus
+from piplay.envs.search.corpus import files_read, read_corpus
 from piplay.envs.search.question import Passage, Question, show
 from piplay.envs.search.searcher import Searcher
 from piplay.envs.search.stored import Changed, Chosen
@@ -143,6 +143,11 @@ class SearchEnvironment:
         self.heldout = [task_of(question) for question in world.heldout]
         self.labelled = [task_of(question) for question in world.train]
         self.audit = lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else ""))
+
+    @property
+    def files(self) -> Mapping[str, Sequence[Path]]:
+        """See ``Environment``: of a folder with a corpus only some files are read."""
+        return {} if self.corpus is None else {"corpus": files_read(self.corpus)}
 
     def describe(self) -> str:
         """See ``Environment.describe``."""
