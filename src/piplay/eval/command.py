@@ -43,6 +43,8 @@ NAMED = 5
 """Golds that are named of those that SQuAD's rule gets wrong."""
 TOP_K = 1
 """Passages that one search returns where neither the command nor a run says."""
+TOLERATED = 0.05
+"""The share of answers that a searcher may fail: they count as no answer, and are said. Of more there is no result."""
 
 
 class Notes:
@@ -104,12 +106,19 @@ class Contestant:
         def sampled(episode: Episode) -> None:
             notes.add(self.name, records([by_task[id(episode.task)]], [episode])[0])
 
-        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered)
+        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered, tolerated=TOLERATED)
         if not samples:
             return records(greedy, ())
         key = "eval", "samples"
         drawn = play_student(
-            self.stage, self.policy, tasks, key, samples=samples, temperature=temperature, note=sampled
+            self.stage,
+            self.policy,
+            tasks,
+            key,
+            samples=samples,
+            temperature=temperature,
+            note=sampled,
+            tolerated=TOLERATED,
         )
         return records(greedy, drawn)
 

@@ -371,6 +371,7 @@ def _row(episode: Episode, scored: ScoredTrajectory) -> dict[str, Any]:
         **episode.facts,
         "reward": scored.reward,
         "stop": str(trajectory.stop),
+        "failure": trajectory.failure.reason if trajectory.failure else "",
         "answer": trajectory.answer,
         "calls": [json.dumps({"name": use.call.name, "arguments": use.call.arguments}) for use in trajectory.uses],
         "turns": [turn.text for turn in trajectory.turns],

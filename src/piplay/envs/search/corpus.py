@@ -163,7 +163,7 @@ def _stored(path: Path, files: Sequence[Path], strict: bool) -> tuple[StoredPass
             raise InputError(f"{path} changed while it was read: start again.")
         (folder / "skipped.json").write_text(json.dumps(skipped.reasons), encoding="utf-8")
 
-    folder = kept(f"{content}-passages-2", check)
+    folder = kept(f"{content}-passages-3", check)
     skipped = Skipped(strict, json.loads((folder / "skipped.json").read_text(encoding="utf-8")))
     if strict and skipped.reasons:
         reason, (_, place) = next(iter(skipped.reasons.items()))
