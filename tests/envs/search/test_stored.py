@@ -208,7 +208,7 @@ def _slowly(log: Path) -> None:
         time.sleep(0.3)
         (half / "second").write_text("2")
 
-    assert {file.name for file in kept("a", make).iterdir()} == {"first", "second"}
+    assert {file.name for file in kept("a", make).iterdir()} == {"first", "second", "hashes.json"}
 
 
 def test_of_several_processes_one_makes_it(tmp_path: Path) -> None:
