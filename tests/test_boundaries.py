@@ -19,6 +19,7 @@ CORE = [
     "config",
     "streams",
     "errors",
+    "files",
     "protocols",
     "border",
     "chat",

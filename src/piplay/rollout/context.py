@@ -15,7 +15,19 @@ from piplay.engine.protocol import Generate, Generated
 from piplay.errors import InputError
 from piplay.rollout.tools import ToolError
 from piplay.streams import stream
-from piplay.types import Ints, Key, Owner, PolicyRef, StopReason, ToolCall, ToolResult, ToolUse, Trajectory, Turn
+from piplay.types import (
+    Ints,
+    Key,
+    Owner,
+    PolicyRef,
+    StopReason,
+    ToolCall,
+    ToolFailure,
+    ToolResult,
+    ToolUse,
+    Trajectory,
+    Turn,
+)
 
 Result = TypeVar("Result")
 
@@ -128,6 +140,7 @@ class Dialogue:
         self.uses: list[ToolUse] = []
         self.stop: StopReason | None = None
         """Why it cannot go on; None while it can."""
+        self.failure: ToolFailure | None = None
         self._ids: list[Ints] = [prompt]
         self._owners: list[np.ndarray[Any, np.dtype[np.int8]]] = [_owned(prompt, Owner.PROMPT)]
         self._logprobs = [np.zeros(len(prompt), np.float32)]
@@ -195,8 +208,9 @@ class Dialogue:
             return None
         try:
             result: ToolResult = await ToolRequest(call)
-        except ToolError:
+        except ToolError as error:
             self.stop = StopReason.TOOL_FAILED
+            self.failure = ToolFailure(call, str(error) or type(error).__name__)
             return None
         if not self._hear(self.context.chat.tool_turn(result.text, call.name, self._last), Owner.TOOL):
             return None
@@ -229,6 +243,7 @@ class Dialogue:
             tuple(self.uses),
             stop if self.stop is None else self.stop,
             self._version,
+            self.failure,
         )
 
     @property

@@ -171,10 +171,11 @@ def play_student(
     samples: int = 1,
     temperature: float = 0.0,
     note: Callable[[Episode], None] = lambda episode: None,
+    tolerated: float = 0.0,
 ) -> list[Episode]:
     """Each question to the policy as the student, ``samples`` times; greedily at temperature 0.
 
-    ``note`` is told each episode as it ends, in any order.
+    ``note`` is told each episode as it ends, in any order. ``tolerated``: see ``Stage.play``.
     """
     game = Study(rollouts=samples)
 
@@ -183,7 +184,7 @@ def play_student(
         note(episode)
         return episode
 
-    return stage.play(play, key, tasks, {"student": policy}, temperature)
+    return stage.play(play, key, tasks, {"student": policy}, temperature, tolerated=tolerated)
 
 
 def play_teacher(stage: Stage, policy: str, tasks: Sequence[Question], key: Key) -> list[Episode]:
