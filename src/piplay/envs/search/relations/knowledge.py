@@ -300,7 +300,8 @@ _KNOWLEDGE = (
         "is |are |was |were ",
         says=(
             r"(?:is|are|was|were) an? (?:(?:\p{Ll}+ )?(?:kind|type|form|class|genus|species) of )?"
-            r"(?!\p{Ll}+ly )(?!(?:common |collective |generic )?(?:name|term|word|member|part|list|group|number|way|concept|place|"
+            r"(?!\p{Ll}+ly )"
+            r"(?!(?:common |collective |generic )?(?:name|term|word|member|part|list|group|number|way|concept|place|"
             r"person|"
             r"thing|situation|process|phenomenon|event|condition)\b)"
             r"(?P<value>\p{Ll}[\p{Ll}-]*(?: (?!(?:of|in|that|which|who|whose|where|with|for|and|or|to|on|by|from|is|"
