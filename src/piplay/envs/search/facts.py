@@ -24,6 +24,7 @@ LONGEST = 5
 _LIFE = regex.compile(r"\((?:born |c\. |b\. |fl\. |died )*\d{1,4}\b(?! \p{L}+\))")
 """In a description: years of somebody's life."""
 _WITHIN = regex.compile(r"(?<=[\p{L},] )\p{L}+")
+_OFTEN = 10
 _SEVERAL = (
     (" is {}", " are {}"), (" was {}", " were {}"), (" does {}", " do {}"),
     ("{} is ", "{} are "), ("{} was ", "{} were "), ("{} belongs ", "{} belong "), ("{} comes ", "{} come "),
@@ -165,9 +166,10 @@ def _forms(relation: Relation, match: regex.Match[str], plural: bool) -> tuple[s
 
 
 def _common(passages: Sequence[Passage]) -> set[str]:
-    """The words that are written with a small letter more often than with a capital one, inside sentences."""
+    """The words that are hardly ever written with a capital letter inside sentences; a rare word may be a name."""
     words = Counter(word for passage in passages for word in _WITHIN.findall(passage.text))
-    return {word for word, count in words.items() if word[0].islower() and count > words[word.capitalize()]}
+    often = ((word, count) for word, count in words.items() if word[0].islower() and count >= _OFTEN)
+    return {word for word, count in often if count >= _OFTEN * words[word.capitalize()]}
 
 
 def _fits(value: str, title: str, sentence: str) -> bool:

@@ -51,9 +51,12 @@ _SPANS = (
     r"(?: (?:about|around|the))? "
 )
 _EVENT = (
-    r"<is>(?:an?|the) (?!\p{Ll}+ (?:king|ruler|emperor))(?:(?!reign|rul|serv|which|that|whose)[^;.]){0,110}? "
-    r"(?:from|between)"
-    r"(?: (?:about|around|the))? "
+    r"<is>(?:an?|the) [^;.]{0,60}?\b(?:war|conflict|battle|campaign|revolution|rebellion|uprising|revolt|period|era|"
+    r"age|"
+    r"dynasty|empire|kingdom|republic|state|caliphate|sultanate|crisis|movement|expedition|siege|conference|depression|"
+    r"genocide|famine|epidemic|pandemic|crusade|civili[sz]ation|culture|colony|union|confederation|shogunate|regime|"
+    r"programme?|mission)\b(?:(?!reign|rul|serv|which|that|whose)[^;.]){0,80}? (?:from|between)(?: (?:about|around|"
+    r"the))? "
 )
 _EVENTS = (
     Relation(

@@ -46,7 +46,8 @@ _BIRTH = (
     ),
 )
 _RULED = (
-    r"(?:served as|reigned|ruled|<is>(?:the )?[^,;.]{3,60}?(?:king|queen|emperor|empress|sultan|pharaoh|president|"
+    r"(?!.*\b(?:again|previously)\b)(?:served as|reigned|ruled|<is>(?:the )?[^,;.]{3,60}?(?:king|queen|emperor|"
+    r"empress|sultan|pharaoh|president|"
     r"minister|"
     r"chancellor|tsar|pope|shah|ruler|governor|duke|Emperor|King|Queen|Sultan) of (?:the )?<name>)\b[^;.]{0,60}?,? "
 )
@@ -68,7 +69,8 @@ _LIFE = (
         "What was the occupation of {}?",
         "is |was ",
         says=(
-            r"<is>an? (?:[\p{L}-]*\p{Lu}[\p{L}-]+ )?(?:(?:senior|junior|former|retired) )?(?P<value>(?:\p{Ll}+ "
+            r"<is>an? (?:[\p{L}-]*\p{Lu}[\p{L}-]+ )?(?:(?:senior|junior|former|retired) )?"
+            r"(?!(?:\p{Ll}+ )?(?:member|number|center|character)\b)(?P<value>(?:\p{Ll}+ "
             r")?\p{Ll}+(?:er|or|ist|ian|ect|man|woman|het|oet|"
             r"ress|ef|ict|hor|ief|eer|ant|nun|monk|wright|cian))(?=,| and| who| of| from| known|\.)",
         ),

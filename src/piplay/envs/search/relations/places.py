@@ -153,10 +153,11 @@ PLACES = (
             f"the {side}",
             phrase=f"the {side}ern neighbour of {{}}",
             says=(
-                r".{0,160}?\b(?:border(?:s|ed|ing)|bounded|surrounded|flanked)\b[^.;]{0,150}?"
+                r".{0,160}?\b(?:border(?:s|ed|ing)|bounded|surrounded|flanked)\b(?:(?!maritime)[^.;]){0,150}?"
                 rf"(?:by|with|borders|(?:to|on|in) the \p{{Ll}}+,? and|,) <THE> (?:to|on|in) the {side}\b",
-                rf".{{0,160}}?\b(?:borders?|bordered|bounded)\b[^.;]{{0,150}}?(?:to|on) the {side} by <THE>",
-                rf"(?:shares )?(?:[\p{{Ll}} ]+ )?borders (?:with )?<THE> (?:to|on|in) the {side}\b",
+                rf".{{0,160}}?\b(?:borders?|bordered|bounded)\b(?:(?!maritime)[^.;]){{0,150}}?(?:to|on) the {side} "
+                rf"by <THE>",
+                rf"(?:shares )?(?:land )?borders (?:with )?<THE> (?:to|on|in) the {side}\b",
             ),
             person=False,
         )
