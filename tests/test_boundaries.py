@@ -172,6 +172,7 @@ def test_the_truth_is_out_of_reach_of_what_trains() -> None:
         "piplay.envs.search.benchmarks",
         "piplay.warm_up.classroom",
         "piplay.warm_up.source",
+        "piplay.warm_up.text",
         "piplay.tiny_base.fresh",
         "piplay.cli.commands",
     }

@@ -156,6 +156,9 @@ class WarmUp:
     """The folder of the model that comes of it; its run is in the folder run there."""
     recipe: str = "warm-up"
     """The name of a recipe of the package, or a .toml file."""
+    corpus: Path | None = None
+    """Text with titles: two lessons of five are on the facts that it states; --sources.lessons.without BENCH leaves out
+    what a benchmark asks for."""
 
 
 @dataclass(frozen=True)
@@ -293,9 +296,11 @@ def run(arguments: Sequence[str]) -> None:
             _report(command)
         case World():
             _world(command.do)
-        case WarmUp(model, out, recipe):
+        case WarmUp(model, out, recipe, corpus):
             from piplay.cli.warm_up import warm_up
 
+            if corpus is not None:
+                overrides["sources.lessons.corpus"] = str(corpus)
             warm_up(model, out, recipe, overrides)
         case Pretrain(out, shape, tags):
             from piplay.cli.warm_up import pretrain

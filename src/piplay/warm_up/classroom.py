@@ -103,6 +103,14 @@ class Classroom:
         notes = _notes(chain[1], values)
         return [Step(value, value, note) for value, note in zip(values, notes, strict=False)]
 
+    def asked(self, chain: Chain, forms: Sequence[str]) -> str:
+        """The question of a chain, in one of the forms."""
+        return ask(self.rng, *chain, forms)
+
+    def left(self, values: Sequence[str], relations: Sequence[str]) -> str:
+        """What is still asked of the first of the values, in words: "river of the capital of Bor"."""
+        return chain_phrase(values[0], relations)
+
     def read(self) -> Lesson:
         """One passage, all facts of its entity in any order."""
         entity = self.records.entities[int(self.rng.integers(len(self.records.entities)))]
@@ -122,7 +130,7 @@ class Classroom:
         if self.rng.random() < 0.5:
             values = [v for r, v in entity.facts.items() if r != relation]
             others = [e for e in self.records.entities if e is not entity]
-            values += [e.facts[relation] for e in others if relation in e.facts][: len(values)]
+            values += [e.facts[relation] for e in others if relation in e.facts][: max(1, len(values))]
             notes = [(relation, v) for v in values]
             foreign = [(r, v) for e in others for r, v in e.facts.items() if foreign_fact(r, e.name, v) in told.text]
             notes = foreign if foreign and self.rng.random() < 0.4 else notes
@@ -155,8 +163,8 @@ class Classroom:
         Before each search it says what is still asked, in the same words however the question was put: "river of the
         capital of Bor", then "river of Fendor". Where it does not go on, it answers with what it has found.
         """
-        start, relations = chain
-        question = ask(self.rng, start, relations, STUDENT_FORMS)
+        relations = chain[1]
+        question = self.asked(chain, STUDENT_FORMS)
         values, notes = self.values(chain), _notes(relations, self.values(chain))
         steps = self._hint(chain, hint)
         named = {step.query for step in steps}
@@ -167,7 +175,8 @@ class Classroom:
         said = []
         for hop in range(last):
             before = f"{notes[hop - 1]} " if hop else ""
-            said.append(Said(before + chain_phrase(values[hop], relations[hop:]), call=search(values[hop])))
+            left = self.left(values[hop:], relations[hop:])
+            said.append(Said(before + left, call=search(values[hop])))
         said.append(Said(notes[last - 1], values[last]))
         teaches = f"{hint}{len(relations)}"
         return Lesson(
@@ -206,7 +215,7 @@ class Classroom:
         return [Step(x, x, note) for x, note in zip(values, _notes(chain[1], values), strict=False)]
 
     def _question(self, chain: Chain) -> str:
-        return f"Question: {ask(self.rng, *chain, (EXAMINER_FORM,))} Answer: {self.values(chain)[-1]}"
+        return f"Question: {self.asked(chain, (EXAMINER_FORM,))} Answer: {self.values(chain)[-1]}"
 
     def _shown(self, name: str) -> str:
         return show([self.passages[name]])
