@@ -23,6 +23,7 @@ from piplay.errors import InputError, check_text
 from piplay.eval.scores import Record, differences, ks, records, summary
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
+from piplay.terminal import TerminalConsole
 from piplay.training.assemble import (
     BASE,
     check_passages,
@@ -150,10 +151,10 @@ def evaluate(
     if out is not None:
         _make(out)
 
-    console, notes = Console(soft_wrap=True), Notes(out, tasks)
+    console, notes = TerminalConsole(), Notes(out, tasks)
     results: dict[str, Any] = {"settings": settings, "models": []}
     said = [*(one.about for one in contestants if one.name != BASE), *lost_golds(bench, tasks)]
-    console.print("".join(f"{line}\n" for line in said), end="", markup=False, highlight=False)
+    console.print("".join(f"{line}\n" for line in said), end="")
     played: list[list[Record]] = []
     try:
         for contestant in contestants:
@@ -308,11 +309,13 @@ def _interval(score: Mapping[str, Any], form: str = ".2f") -> str:
 def _check(settings: Mapping[str, Any]) -> None:
     """Raises ``InputError`` for what can be seen to be wrong without reading a file."""
     least = {
-        "limit": 1, "samples": 0, "top_k": 1, "seed": 0, "threads": 1, "turns": 1, "turn_tokens": 1, "tokens": 2,
+        "limit": 1, "samples": 0, "top-k": 1, "seed": 0,
+        "engine.threads": 1, "limits.turns": 1, "limits.turn-tokens": 1, "limits.tokens": 2,
     }  # fmt: skip
-    for name, number in least.items():
-        if settings[name] is not None and settings[name] < number:
-            raise InputError(f"--{name.replace('_', '-')} is {settings[name]}: give a number of at least {number}.")
+    for option, number in least.items():
+        given = settings[option.rpartition(".")[2].replace("-", "_")]
+        if given is not None and given < number:
+            raise InputError(f"--{option} is {given}: give a number of at least {number}.")
     check_text(settings["prompt"], "--prompt")
     if not 0 < settings["temperature"] < float("inf"):
         raise InputError(f"--temperature is {settings['temperature']}: give a number above 0.")

@@ -16,7 +16,7 @@ from piplay.chat.base import Chat
 from piplay.chat.choose import choose
 from piplay.config import Config, Limits, Lora, Policy
 from piplay.engine.local.adapters import base_of
-from piplay.engine.local.folders import check_fit, usable
+from piplay.engine.local.folders import LOCAL, check_fit, usable
 from piplay.engine.protocol import Engine
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, TaskSource, make_game
@@ -64,7 +64,7 @@ def load_chat(model: Path, kind: str = "auto", tools: tuple[ToolSpec, ...] = (),
     """
     model = usable(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(model, **LOCAL)
         ends = _end_ids(model)
     except Exception as error:  # a damaged file raises whatever its reader stumbles over
         raise InputError(f"the tokenizer of {model} cannot be loaded: {repr(error).splitlines()[0]}") from error

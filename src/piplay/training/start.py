@@ -52,8 +52,8 @@ def play(
     engine = load_engine(config)
     run = begin()
     if config.model is not None:
-        console.print(f"chat: {chat.why}", highlight=False)
-    console.print(f"run directory: {run.folder}", highlight=False)
+        console.print(f"chat: {chat.why}")
+    console.print(f"run directory: {run.folder}")
     record = machine() | {"threads": config.engine.threads, "device": config.engine.device}
     record["deterministic"] = engine.deterministic
     run.write("machine.json", json.dumps(record, indent=2) + "\n")
@@ -66,7 +66,7 @@ def play(
     minutes = loop.state.seconds / 60
     learns = any(phase.learn for phase in config.phases)
     policies = "the trained policies are" if learns else "no phase has a `learn`, so the policies are still the base,"
-    console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}", highlight=False)
+    console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}")
     return run, environment
 
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AutoModelForCausalLM
 
+from piplay.engine.local.folders import LOCAL
 from piplay.errors import InputError
 
 NAME = "piplay"
@@ -123,7 +124,7 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
         InputError: the folder holds no such model, or one whose layers do not all attend to the whole past.
     """
     try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=NAME, local_files_only=True)
+        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=NAME, **LOCAL)
     except (OSError, ValueError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error

@@ -16,6 +16,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from piplay.engine.local.adapters import base_of
 from piplay.errors import InputError
 
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""How transformers is to read a folder: nothing is fetched, and no code that it brings along is run."""
 _ORIGIN = "gguf.json"
 """In a folder made of a GGUF file: the file's size and time, by which a changed one is told."""
 
@@ -62,7 +64,7 @@ def check_fit(model: Path, tokenizer: PreTrainedTokenizerBase, tokens: int | Non
         InputError: the model has no row for some id, or was made for fewer positions.
     """
     try:
-        config = AutoConfig.from_pretrained(base_of(model) or model, local_files_only=True).get_text_config()
+        config = AutoConfig.from_pretrained(base_of(model) or model, **LOCAL).get_text_config()
     except (OSError, ValueError) as error:
         raise InputError(f"{model} has no config.json that can be read: {str(error).splitlines()[0]}") from error
     ids, rows = max(tokenizer.get_vocab().values(), default=0) + 1, getattr(config, "vocab_size", None)
@@ -137,9 +139,14 @@ def _unpack(file: Path, folder: Path) -> None:
     how = getattr(transformers, "GgufConfig", None)
     unpacked = {"quantization_config": how(dequantize=True)} if how else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, **LOCAL)
         packed = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=torch.bfloat16, local_files_only=True, **unpacked
+            file.parent,
+            gguf_file=file.name,
+            dtype=torch.bfloat16,
+            local_files_only=True,
+            trust_remote_code=False,
+            **unpacked,
         )
     except Exception as error:  # its readers raise whatever they stumble over
         raise InputError(f"{file} cannot be read as a GGUF model: {repr(error).splitlines()[0]}") from error

@@ -53,17 +53,17 @@ class ConsoleListener:
         else:
             place = f"m{row['iteration']} {row['phase']} {row['step']}/{row['of']}"
             parts = [*filter(None, [score]), f"{sum(row['seconds'].values()):.1f} s"]
-            self.console.print(f"{place}: {', '.join(parts)}", highlight=False)
+            self.console.print(f"{place}: {', '.join(parts)}")
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made."""
         self.close()
         when = f"after iteration {row['iteration']}" if row["iteration"] else "before training"
-        self.console.print(f"{when}: {sentence}", highlight=False)
+        self.console.print(f"{when}: {sentence}")
 
     def message(self, sentence: str) -> None:
         """Something a person has to know."""
-        self.console.print(sentence, highlight=False)
+        self.console.print(sentence)
 
     def close(self, failed: bool = False) -> None:
         """Leave the terminal as it was."""
