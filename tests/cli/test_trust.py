@@ -18,7 +18,12 @@ from piplay.registry import make, package_alone, resolve
 from piplay.training.run_directory import Run
 
 ROOT = Path(piplay.__file__).parents[1]
-EVIL = "from pathlib import Path\nPath(__file__).with_suffix('.ran').touch()\nclass S:\n    def __init__(self, *a, **k): raise SystemExit(3)\ndef f(*a, **k): ...\n"
+EVIL = """from pathlib import Path
+Path(__file__).with_suffix(".ran").touch()
+def f(*a, **k): ...
+class S:
+    def __init__(self, *a, **k): raise SystemExit(3)
+"""
 """A module that shows that it was imported."""
 HIDDEN = ("peft", "wandb", "flash_attn", "torchvision", "json", "rich", "gymnasium")
 """Names of libraries, there or not, under which a file of the current folder must not be imported."""
