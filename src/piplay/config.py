@@ -386,6 +386,7 @@ def load_config(recipe: str | Path | Config, overrides: Mapping[str, object]) ->
     environment = tree.get("environment", {"kind": "search"})
     tree["environment"] = {"kind": environment} if isinstance(environment, str) else environment
     for key, value in overrides.items():
+        check_text(key, "a setting's name")
         _set(tree, key, value)
     return validated(tree, where)
 
@@ -532,10 +533,11 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
     last = last if last in node else last.replace("-", "_")
     if node is tree and last not in Config.model_fields:
         node = _of_environment(tree, last)
+    if isinstance(value, str | Path):
+        check_text(str(value), key)
     if isinstance(value, Path):
         value = str(value)
     elif isinstance(value, str) and not _is_path(tree, node, last):
-        check_text(value, key)
         # What is no TOML is text that stands without quotes.
         with suppress(tomllib.TOMLDecodeError):
             value = tomllib.loads(f"value = {value}")["value"]
