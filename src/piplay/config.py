@@ -406,7 +406,7 @@ def _read_recipe(recipe: str) -> tuple[dict[str, Any], str]:
         )
     try:
         return tomllib.loads(text), where
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"recipe {where} is not valid TOML: {error}") from error
 
 
@@ -539,6 +539,6 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
         value = str(value)
     elif isinstance(value, str) and not _is_path(tree, node, last):
         # What is no TOML is text that stands without quotes.
-        with suppress(tomllib.TOMLDecodeError):
+        with suppress(tomllib.TOMLDecodeError, RecursionError):
             value = tomllib.loads(f"value = {value}")["value"]
     node[last] = value

@@ -1,9 +1,9 @@
 """Feeds readers and parsers with damaged input: ``python tests/fuzzing/fuzz.py --inputs 1000000``, or ``make fuzz``.
 
 Inputs are made of whole ones by what goes wrong in life and by what breaks parsers; the i-th of a seed is always the
-same. An input is a failure where a target raises anything but an ``InputError`` of one line, takes a processor more than
-5 seconds, or makes the process larger by more than 1 GB. With ``--atheris`` libFuzzer makes them, guided by the branches
-of piplay that they reach.
+same. An input fails where a target raises anything but an ``InputError``, takes a processor more than
+5 seconds, or makes the process larger by more than 1 GB. With ``--atheris`` libFuzzer makes them, guided by the
+branches of piplay that they reach.
 """
 
 from __future__ import annotations
@@ -86,8 +86,7 @@ def problem(target: object, data: bytes) -> str:
     try:
         target(data)  # type: ignore[operator]
     except InputError as error:
-        said = str(error)
-        return "" if said.strip() and "\n" not in said else f"a sentence of several lines: {said!r}"
+        return "" if str(error).strip() else "no sentence"
     except Hang:
         return f"more than {SECONDS:.0f} s\n{traceback.format_exc()}"
     except Exception:

@@ -1,6 +1,6 @@
 """What is fuzzed: every reader and parser of text and files from outside, each as a function of bytes.
 
-A target may raise ``InputError`` of one line, and nothing else.
+A target may raise ``InputError``, and nothing else.
 """
 
 from __future__ import annotations
@@ -27,9 +27,7 @@ from toys.tokenizers import KINDS
 from toys.tools import TOOLS
 
 from piplay.chat.base import Chat
-from piplay.chat.native import Native
-from piplay.chat.tags import Tags
-from piplay.chat.templated import Templated
+from piplay.chat.choose import choose
 from piplay.config import load_config, recipes, validated
 from piplay.envs.search.benchmarks import read_benchmark
 from piplay.envs.search.bm25 import BM25Searcher
@@ -249,9 +247,9 @@ def chats() -> Mapping[str, Chat]:
     """Every chat over every kind of tokenizer that can be played with it."""
     made: dict[str, Chat] = {}
     for name, tokenizer in KINDS.items():
-        for kind in (Native, Templated, Tags):
+        for kind in ("native", "chat", "tags"):
             try:
-                made[f"{kind.kind}, {name}"] = kind(tokenizer(), TOOLS)
+                made[f"{kind}, {name}"] = choose(kind, tokenizer(), TOOLS, ())
             except InputError:
                 continue
     return made

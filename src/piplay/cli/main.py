@@ -17,6 +17,9 @@ from piplay.terminal import discard_output, encodable_output, escaped, escaped_o
 BROKEN_PIPE = 141
 """The exit code of a program whose reader has gone, as a shell has it (128 + SIGPIPE)."""
 
+LONGEST = 2000
+"""Characters of a message."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Bad input is one sentence on standard error and exit code 2; behind its whole traceback where
@@ -69,7 +72,13 @@ def _run(words: Sequence[str]) -> int:
 
 
 def _complain(sentence: str) -> None:
-    print(escaped(f"piplay: {sentence}"), file=sys.stderr)
+    print(escaped(f"piplay: {_line(sentence)}"), file=sys.stderr)
+
+
+def _line(sentence: str) -> str:
+    """One line, whatever stands in what it quotes."""
+    whole = " ".join(sentence.splitlines())
+    return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} …"
 
 
 def _notes(error: BaseException) -> str:
@@ -87,7 +96,11 @@ def _warn(
 ) -> None:
     """Show what was left out of the input as one sentence, other warnings as Python does."""
     known = issubclass(category, InputWarning)
-    shown = f"piplay: {message}\n" if known else warnings.formatwarning(message, category, filename, lineno, line)
+    shown = (
+        f"piplay: {_line(str(message))}\n"
+        if known
+        else warnings.formatwarning(message, category, filename, lineno, line)
+    )
     (file or sys.stderr).write(escaped(shown))
 
 

@@ -78,7 +78,7 @@ def _end_ids(model: Path) -> list[int]:
     if not (model / "generation_config.json").is_file():
         return []
     ends = GenerationConfig.from_pretrained(model, local_files_only=True).eos_token_id
-    return [ends] if isinstance(ends, int) else list(ends or ())
+    return [ends] if isinstance(ends, int) else [int(end) for end in ends or ()]
 
 
 def with_model(config: Config) -> Config:

@@ -65,8 +65,8 @@ def check_fit(model: Path, tokenizer: PreTrainedTokenizerBase, tokens: int | Non
     """
     try:
         config = AutoConfig.from_pretrained(base_of(model) or model, **LOCAL).get_text_config()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{model} has no config.json that can be read: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a damaged file raises whatever its reader stumbles over
+        raise InputError(f"{model} has no config.json that can be read: {repr(error).splitlines()[0]}") from error
     ids, rows = max(tokenizer.get_vocab().values(), default=0) + 1, getattr(config, "vocab_size", None)
     if rows is not None and ids > rows:
         raise InputError(

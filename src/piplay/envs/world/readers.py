@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from piplay.errors import InputError
+from piplay.errors import InputError, check_text
 
 Cell = str | tuple[str, ...] | None
 """A text or number as it is written, several of them where the source has a list; "" where there is nothing, None where
@@ -182,6 +182,8 @@ def _read_jsonl(file: Path, text: str) -> Table:
             raise InputError(f"{where} is not JSON ({reason}): write one object a line.") from error
         if not isinstance(record, dict):
             raise InputError(f"{where} is not a JSON object: write one object a line.")
+        for column in record:
+            check_text(column, f"{where}: the name of a column")
         objects.append({column: _cell_of(where, column, value) for column, value in record.items()})
         columns |= dict.fromkeys(record)
     rows = [tuple(record.get(column, "") for column in columns) for record in objects]
@@ -200,6 +202,8 @@ def _scalar(where: str, column: str, value: Any) -> str:
         raise InputError(f'{where}: "{column}" is nested: give a text, a number, or a list of these.')
     if value is None:
         return ""
+    if isinstance(value, str):
+        check_text(value, f'{where}: "{column}"')
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
