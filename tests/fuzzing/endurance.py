@@ -74,7 +74,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         samples = play(given.steps, Path(folder))
     said = grown(samples)
-    print(f"{len(samples)} steps, {said or 'flat'}: {samples[len(samples) // 4][0] / 1e6:.1f} MB after the first quarter, "
+    first = samples[len(samples) // 4][0]
+    print(f"{len(samples)} steps, {said or 'flat'}: {first / 1e6:.1f} MB after the first quarter, "
           f"{samples[-1][0] / 1e6:.1f} MB at the end, {samples[-1][1]} descriptors")  # fmt: skip
     return bool(said)
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from piplay.config import Component, Config, Policy
@@ -35,6 +37,7 @@ from piplay.training.assemble import (
     run_at,
     tool_specs,
 )
+from piplay.training.listeners.console import progress
 from piplay.types import Episode, StopReason
 
 WORLD = "world"
@@ -92,17 +95,21 @@ class Contestant:
     def about(self) -> str:
         return f"{self.name}: chat {self.stage.chat.why}"
 
-    def play(self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes) -> list[Record]:
-        """Every question greedily, and ``samples`` times at the temperature; each is noted as it is answered."""
+    def play(
+        self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes, told: Callable[[], None]
+    ) -> list[Record]:
+        """Every question greedily, and ``samples`` times at the temperature; each is noted, and told, as it comes."""
         torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
         by_task: dict[int, Episode] = {}
 
         def answered(episode: Episode) -> None:
             by_task[id(episode.task)] = episode
             notes.add(self.name, records([episode], ())[0])
+            told()
 
         def sampled(episode: Episode) -> None:
             notes.add(self.name, records([by_task[id(episode.task)]], [episode])[0])
+            told()
 
         greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered)
         if not samples:
@@ -158,8 +165,9 @@ def evaluate(
     played: list[list[Record]] = []
     try:
         for contestant in contestants:
-            with console.status(f"{contestant.name} plays {len(tasks)} questions"):
-                played.append(contestant.play(tasks, samples, temperature, notes))
+            with progress(console) as bar:
+                task = bar.add_task(escape(contestant.name), total=len(tasks) * (2 if samples else 1))
+                played.append(contestant.play(tasks, samples, temperature, notes, partial(bar.advance, task)))
             numbers = summary(played[-1], seed)
             results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
     except KeyboardInterrupt:

@@ -11,9 +11,11 @@ for m in 1..M:
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -47,6 +49,9 @@ class Listener(Protocol):
 
     def step(self, row: Mapping[str, Any]) -> None:
         """A step is done: its row of metrics.jsonl."""
+
+    def measuring(self, done: int, of: int) -> None:
+        """An evaluation goes on: so many of at most so many trajectories are played."""
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made: a row of the summary's ``eval``, and what it says in a line."""
@@ -239,7 +244,9 @@ class Loop:
             self.listener.message(prepared.sentence)
 
     def _evaluate(self, iteration: int) -> None:
-        measured = self.evaluation.measure(self.stage, iteration)
+        done, most = itertools.count(1), self.evaluation.cost()
+        stage = replace(self.stage, ended=lambda: self.listener.measuring(next(done), most))
+        measured = self.evaluation.measure(stage, iteration)
         row = {"iteration": iteration} | measured
         if measured:
             self.listener.evaluated(row, self.evaluation.sentence(row))
