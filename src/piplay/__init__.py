@@ -3,7 +3,7 @@
 run = piplay.train("smoke")                # or a recipe of your own, with settings: seed=1, ...
 run = piplay.Run.open("runs/smoke-1")      # run.metrics, run.tasks, run.rollouts: pyarrow tables
 agent = piplay.load_agent("runs/smoke-1")
-agent.ask("Name the river of the capital of Bor.")
+agent.ask("Name the river of the capital of Serarbran.")
 """
 
 from __future__ import annotations

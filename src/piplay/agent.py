@@ -1,7 +1,7 @@
 """A search agent to ask: it plays the student of a game on a question of yours, turn by turn, over a corpus.
 
 agent = piplay.load_agent("runs/pi-play-1")
-agent.ask("Name the river of the capital of Bor.").answer
+agent.ask("Name the river of the capital of Serarbran.").answer
 """
 
 from __future__ import annotations

@@ -321,6 +321,11 @@ def _check_names(config: Config) -> None:
                 raise ValueError(
                     f"phase {phase.name}: there is no source {source!r}{nearest(source, config.sources)} in sources"
                 )
+    if not re.fullmatch(r"[\w+-][\w+. -]{0,99}", config.name):
+        raise ValueError(
+            f"the name {config.name!r} names a folder below runs/: take letters, digits, spaces, . _ + and -, not more "
+            "than 100"
+        )
     for what, names in (("phase", [phase.name for phase in config.phases]), ("policy", list(config.policies))):
         for name in names:
             if not re.fullmatch(r"[\w-]+", name):
@@ -402,7 +407,7 @@ def _read_recipe(recipe: str) -> tuple[dict[str, Any], str]:
         text, where = (_recipe_folder() / f"{recipe}.toml").read_text(encoding="utf-8"), recipe
     else:
         raise InputError(
-            f"there is no recipe {recipe!r}{nearest(recipe, recipes())}; give one of these or a .toml file"
+            f"there is no recipe {recipe!r}{nearest(recipe, recipes())}: give {', '.join(recipes())} or a .toml file"
         )
     try:
         return tomllib.loads(text), where

@@ -49,9 +49,24 @@ def play(steps: int, folder: Path) -> list[tuple[int, int]]:
             print(told, file=sys.stderr, flush=True)
 
     Run.log = sampled  # type: ignore[method-assign]
-    settings = {"iterations": max(steps // 10, 1), "phases.examine.steps": 4, "phases.study.steps": 4}
+    settings: dict[str, object] = {
+        "iterations": max(steps // 20, 1),
+        "checkpoint_every": 5,
+        "limits.turns": 1,
+        "limits.turn_tokens": 3,
+        "report.grid": 0,
+        "evaluation.per_hop": 0,
+        "phases.examine.steps": 9,
+        "phases.examine.episodes": 1,
+        "phases.examine.options": {"probes": 1, "gates": []},
+        "phases.write.writes": 1,
+        "phases.write.steps": 2,
+        "phases.write.episodes": 1,
+        "phases.study.steps": 10,
+        "phases.study.episodes": 1,
+    }
     with open(os.devnull, "w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
-        piplay.train(recipe, folder / "run", **{**settings, "report.grid": 0, "evaluation.per_hop": 0})
+        piplay.train(recipe, folder / "run", **settings)
     return samples
 
 

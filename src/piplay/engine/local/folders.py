@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -33,8 +34,8 @@ def usable(model: Path) -> Path:
         return _dequantised(file)
     if not model.is_dir():
         raise InputError(
-            f"there is no model folder {model}: give a Hugging Face folder with config, weights and tokenizer, or a "
-            "GGUF file"
+            f"there is no model folder {model}: {_download(str(model))}give a Hugging Face folder with config, weights "
+            "and tokenizer, or a GGUF file"
         )
     if (model / "piplay.json").is_file():
         final = model / "final" / _agent(model)
@@ -47,6 +48,14 @@ def usable(model: Path) -> Path:
             f"base_model_name_or_path of {model / 'adapter_config.json'}"
         )
     return model
+
+
+def _download(name: str) -> str:
+    """What fetches a model that is named as on the Hugging Face Hub; empty for other names."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
+        return ""
+    folder = f"models/{name.partition('/')[2]}"
+    return f"if the Hub's is meant, `hf download {name} --local-dir {folder}` and give {folder}; else "
 
 
 def _agent(run: Path) -> str:

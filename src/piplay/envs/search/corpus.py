@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -96,7 +97,10 @@ def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
             stacklevel=4,
         )
     if not documents:
-        raise InputError(f"{folder} holds no document and no file of rows: {_GIVE}.")
+        kinds = Counter(path.suffix.lower() or path.name for path in there)
+        found = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5))
+        holds = f" but {found}{' …' if len(kinds) > 5 else ''}" if found else ""
+        raise InputError(f"{folder} holds no document and no file of rows{holds}: {_GIVE}.")
     return documents, []
 
 
