@@ -5,6 +5,7 @@ The formulas that settings refer to are those of docs/method.md.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -90,6 +91,12 @@ class Lora(Settings):
     head."""
 
 
+def _threads() -> int:
+    """What is exported as OMP_NUM_THREADS, of whose levels of nesting the first counts; else 2."""
+    exported = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(exported) if exported.isdecimal() and int(exported) else 2
+
+
 class EngineSettings(Settings):
     """Which engine writes and learns, and how it uses the machine."""
 
@@ -100,8 +107,8 @@ class EngineSettings(Settings):
     cache_tokens: int | None = Field(None, ge=128)
     """Tokens of all sessions of one policy together, at least ``limits.tokens``; by default there is room for the
     longest trajectory in every slot. Where they need more, some wait, and are read again."""
-    threads: int = Field(2, ge=1)
-    """CPU threads. Other counts give other last bits."""
+    threads: int = Field(default_factory=lambda: _threads(), ge=1, validate_default=True)
+    """CPU threads; by default OMP_NUM_THREADS, where that is exported, else 2. Other counts give other last bits."""
     micro_batch_tokens: int = Field(4096, ge=1)
     """Tokens in one row of training, and new tokens of prompts and tool results in one forward."""
     device: str = "cpu"

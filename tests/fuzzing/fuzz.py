@@ -17,7 +17,7 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -76,19 +76,19 @@ def _damaged(rng: random.Random, seeds: tuple[bytes, ...]) -> bytes:
     return data
 
 
-def problem(target: object, data: bytes) -> str:
+def problem(target: Callable[[bytes], object], data: bytes, seconds: float = SECONDS) -> str:
     """What is wrong with how a target takes an input; empty where nothing is."""
     from piplay.errors import InputError
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     signal.signal(signal.SIGPROF, _alarm)
-    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
-        target(data)  # type: ignore[operator]
+        target(data)
     except InputError as error:
         return "" if str(error).strip() else "no sentence"
     except Hang:
-        return f"more than {SECONDS:.0f} s\n{traceback.format_exc()}"
+        return f"more than {seconds:.0f} s\n{traceback.format_exc()}"
     except Exception:
         return traceback.format_exc()
     finally:

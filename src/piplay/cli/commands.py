@@ -216,7 +216,7 @@ class Eval:
     seed: int = 0
     """Of the samples, and of the resampling behind intervals and p."""
     threads: Annotated[int | None, arg(name="engine.threads")] = None
-    """This and the next two: by default as a run had them, else 2, cpu and float32."""
+    """This and the next two: by default as a run had them, else OMP_NUM_THREADS or 2, cpu and float32."""
     device: Annotated[str | None, arg(name="engine.device")] = None
     dtype: Annotated[Literal["float32", "bfloat16"] | None, arg(name="engine.dtype")] = None
     """What the models are held and computed in."""
