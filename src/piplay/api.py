@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from rich.console import Console
-
 from piplay.config import Config, load_config
 from piplay.errors import InputError
+from piplay.registry import named_outside, package_alone
 from piplay.report.command import report
+from piplay.terminal import TerminalConsole
 from piplay.training.fingerprints import check_unchanged
 from piplay.training.listeners.console import ConsoleListener
 from piplay.training.litter import only_begun
@@ -41,17 +42,22 @@ def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None
             held.enter_context(holding(folder))
             return Run.create(folder, config, sources)
 
-        return _play(config, begin)
+        return _play(config, folder, begin)
 
 
-def resume(run_dir: str | Path) -> Run:
+def resume(run_dir: str | Path, *, trust: bool = False) -> Run:
     """Go on with an interrupted run from its last checkpoint, to the same bits.
 
-    Raises ``InputError`` where there is no run, where it is complete or being written, where no checkpoint of it is
-    whole, or where what it reads has changed.
+    Args:
+        run_dir: the run's directory.
+        trust: whether classes that are not the package's, which the run's settings name, may be imported.
+
+    Raises:
+        InputError: there is no run, it is complete or being written, no checkpoint of it is whole, or what it reads has
+            changed; or it names such classes.
     """
     run = Run.open(Path(run_dir))
-    with holding(run.folder):
+    with package_alone(not trust), holding(run.folder):
         if run.finished:
             raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
 
@@ -59,18 +65,24 @@ def resume(run_dir: str | Path) -> Run:
             check_unchanged(run, sources)
             return run
 
-        return _play(run.config, begin)
+        return _play(run.config, run.folder, begin)
 
 
-def _play(config: Config, begin: Callable[[Mapping[str, str]], Run]) -> Run:
-    console = Console(soft_wrap=True)
+def _play(config: Config, folder: Path, begin: Callable[[Mapping[str, str]], Run]) -> Run:
+    console = TerminalConsole()
     listener = ConsoleListener(config, console)
-    run, environment = play(config, begin, listener, console)
     try:
-        console.print(f"report: {report(run, lambda: environment, listener.message)}", highlight=False)
+        run, environment = play(config, begin, listener, console)
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        if (folder / "config.json").is_file():
+            trust = " --trust" if named_outside() else ""
+            error.add_note(f"`piplay resume {shlex.quote(str(folder))}{trust}` goes on from the last checkpoint")
+        raise
+    try:
+        console.print(f"report: {report(run, lambda: environment, listener.message)}")
     except Exception as error:  # the training is done and stays done, whatever its picture stumbles over
         again = f"`piplay report {run.folder}` shows where"
-        console.print(f"the report could not be made ({error!r}): {again}", highlight=False)
+        console.print(f"the report could not be made ({error!r}): {again}")
     return run
 
 

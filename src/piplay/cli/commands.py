@@ -8,15 +8,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from piplay.errors import InputError, check_text
+from piplay.registry import package_alone
+from piplay.terminal import TerminalConsole
 
 if TYPE_CHECKING:
     from piplay.config import Config
+
+Trust = Annotated[
+    bool,
+    arg(
+        help="Import the code that a run names and the package does not have: a run of somebody else's may name any.",
+        help_behavior_hint="",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -44,6 +54,7 @@ class Resume:
     """Go on with an interrupted run from its last checkpoint, to the same bits."""
 
     run_dir: Positional[Path]
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +62,7 @@ class Report:
     """Write RUN/report.html: one page about a run, finished or not."""
 
     run_dir: Positional[Path]
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +79,7 @@ class Ask:
     """Of what is drawn at a temperature above 0."""
     json: bool = False
     """Print one JSON object for each answer, and nothing else."""
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +97,7 @@ class Play:
     """Only tasks of so many hops."""
     run_dir: Path | None = None
     """A run whose policies play, as they stand, on what it searches; by default every policy is the base."""
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -185,6 +199,7 @@ class Card:
     """Questions of each hop count."""
     examined: int = 200
     """Questions of each hop count that the examiner writes."""
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -217,21 +232,22 @@ class Eval:
     """The system prompt; by default a run's own, else the game's, which is made for tiny models."""
     seed: int = 0
     """Of the samples, and of the resampling behind intervals and p."""
-    threads: int | None = None
-    """This and the next two: by default as a run had them, else 2, cpu and float32."""
-    device: str | None = None
-    dtype: Literal["float32", "bfloat16"] | None = None
+    threads: Annotated[int | None, arg(name="engine.threads")] = None
+    """This and the next two: by default as a run had them, else OMP_NUM_THREADS or 2, cpu and float32."""
+    device: Annotated[str | None, arg(name="engine.device")] = None
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, arg(name="engine.dtype")] = None
     """What the models are held and computed in."""
-    turns: int | None = None
+    turns: Annotated[int | None, arg(name="limits.turns")] = None
     """Turns of one answer. This and the next two: by default as a run had them, else those of `pi-play`."""
-    turn_tokens: int | None = None
+    turn_tokens: Annotated[int | None, arg(name="limits.turn-tokens")] = None
     """Tokens of one turn."""
-    tokens: int | None = None
+    tokens: Annotated[int | None, arg(name="limits.tokens")] = None
     """Tokens of one answer with its prompt and all that was found."""
     strict: bool = False
     """Refuse what of a benchmark or a corpus cannot be read; by default it is skipped and counted."""
     out: Path | None = None
     """A new folder for records.jsonl (every answer, as it comes) and eval.json (every number)."""
+    trust: Trust = False
 
 
 Command = (
@@ -261,8 +277,10 @@ SETTABLE: dict[str, type] = {
 """The commands that take settings besides their own options."""
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Read the arguments and do what they say. Raises ``InputError`` and, for ``--help``, ``SystemExit``."""
+def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, str]]:
+    """The command that the arguments name, and settings besides. Raises ``InputError`` and ``SystemExit``, the latter
+    for ``--help`` too.
+    """
     words = list(arguments)
     overrides: dict[str, str] = {}
     if words and words[0] in SETTABLE:
@@ -274,6 +292,21 @@ def run(arguments: Sequence[str]) -> None:
         args=words,
         config=(OmitSubcommandPrefixes, OmitArgPrefixes),
     )
+    return command, overrides
+
+
+def perform(parsed: tuple[Any, dict[str, str]]) -> None:
+    """Do what a command says. Raises ``InputError``.
+
+    What is somebody else's, a model or a run, brings no code along unless it is trusted; a recipe is one's own.
+    """
+    command, overrides = parsed
+    recipe_alone = isinstance(command, Play) and command.run_dir is None
+    with package_alone(not getattr(command, "trust", True) and not recipe_alone):
+        _do(command, overrides)
+
+
+def _do(command: Any, overrides: dict[str, str]) -> None:
     match command:
         case Train(recipe, _, True) | Doctor(recipe):
             from piplay.cli.doctor import doctor
@@ -284,10 +317,10 @@ def run(arguments: Sequence[str]) -> None:
             from piplay.api import train
 
             train(recipe, run_dir, **overrides)
-        case Resume(run_dir):
+        case Resume(run_dir, trust):
             from piplay.api import resume
 
-            resume(run_dir)
+            resume(run_dir, trust=trust)
         case Ask():
             _ask(command, overrides)
         case Play():
@@ -311,7 +344,7 @@ def run(arguments: Sequence[str]) -> None:
         case Eval():
             from piplay.eval.command import evaluate
 
-            evaluate(**vars(command))
+            evaluate(**{name: value for name, value in vars(command).items() if name != "trust"})
 
 
 def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str, str]]:
@@ -319,7 +352,7 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
 
     What the command itself takes stays.
     """
-    own = {option.name: option.type for option in fields(command)}
+    own = {option.name: option.default for option in fields(command)}
     kept: list[str] = []
     found: dict[str, str] = {}
     queue = list(words)
@@ -328,7 +361,7 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
         key, equals, value = word.partition("=")
         setting = key.removeprefix("--")
         name = setting.replace("-", "_")
-        if not word.startswith("--") or name == "help" or own.get(name) == "bool":
+        if not word.startswith("--") or name == "help" or isinstance(own.get(name.removeprefix("no_")), bool):
             kept.append(word)
             continue
         if not equals:
@@ -346,18 +379,18 @@ def _ask(command: Ask, overrides: dict[str, str]) -> None:
     import json
 
     from piplay.agent import load_agent
-    from piplay.cli.show import plain_console, show_steps
+    from piplay.cli.show import show_steps
 
     if command.question is not None and not command.question.strip():
         raise InputError("the question is empty: ask something")
     check_text(command.question or "", "the question")
-    agent = load_agent(command.model, **overrides)
+    agent = load_agent(command.model, trust=command.trust, **overrides)
     for question in _lines() if command.question is None else [command.question]:
         if command.json:
             reply = agent.ask(question, command.temperature, command.seed)
             print(json.dumps(reply.to_dict(), ensure_ascii=False), flush=True)
         else:
-            show_steps(agent.steps(question, command.temperature, command.seed), plain_console())
+            show_steps(agent.steps(question, command.temperature, command.seed), TerminalConsole())
 
 
 def _lines() -> Iterator[str]:
@@ -384,7 +417,7 @@ def _lines() -> Iterator[str]:
 def _play(command: Play, overrides: dict[str, str]) -> None:
     from piplay.agent import without_place
     from piplay.cli.preview import preview
-    from piplay.cli.show import plain_console, show_preview
+    from piplay.cli.show import show_preview
     from piplay.config import load_config
     from piplay.training.run_directory import Run
 
@@ -399,7 +432,7 @@ def _play(command: Play, overrides: dict[str, str]) -> None:
         settings = run.config.model_dump(mode="json", include={"model", "policies", "environment"})
         settings |= without_place(overrides)
     config = load_config(recipe, settings | overrides)
-    show_preview(preview(config, command.role, command.n, command.hops, weights), plain_console())
+    show_preview(preview(config, command.role, command.n, command.hops, weights), TerminalConsole())
 
 
 def _report(command: Report) -> None:

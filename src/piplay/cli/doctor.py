@@ -26,6 +26,7 @@ from piplay.engine.local.engine import check_device
 from piplay.engine.local.memory import Estimate, estimate
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
+from piplay.terminal import TerminalConsole
 from piplay.training.assemble import (
     check_parts,
     check_passages,
@@ -60,7 +61,7 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
     Raises:
         InputError: whatever a run would refuse, or it needs more memory than there is: then with what to change.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = TerminalConsole()
     config = with_model(config)
     check_trackers(config.trackers)
     check_trainable(config.model)

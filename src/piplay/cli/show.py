@@ -23,11 +23,6 @@ LINE = 100
 """Characters of a passage that are shown."""
 
 
-def plain_console() -> Console:
-    """A console that reads nothing into what it prints, and leaves the breaking of lines to the terminal."""
-    return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-
-
 def show_steps(steps: Iterator[Turn | ToolUse | Reply], console: Console) -> None:
     """An agent's steps as they come: thoughts, tool calls with what they found, the answer with its sources."""
     for step in steps:

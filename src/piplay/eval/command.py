@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from piplay.config import Component, Config, Policy
@@ -23,6 +25,7 @@ from piplay.errors import InputError, check_text
 from piplay.eval.scores import Record, differences, ks, records, summary
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
+from piplay.terminal import TerminalConsole
 from piplay.training.assemble import (
     BASE,
     check_passages,
@@ -35,6 +38,7 @@ from piplay.training.assemble import (
     tool_specs,
 )
 from piplay.training.fingerprints import warn_of_changes, warn_of_damage
+from piplay.training.listeners.console import progress
 from piplay.types import Episode, StopReason
 
 WORLD = "world"
@@ -94,17 +98,21 @@ class Contestant:
     def about(self) -> str:
         return f"{self.name}: chat {self.stage.chat.why}"
 
-    def play(self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes) -> list[Record]:
-        """Every question greedily, and ``samples`` times at the temperature; each is noted as it is answered."""
+    def play(
+        self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes, told: Callable[[], None]
+    ) -> list[Record]:
+        """Every question greedily, and ``samples`` times at the temperature; each is noted, and told, as it comes."""
         torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
         by_task: dict[int, Episode] = {}
 
         def answered(episode: Episode) -> None:
             by_task[id(episode.task)] = episode
             notes.add(self.name, records([episode], ())[0])
+            told()
 
         def sampled(episode: Episode) -> None:
             notes.add(self.name, records([by_task[id(episode.task)]], [episode])[0])
+            told()
 
         greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered, tolerated=TOLERATED)
         if not samples:
@@ -160,15 +168,16 @@ def evaluate(
     if out is not None:
         _make(out)
 
-    console, notes = Console(soft_wrap=True), Notes(out, tasks)
+    console, notes = TerminalConsole(), Notes(out, tasks)
     results: dict[str, Any] = {"settings": settings, "models": []}
     said = [*(one.about for one in contestants if one.name != BASE), *lost_golds(bench, tasks)]
-    console.print("".join(f"{line}\n" for line in said), end="", markup=False, highlight=False)
+    console.print("".join(f"{line}\n" for line in said), end="")
     played: list[list[Record]] = []
     try:
         for contestant in contestants:
-            with console.status(f"{contestant.name} plays {len(tasks)} questions"):
-                played.append(contestant.play(tasks, samples, temperature, notes))
+            with progress(console) as bar:
+                task = bar.add_task(escape(contestant.name), total=len(tasks) * (2 if samples else 1))
+                played.append(contestant.play(tasks, samples, temperature, notes, partial(bar.advance, task)))
             numbers = summary(played[-1], seed)
             results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
     except KeyboardInterrupt:
@@ -321,11 +330,13 @@ def _interval(score: Mapping[str, Any], form: str = ".2f") -> str:
 def _check(settings: Mapping[str, Any]) -> None:
     """Raises ``InputError`` for what can be seen to be wrong without reading a file."""
     least = {
-        "limit": 1, "samples": 0, "top_k": 1, "seed": 0, "threads": 1, "turns": 1, "turn_tokens": 1, "tokens": 2,
+        "limit": 1, "samples": 0, "top-k": 1, "seed": 0,
+        "engine.threads": 1, "limits.turns": 1, "limits.turn-tokens": 1, "limits.tokens": 2,
     }  # fmt: skip
-    for name, number in least.items():
-        if settings[name] is not None and settings[name] < number:
-            raise InputError(f"--{name.replace('_', '-')} is {settings[name]}: give a number of at least {number}.")
+    for option, number in least.items():
+        given = settings[option.rpartition(".")[2].replace("-", "_")]
+        if given is not None and given < number:
+            raise InputError(f"--{option} is {given}: give a number of at least {number}.")
     check_text(settings["prompt"], "--prompt")
     if not 0 < settings["temperature"] < float("inf"):
         raise InputError(f"--temperature is {settings['temperature']}: give a number above 0.")

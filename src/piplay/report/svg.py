@@ -92,7 +92,7 @@ def axes(frame: Frame, places: Mapping[float, str], x_label: str, drop: float) -
 def step_axes(frame: Frame, blocks: Sequence[Block]) -> list[Html]:
     """The same over the steps of a run, with its phases in a strip under the axis and its iterations above."""
     first, last, bottom = blocks[0].first, blocks[-1].last, HEIGHT - BOTTOM
-    places = {mark: number(mark) for mark in ticks(first, last) if first <= mark <= last}
+    places = {mark: number(mark) for mark in ticks(first, last) if first <= mark <= last and mark == int(mark)}
     shapes = axes(frame, places, "step of the run", 22)
     for block in blocks:
         left, right = frame.x(block.first - 0.5), frame.x(block.last + 0.5)

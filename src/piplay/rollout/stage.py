@@ -35,6 +35,8 @@ class Stage:
     """See ``Context``."""
     seed: int = 0
     """The run's."""
+    ended: Callable[[], None] | None = None
+    """Told of each episode that it is over."""
 
     @classmethod
     def of(cls, config: Config, engine: Engine, chat: Chat, tools: Mapping[str, Tool]) -> Stage:
@@ -64,8 +66,15 @@ class Stage:
         """
         if isinstance(seats, Mapping):
             seats = [{role: PolicyRef(policy) for role, policy in seats.items()}] * len(tasks)
+
+        def over(episode: Episode) -> None:
+            if check is not None:
+                check(episode)
+            if self.ended is not None:
+                self.ended()
+
         episodes = [
-            told(play, task, self.context((*key, i), seated, temperature), check)
+            told(play, task, self.context((*key, i), seated, temperature), over)
             for i, (task, seated) in enumerate(zip(tasks, seats, strict=True))
         ]
         played = drive(episodes, self.engine, self.tools)

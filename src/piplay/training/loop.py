@@ -11,9 +11,11 @@ for m in 1..M:
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -50,6 +52,9 @@ class Listener(Protocol):
 
     def step(self, row: Mapping[str, Any]) -> None:
         """A step is done: its row of metrics.jsonl."""
+
+    def measuring(self, done: int, of: int) -> None:
+        """An evaluation goes on: so many of at most so many trajectories are played."""
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made: a row of the summary's ``eval``, and what it says in a line."""
@@ -252,7 +257,7 @@ class Loop:
             self.listener.message(prepared.sentence)
 
     def _evaluate(self, iteration: int) -> None:
-        measured = self._patiently(lambda: self.evaluation.measure(self.stage, iteration))
+        measured = self._patiently(lambda: self.evaluation.measure(self._watched(), iteration))
         row = {"iteration": iteration} | measured
         if measured:
             self.listener.evaluated(row, self.evaluation.sentence(row))
@@ -296,6 +301,11 @@ class Loop:
             f"{failed}: nothing is learnt from that and what came before is saved; mend the tool, then go on with "
             f"`piplay resume {self.run.folder}`"
         ) from failed
+
+    def _watched(self) -> Stage:
+        """The stage of an evaluation, whose listener is told of each episode that ends."""
+        done, most = itertools.count(1), self.evaluation.cost()
+        return replace(self.stage, ended=lambda: self.listener.measuring(next(done), most))
 
     def _commit(self) -> None:
         check_states(self.config, self.state, self.evaluation)

@@ -55,8 +55,8 @@ def play(
     engine = load_engine(config)
     run = begin(fingerprints(config, config.model or tiny_base(), environment))
     if config.model is not None:
-        console.print(f"chat: {chat.why}", highlight=False)
-    console.print(f"run directory: {run.folder}", highlight=False)
+        console.print(f"chat: {chat.why}")
+    console.print(f"run directory: {run.folder}")
     _record_machine(run, config.engine.device, engine.deterministic, listener.message)
     with ListenerGroup([listener, *trackers_of(run)]) as listeners:
         loop = Loop(run, environment, engine, chat, listeners)
@@ -67,7 +67,7 @@ def play(
     minutes = loop.state.seconds / 60
     learns = any(phase.learn for phase in config.phases)
     policies = "the trained policies are" if learns else "no phase has a `learn`, so the policies are still the base,"
-    console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}", highlight=False)
+    console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}")
     return run, environment
 
 

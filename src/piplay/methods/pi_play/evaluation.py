@@ -100,9 +100,11 @@ class PiPlayEvaluation(Evaluation):
         )
         self._state["questions"] = _QUESTIONS.dump_python(tuple(found), mode="json")
         if not found:
-            return Prepared(
+            raise InputError(
                 "the base examiner wrote no question for an evaluation set that passes the gates in "
-                f"{ROUNDS * self._wanted} tries: this run has no before and after"
+                f"{ROUNDS * self._wanted} tries, so there is nothing to measure by and little to learn from: try a "
+                f"larger model (`piplay play --role {next(iter(phase.seats))}` shows what this one writes), or go on "
+                "without with --evaluation.self_generated 0"
             )
         sentence = f"an evaluation set of {len(found)} questions ({LABEL}) from {len(reserved)} passages set aside"
         return Prepared(sentence, {"self_generated": found})
