@@ -154,7 +154,10 @@ def evaluate(
     strict: bool,
     out: Path | None,
 ) -> None:
-    """Play, write, print; the arguments are the command's options. Raises ``InputError`` before anything is played."""
+    """Play, write, print. Long because each option of the command is an argument.
+
+    Raises ``InputError`` before anything is played.
+    """
     settings = dict(locals())
     _check(settings)
     world, corpus = _place(model, bench, world, corpus)
