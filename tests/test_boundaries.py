@@ -190,13 +190,17 @@ def test_what_trains_is_given_no_truth() -> None:
     assert found == []
 
 
-def test_true_answers_are_learnt_from_by_the_upper_reference_alone() -> None:
+def test_true_answers_are_learnt_from_by_the_upper_reference_and_a_source_of_its_own_alone() -> None:
     readers = {
         module
         for module, tree in TREES.items()
         if any(isinstance(node, ast.Attribute) and node.attr == "labelled" for node in ast.walk(tree))
     }
-    assert readers == {"piplay.envs.search.environment", "piplay.methods.search_r1"}
+    assert readers == {
+        "piplay.envs.search.environment",
+        "piplay.methods.search_r1",
+        "piplay.methods.pi_play.world_questions",
+    }
 
 
 def test_nothing_imports_the_command_line_or_the_report_but_what_starts_them() -> None:

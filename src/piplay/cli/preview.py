@@ -12,6 +12,7 @@ from piplay.config import Config, Phase
 from piplay.envs.search.question import Question
 from piplay.errors import InputError, nearest
 from piplay.methods.pi_play.game import PrivilegedStudy
+from piplay.methods.pi_play.privilege import as_privilege
 from piplay.protocols import Audit, Environment, Game, TaskSource, make_game
 from piplay.rollout.stage import Stage
 from piplay.streams import stream
@@ -116,8 +117,9 @@ def _seated(config: Config, role: str) -> _Seated:
         raise InputError(
             f"the recipe {config.name} has no role {role!r}{nearest(role, roles)}; it has {', '.join(roles)}"
         )
-    about = "the teacher with its path"
-    return _Seated(teachers[role], PrivilegedStudy(), {"teacher": role}, 0.0, "teacher", about)
+    privilege = as_privilege(teachers[role].options.get("privilege", "true"))
+    about = "the teacher with its path" if privilege == "true" else f"the teacher, who is shown: {privilege}"
+    return _Seated(teachers[role], PrivilegedStudy(privilege=privilege), {"teacher": role}, 0.0, "teacher", about)
 
 
 def _teachers(phase: Phase) -> set[str]:

@@ -40,9 +40,9 @@ class Stage:
         """A run's."""
         return cls(engine, chat, tools, config.limits, config.prompts, config.seed)
 
-    def context(self, key: Key, seats: Seats, temperature: float) -> Context:
-        """What an episode of that key may ask for."""
-        return Context(key, self.chat, seats, self.limits, temperature, self.prompts, self.seed)
+    def context(self, key: Key, seats: Seats, temperature: float, batch: Sequence[Task] = ()) -> Context:
+        """What an episode of that key may ask for; ``batch``: the tasks that are played at once."""
+        return Context(key, self.chat, seats, self.limits, temperature, self.prompts, self.seed, batch)
 
     def play(
         self,
@@ -61,7 +61,7 @@ class Stage:
         if isinstance(seats, Mapping):
             seats = [{role: PolicyRef(policy) for role, policy in seats.items()}] * len(tasks)
         episodes = [
-            told(play, task, self.context((*key, i), seated, temperature), check)
+            told(play, task, self.context((*key, i), seated, temperature, tasks), check)
             for i, (task, seated) in enumerate(zip(tasks, seats, strict=True))
         ]
         return drive(episodes, self.engine, self.tools)

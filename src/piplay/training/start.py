@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from piplay.config import Config
+from piplay.config import Component, Config
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import (
@@ -72,10 +72,23 @@ def play(
 
 def with_absolute_paths(config: Config) -> Config:
     """The same from wherever it is resumed."""
-    kind = resolve(config.environment.kind, "environment", "piplay.envs")
-    options = config.environment.options
-    places = {name: str(Path(options[name]).absolute()) for name in path_options(kind) if options.get(name)}
-    environment = config.environment.model_copy(update=places)
     config = with_model(config)
-    model = config.model.absolute() if config.model else None
-    return config.model_copy(update={"model": model, "environment": environment})
+    evaluation = config.evaluation and _absolute(config.evaluation, "evaluation", "piplay.methods", "piplay.envs")
+    rooms = ("source", "piplay.training", "piplay.methods", "piplay.envs")
+    placed = {
+        "model": config.model.absolute() if config.model else None,
+        "environment": _absolute(config.environment, "environment", "piplay.envs"),
+        "evaluation": evaluation,
+        "sources": {
+            name: source if source.kind == "written" else _absolute(source, *rooms)
+            for name, source in config.sources.items()
+        },
+    }
+    return config.model_copy(update=placed)
+
+
+def _absolute(part: Component, what: str, *rooms: str) -> Component:
+    """The same with its paths as they are from anywhere; ``what`` and ``rooms`` as in ``registry.resolve``."""
+    options = part.options
+    names = [name for name in path_options(resolve(part.kind, what, *rooms)) if options.get(name)]
+    return part.model_copy(update={name: str(Path(options[name]).absolute()) for name in names})
