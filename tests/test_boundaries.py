@@ -27,7 +27,7 @@ CORE = [
     "engine",
     "training",
 ]
-ABOVE = ["methods", "envs", "report", "eval", "cli", "agent", "api", "tiny_base"]
+ABOVE = ["methods", "envs", "report", "eval", "cli", "agent", "api", "reproduce", "tiny_base"]
 LINES = 60
 REASON = re.compile(r"long because", re.IGNORECASE)
 """What the docstring of a longer function says, and goes on with why."""
@@ -205,7 +205,7 @@ def test_true_answers_are_learnt_from_by_the_upper_reference_and_a_source_of_its
 
 def test_nothing_imports_the_command_line_or_the_report_but_what_starts_them() -> None:
     rooms = [module.removeprefix("piplay.") for module in FILES if module != "piplay"]
-    others = [room for room in rooms if not within(f"piplay.{room}", "cli", "report", "api", "__main__")]
+    others = [room for room in rooms if not within(f"piplay.{room}", "cli", "report", "api", "reproduce", "__main__")]
     assert crossings(others, ["cli", "report"]) == []
 
 

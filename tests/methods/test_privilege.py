@@ -91,15 +91,17 @@ def test_paths_that_would_tell_are_not_foreign(tiny_chat: Chat) -> None:
     part = replace(OTHER, id="part", path=PATH[1:2])
     telling = replace(OTHER, id="telling", path=(Step("Quil", "Quil", "age: nine."),))
     assert shown(TASK, "foreign", at(tiny_chat, (TASK, twin, part, telling, OTHER))) == "Quil > mayor: Zed."
-    with pytest.raises(InputError, match=r"no other question's path for the task q among the 4 .* phase's episodes"):
-        shown(TASK, "foreign", at(tiny_chat, (TASK, twin, part, telling)))
+    drawn = {shown(TASK, "foreign", at(tiny_chat, (TASK, twin, part, telling), key)) for key in range(20)}
+    assert drawn <= {"Tamsin > source: Oum.", "Quil > age: nine."}, "where every other tells, any other"
+    with pytest.raises(InputError, match=r"no other question's path for the task q among the 3 .* phase's episodes"):
+        shown(TASK, "foreign", at(tiny_chat, (TASK, twin, replace(OTHER, path=()))))
 
 
 @pytest.mark.parametrize("privilege", ["true", "half", "evidence", "foreign"])
 def test_a_missing_path_is_an_error(tiny_chat: Chat, privilege: str) -> None:
     bare = replace(TASK, path=())
     for game in (Study(privilege=privilege), PrivilegedStudy(privilege=privilege)):
-        with pytest.raises(InputError, match=r"the task q has no path, .* options.privilege = \"none\""):
+        with pytest.raises(InputError, match=r"the task q has no path, .* options.privilege to \"none\""):
             viewed(tiny_chat, game, bare)
     assert shown(bare, "none", at(tiny_chat)) == ""
     assert shown(bare, "answer", at(tiny_chat)) == "9"

@@ -7,6 +7,7 @@ import pytest
 from piplay.api import train
 from piplay.cli.doctor import doctor
 from piplay.config import load_config
+from piplay.errors import InputError
 from piplay.training.run_directory import Run
 
 FEW = {"iterations": 1, "evaluation.per_hop": 0, "report.grid": 0, "phases.examine.steps": 1}
@@ -42,3 +43,11 @@ def test_a_game_that_nobody_plays_hands_questions_out(
     assert len(again.task_sets()["m1-write"]) == 4
     assert (run.folder / "report.html").is_file()
     assert "could not be made" not in capsys.readouterr().out
+
+
+def test_tasks_whose_path_is_lost_are_refused_where_one_is_shown(toy_recipe: Path, tmp_path: Path) -> None:
+    settings = {"phases.write.game": "toys.games:Pathless"}
+    with pytest.raises(InputError, match=r"the task m1/write/\S+ has no path, and the privilege 'true' shows one"):
+        train(toy_recipe, run_dir=tmp_path / "run", **FEW, **settings)
+    settings |= {"phases.study.options.privilege": "none"}
+    assert train(toy_recipe, run_dir=tmp_path / "other", **FEW, **settings).finished

@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         again = "; `piplay resume` goes on from the last checkpoint" if trains else ""
+        again = "; the same command goes on" if words[:1] == ["reproduce"] else again
         print(f"piplay: interrupted{again}", file=sys.stderr)
         return 130
     except (MemoryError, RuntimeError) as error:

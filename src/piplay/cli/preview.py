@@ -139,17 +139,27 @@ class _Tasks:
         """Tasks for a phase: of its own source, held out, or written for it."""
         source = self._sources[phase.tasks]
         if not isinstance(source, WrittenSource):
-            return [self._of_hops(task) for task in source.draw((*key, 0), count)]
+            return self._drawn(source, phase.tasks, key, count)
         if self._environment.heldout:
             return self._heldout(key, count)
         return self._written(phase.tasks, count)
 
-    def _of_hops(self, task: Task) -> Task:
+    def _drawn(self, source: TaskSource, name: str, key: Key, count: int) -> list[Task]:
+        """What a source gives; of so many hops, seed passages are asked for them and ready-made questions chosen."""
         if self._hops is None:
-            return task
-        _check_questions([task], f"--hops {self._hops}")
-        assert isinstance(task, Question)
-        return replace(task, hops=self._hops)
+            return source.draw((*key, 0), count)
+        found: list[Task] = []
+        for step in range(ROUNDS):
+            for task in _check_questions(source.draw((*key, step), count), f"--hops {self._hops}"):
+                if not task.question:
+                    found.append(replace(task, hops=self._hops))
+                elif task.hops == self._hops:
+                    found.append(task)
+            if len(found) >= count:
+                break
+        if not found:
+            raise InputError(f"the source {name} gave no question of {self._hops} hops in {ROUNDS} draws")
+        return found[:count]
 
     def _heldout(self, key: Key, count: int) -> list[Task]:
         tasks = list(self._environment.heldout)

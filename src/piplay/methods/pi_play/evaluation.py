@@ -159,9 +159,10 @@ class PiPlayEvaluation(Evaluation):
             return {}
         row: dict[str, float] = {}
         if _due(place, self._every):
-            tasks = known[: self._tasks]
+            tasks = [task for task in known if task.path or self._privilege in ("answer", "none")][: self._tasks]
             episodes = play_teacher(stage, self._teacher, tasks, (*place.key, "health"), self._privilege)
-            row["teacher/em"] = sum(episode.trajectories[0].reward for episode in episodes) / len(episodes)
+            rewards = [episode.trajectories[0].reward for episode in episodes]
+            row |= {"teacher/em": sum(rewards) / len(rewards)} if rewards else {}
         if _due(place, self._diagnose_every) and "student" in place.phase.learn:
             tasks = known[: self._diagnose_tasks]
             row |= diagnose(stage, place.phase, self._teacher, tasks, (*place.key, "diagnose"))

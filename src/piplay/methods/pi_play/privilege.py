@@ -59,8 +59,8 @@ def shown(task: Question, privilege: Privilege, context: Context) -> str:
         return task.answers[0]
     if not task.path:
         raise InputError(
-            f"the task {task.id} has no path, and options.privilege = {privilege!r} shows one: take tasks that keep "
-            'theirs, or options.privilege = "none"'
+            f"the task {task.id} has no path, and the privilege {privilege!r} shows one: take tasks that keep theirs, "
+            'or set options.privilege to "none"'
         )
     if privilege == "foreign":
         return path_text(foreign(task, context).path)
@@ -76,24 +76,27 @@ def shown(task: Question, privilege: Privilege, context: Context) -> str:
 def foreign(task: Question, context: Context) -> Question:
     """The question of the batch whose path is shown for the task's: drawn among those whose paths are of like length.
 
-    It shares no step with the task's path and does not name an answer of the task. Of like length are those within
-    ``LIKE`` of the task's in tokens; where there are none, those whose length is nearest.
+    It shares no step with the task's path and does not name an answer of the task; only where no path of the batch is
+    so, any other path. Of like length are those within ``LIKE`` of the task's in tokens; where there are none, those
+    whose length is nearest.
     """
-    own, length = set(task.path), _tokens(context.chat, path_text(task.path))
-    others = [other for other in context.batch if isinstance(other, Question) and _may_stand(other, task, own)]
+    others = [other for other in context.batch if isinstance(other, Question) and other.path not in ((), task.path)]
     if not others:
         raise InputError(
             f'options.privilege = "foreign" finds no other question\'s path for the task {task.id} among the '
             f"{len(context.batch)} that are played at once: play more of them (the phase's episodes)"
         )
+    others = [other for other in others if not _tells(other, task)] or others
+    length = _tokens(context.chat, path_text(task.path))
     gaps = [abs(_tokens(context.chat, path_text(other.path)) - length) for other in others]
     most = max(LIKE * length, min(gaps))
     alike = [other for other, gap in zip(others, gaps, strict=True) if gap <= most]
     return alike[int(context.rng("foreign").integers(len(alike)))]
 
 
-def _may_stand(other: Question, task: Question, own: set[Any]) -> bool:
-    return bool(other.path) and own.isdisjoint(other.path) and not _names(path_text(other.path), task.answers)
+def _tells(other: Question, task: Question) -> bool:
+    """Whether another question's path has a step of the task's, or names an answer of it."""
+    return not set(task.path).isdisjoint(other.path) or _names(path_text(other.path), task.answers)
 
 
 @lru_cache(maxsize=2**16)
