@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Any, Literal
+from weakref import WeakKeyDictionary
 
 from pydantic import BeforeValidator
 
@@ -38,6 +39,8 @@ Privilege = Annotated[Literal["true", "half", "answer", "evidence", "foreign", "
 """
 LIKE = 0.1
 """A foreign path is of like length if it has at most such a share of tokens more or less."""
+_LENGTHS: WeakKeyDictionary[Chat, dict[str, int]] = WeakKeyDictionary()
+"""Tokens of paths, as long as their chat lives: every task of a step asks for those of all."""
 
 
 def privileged_prompt(task: Question, privilege: Privilege, system: str, context: Context) -> Ints:
@@ -104,6 +107,8 @@ def _names(text: str, answers: Sequence[str]) -> bool:
     return any(mentions(text, answer) for answer in answers)
 
 
-@lru_cache(maxsize=2**12)
 def _tokens(chat: Chat, text: str) -> int:
-    return len(chat.encode(text))
+    known = _LENGTHS.setdefault(chat, {})
+    if text not in known:
+        known[text] = len(chat.encode(text))
+    return known[text]
