@@ -34,7 +34,9 @@ PUBLIC = {
     },
     "π-Play": {
         "methods.pi_play.game": "Examine Study PrivilegedStudy",
+        "methods.pi_play.privilege": "Privilege",
         "methods.pi_play.seed_passages": "SeedPassages",
+        "methods.pi_play.world_questions": "WorldQuestions",
         "methods.pi_play.evaluation": "PiPlayEvaluation",
         "methods.pi_play.rewards": "difficulty_reward format_score",
         "methods.pi_play.hooks": "Gate Reward",

@@ -129,7 +129,7 @@ class Agent:
         stage = self.stage
         # As evaluation plays it, so that what was measured is what answers.
         context = stage.context(("ask", seed), {"student": PolicyRef(self.policy)}, temperature)
-        episode = Study(rollouts=1).play(Question("ask", question=question), context)
+        episode = Study(rollouts=1, privilege="none").play(Question("ask", question=question), context)
         playing = watch([episode], stage.engine, stage.tools)
         while True:
             try:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
 from pathlib import Path
 
 from piplay.config import Config, load_config
@@ -12,12 +10,10 @@ from piplay.errors import InputError
 from piplay.registry import named_outside, package_alone
 from piplay.report.command import report
 from piplay.terminal import TerminalConsole
-from piplay.training.fingerprints import check_unchanged
 from piplay.training.listeners.console import ConsoleListener
 from piplay.training.litter import only_begun
-from piplay.training.lock import holding
 from piplay.training.run_directory import Run
-from piplay.training.start import play, with_absolute_paths
+from piplay.training.start import Begin, begun, gone_on, play, with_absolute_paths
 
 
 def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None = None, **overrides: object) -> Run:
@@ -36,12 +32,7 @@ def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None
     config = with_absolute_paths(config)
     folder = Path(run_dir) if run_dir is not None else _next_free(config.name)
     Run.vacant(folder)
-    with ExitStack() as held:
-
-        def begin(sources: Mapping[str, str]) -> Run:
-            held.enter_context(holding(folder))
-            return Run.create(folder, config, sources)
-
+    with begun(folder, config) as begin:
         return _play(config, folder, begin)
 
 
@@ -57,18 +48,13 @@ def resume(run_dir: str | Path, *, trust: bool = False) -> Run:
             changed; or it names such classes.
     """
     run = Run.open(Path(run_dir))
-    with package_alone(not trust), holding(run.folder):
+    with package_alone(not trust), gone_on(run) as begin:
         if run.finished:
             raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
-
-        def begin(sources: Mapping[str, str]) -> Run:
-            check_unchanged(run, sources)
-            return run
-
         return _play(run.config, run.folder, begin)
 
 
-def _play(config: Config, folder: Path, begin: Callable[[Mapping[str, str]], Run]) -> Run:
+def _play(config: Config, folder: Path, begin: Begin) -> Run:
     console = TerminalConsole()
     listener = ConsoleListener(config, console)
     try:

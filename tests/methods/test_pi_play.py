@@ -411,17 +411,9 @@ def test_the_student_is_paid_for_an_exact_match_with_any_gold(tiny_chat: Chat) -
         np.testing.assert_array_equal(played.trajectory.ids_T[: played.trajectory.prompt_len], student)
 
 
-def test_without_a_path_the_teachers_prompt_is_the_students(tiny_chat: Chat) -> None:
-    engine = ScriptedEngine(tiny_chat, lambda request: "Oum")
-    task = Question("t", 2, "Where does it rise?", ("Oum",))
-    [episode] = drive([Study(rollouts=1).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
-    [played] = episode.trajectories
-    np.testing.assert_array_equal(played.views["privileged"], played.trajectory.ids_T[: played.trajectory.prompt_len])
-
-
 def test_a_student_that_a_limit_stops_is_not_paid(tiny_chat: Chat) -> None:
     engine = ScriptedEngine(tiny_chat, lambda request: searching("Oum") if request.key[-1] < 3 else "<tool_call>Oum")
-    task = Question("t", 2, "Where does it rise?", ("Oum", ""))
+    task = Question("t", 2, "Where does it rise?", ("Oum", ""), BOR, PATH)
     [episode] = drive([Study(rollouts=1).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
     assert (episode.trajectories[0].reward, episode.trajectories[0].trajectory.stop) == (0.0, StopReason.MALFORMED)
 

@@ -151,6 +151,7 @@ def test_rollouts_are_one_row_a_trajectory(run: Run) -> None:
         "k": 2.0,
         "reward": 0.5,
         "stop": "answered",
+        "failure": "",
         "answer": "Oum",
         "calls": ['{"name": "search", "arguments": {"query": "Bor"}}'],
         "turns": ["", "Oum"],

@@ -280,7 +280,7 @@ def test_no_truth_reaches_the_weights(small_world: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["tiny", "qwen3", "llama"])
-def test_without_a_path_equal_weights_do_not_pull_at_all(
+def test_behind_the_same_view_equal_weights_do_not_pull_at_all(
     toy_recipe: Path, toy: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     values: list[torch.Tensor] = []
@@ -296,7 +296,7 @@ def test_without_a_path_equal_weights_do_not_pull_at_all(
         "iterations": "1",
         "evaluation.per_hop": "0",
         "phases.examine.steps": "1",
-        "phases.write.game": "toys.games:Pathless",
+        "phases.study.learn.student.losses.distill.view": "",
     }
     still = play(toy_recipe, tmp_path / "still", settings | {"policies.student.lr": "0.0"})
     assert [row["student/distill_kl"] for row in rows_of(still, "study")] == [0.0, 0.0, 0.0]

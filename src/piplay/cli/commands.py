@@ -250,6 +250,27 @@ class Eval:
     trust: Trust = False
 
 
+@dataclass(frozen=True)
+class Reproduce:
+    """Play an experiment of many runs: arms × seeds × starts, a table and curves. Run it again to go on."""
+
+    name: Positional[str] = "privilege"
+    """The name of an experiment of the package, or a .toml file. Settings of all runs can be changed as in train."""
+    arms: tuple[str, ...] = ()
+    """Some of its arms; by default all."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int | None = None
+    """Of each run; by default the experiment's."""
+    start: tuple[str, ...] = ("base",)
+    """Models that every arm starts from: Hugging Face folders, run directories, or base, the embedded tiny base."""
+    out: Path | None = None
+    """Where the runs are written; by default runs/NAME."""
+    recipe: str | None = None
+    """A recipe in the place of the experiment's."""
+    drop_weights: bool = False
+    """Keep of each finished run its numbers alone; by default its final models too."""
+
+
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Doctor, subcommand("doctor")]
@@ -262,6 +283,7 @@ Command = (
     | Annotated[Pretrain, subcommand("pretrain")]
     | Annotated[Card, subcommand("card")]
     | Annotated[Eval, subcommand("eval")]
+    | Annotated[Reproduce, subcommand("reproduce")]
 )
 
 
@@ -273,6 +295,7 @@ SETTABLE: dict[str, type] = {
     "warm-up": WarmUp,
     "pretrain": Pretrain,
     "card": Card,
+    "reproduce": Reproduce,
 }
 """The commands that take settings besides their own options."""
 
@@ -345,6 +368,11 @@ def _do(command: Any, overrides: dict[str, str]) -> None:
             from piplay.eval.command import evaluate
 
             evaluate(**{name: value for name, value in vars(command).items() if name != "trust"})
+        case Reproduce():
+            from piplay.reproduce.command import reproduce
+
+            given = {key: value for key, value in vars(command).items() if key != "start"}
+            reproduce(**given, starts=command.start, overrides=overrides)
 
 
 def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str, str]]:

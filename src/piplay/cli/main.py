@@ -16,6 +16,8 @@ from piplay.errors import InputError, InputWarning, Unavailable, out_of_memory
 from piplay.terminal import discard_output, encodable_output, escaped, escaped_output, flush
 
 STORAGE = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EFBIG)
+AGAIN = (["reproduce"], ["warm-up"], ["pretrain"])
+"""Commands that go on where they were interrupted."""
 BROKEN_PIPE = 141
 """The exit code of a program whose reader has gone, as a shell has it (128 + SIGPIPE)."""
 
@@ -70,7 +72,8 @@ def _run(words: Sequence[str]) -> int:
         _complain(f"{error}: start again with a lower learning rate (lr of its policy)")
         return 1
     except KeyboardInterrupt as error:
-        _complain(f"interrupted{_notes(error)}")
+        again = "; the same command goes on" if list(words[:1]) in AGAIN else ""
+        _complain(f"interrupted{_notes(error)}{again}")
         return 130
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):

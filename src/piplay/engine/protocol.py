@@ -136,6 +136,13 @@ class Trainer(Protocol):
         One array (T,) a sample; 0 where the model did not write.
         """
 
+    def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
+        """What each loss reports of each token, with the policy in the place of the trained one; nothing is learnt.
+
+        One dict a sample: by ``TERM/NAME``, for every name in the loss's ``metrics``, an array (T,), 0 where the model
+        did not write. The samples' own terms are not looked at; every weight is 0.
+        """
+
     def snapshot(self, policy: str, name: str) -> PolicyRef:
         """Keep the policy as it is now under a name, to play and to be scored, until it is forgotten."""
 

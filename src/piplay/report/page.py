@@ -10,6 +10,7 @@ from piplay.methods.pi_play.evaluation import measured, titled
 from piplay.report import generic, sections
 from piplay.report.examples import examples
 from piplay.report.markup import Html, join, number, share, tag
+from piplay.report.privilege import privilege
 from piplay.report.read import Record
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -54,6 +55,7 @@ def _parts(record: Record) -> list[Html]:
         ("Whether they are true", None, _charts(sections.truth(record))),
         ("Examiners against students", None, _charts(sections.grid(record))),
         ("The teacher's health", None, _charts(sections.teacher(record))),
+        ("What the path is worth", None, _charts(privilege(record))),
         ("Time", None, _charts(sections.time(record))),
         ("Examples", None, join(*examples(found)) if found and found["examples"] else Html()),
     ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator, Iterable, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -21,6 +21,7 @@ from piplay.types import (
     Owner,
     PolicyRef,
     StopReason,
+    Task,
     ToolCall,
     ToolFailure,
     ToolResult,
@@ -81,6 +82,8 @@ class Context:
     """Role to the system prompt that a run wants for it; a game has its own for the others."""
     seed: int = 0
     """The run's."""
+    batch: Sequence[Task] = ()
+    """The tasks of all episodes that are played at once, its own among them."""
     opened: set[Key] = field(default_factory=set, repr=False, compare=False)
     """The keys of the episode's dialogues: the same set in all contexts of an episode."""
 

@@ -43,9 +43,9 @@ class Stage:
         """A run's."""
         return cls(engine, chat, tools, config.limits, config.prompts, config.seed)
 
-    def context(self, key: Key, seats: Seats, temperature: float) -> Context:
-        """What an episode of that key may ask for."""
-        return Context(key, self.chat, seats, self.limits, temperature, self.prompts, self.seed)
+    def context(self, key: Key, seats: Seats, temperature: float, batch: Sequence[Task] = ()) -> Context:
+        """What an episode of that key may ask for; ``batch``: the tasks that are played at once."""
+        return Context(key, self.chat, seats, self.limits, temperature, self.prompts, self.seed, batch)
 
     def play(
         self,
@@ -74,7 +74,7 @@ class Stage:
                 self.ended()
 
         episodes = [
-            told(play, task, self.context((*key, i), seated, temperature), over)
+            told(play, task, self.context((*key, i), seated, temperature, tasks), over)
             for i, (task, seated) in enumerate(zip(tasks, seats, strict=True))
         ]
         played = drive(episodes, self.engine, self.tools)

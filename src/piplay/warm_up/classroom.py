@@ -24,8 +24,9 @@ from piplay.methods.pi_play.views import (
     STUDENT,
     checker_view,
     examiner_view,
+    path_text,
+    privileged_view,
     student_view,
-    teacher_view,
 )
 from piplay.warm_up.lesson import Lesson, Said
 
@@ -142,7 +143,7 @@ class Classroom:
 
     def write(self, chain: Chain) -> Lesson:
         """A path, its question and its answer."""
-        path = " ".join(f"{step.query} > {step.evidence}" for step in self.path(chain))
+        path = path_text(self.path(chain))
         return Lesson("", f"write{len(chain[1])}", "writer", WRITER, path, (Said(content=self._question(chain)),))
 
     def examine(self, chain: Chain) -> Lesson:
@@ -168,7 +169,7 @@ class Classroom:
         values, notes = self.values(chain), _notes(relations, self.values(chain))
         steps = self._hint(chain, hint)
         named = {step.query for step in steps}
-        view = f"{student_view(question)} Path:" if hint == "none" else teacher_view(question, steps)
+        view = privileged_view(question, path_text(steps)) if steps or hint == "none" else student_view(question)
         last = 1
         while last < len(relations) and (values[last] in named or self.rng.random() < self.goes_on):
             last += 1
@@ -190,7 +191,7 @@ class Classroom:
         path = self.path(chain)
         match hint:
             case "half":
-                kept = np.sort(self.rng.permutation(len(path))[: max(1, len(path) // 2)])
+                kept = np.sort(self.rng.permutation(len(path))[: -(-len(path) // 2)])
                 return [path[i] for i in kept]
             case "false":
                 return self._false(chain)

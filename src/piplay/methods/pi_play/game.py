@@ -3,7 +3,7 @@
 ``Examine``: an examiner starts from a seed passage, searches on, and writes a question with its answer; where every
 gate passes, students try it and the examiner is rewarded for difficulty. ``Study``: students answer a written question
 and are rewarded for the exact answer; each rollout carries the teacher's prompt, the question with the path by which it
-was made. ``PrivilegedStudy``: the teacher itself plays, path in hand.
+was made or what stands for it (``privilege.py``). ``PrivilegedStudy``: the teacher itself plays, path in hand.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from piplay.envs.search.question import Question
 from piplay.envs.search.tool import passages_of, searches
 from piplay.envs.search.values import canonical
 from piplay.errors import InputError
+from piplay.methods.pi_play.conduct import conduct_metrics
 from piplay.methods.pi_play.gates import (
     READ_GATES,
     USUAL_GATES,
@@ -31,6 +32,7 @@ from piplay.methods.pi_play.gates import (
 from piplay.methods.pi_play.hooks import SAME_VALUE, ImportPath, Reward, load_gates, load_reward
 from piplay.methods.pi_play.hooks import Gate as OwnGate
 from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
+from piplay.methods.pi_play.privilege import Privilege, privileged_prompt, shown
 from piplay.methods.pi_play.rewards import difficulty_reward, format_score
 from piplay.methods.pi_play.views import (
     CHECKER,
@@ -38,8 +40,8 @@ from piplay.methods.pi_play.views import (
     STUDENT,
     checker_view,
     examiner_view,
+    privileged_view,
     student_view,
-    teacher_view,
 )
 from piplay.protocols import Audit, Game
 from piplay.rollout.context import Context
@@ -188,6 +190,8 @@ class Study(_SearchGame):
     """G, the student samples a question."""
     reward: ImportPath = SAME_VALUE
     """What an answer earns; right is one that earns 1."""
+    privilege: Privilege = "true"
+    """What the teacher is shown beside the question, see ``privilege.py``; a task that lacks it is refused."""
     _reward_of: Reward = field(init=False, repr=False)
     roles = ("student",)
 
@@ -198,10 +202,14 @@ class Study(_SearchGame):
         """See ``Game.cost``."""
         return {"student": self.rollouts}
 
+    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
+        """Those of every game of π-Play, and how questions are answered (``conduct.py``)."""
+        return _SearchGame.metrics(self, episodes, audit) | conduct_metrics(episodes)
+
     async def play(self, task: Question, context: Context) -> Episode:
-        """Students answer; the view ``privileged`` of each rollout shows the path."""
+        """Students answer; the view ``privileged`` of each rollout shows the path, or what stands for it."""
         system = context.system("student", STUDENT)
-        privileged = context.chat.prompt(system, teacher_view(task.question, task.path))
+        privileged = privileged_prompt(task, self.privilege, system, context)
         trajectories = await context.gather(
             context.child("student", i).converse("student", system, student_view(task.question))
             for i in range(self.rollouts)
@@ -229,6 +237,7 @@ class PrivilegedStudy(_SearchGame):
 
     rollouts: PositiveInt = 1
     reward: ImportPath = SAME_VALUE
+    privilege: Privilege = "true"
     _reward_of: Reward = field(init=False, repr=False)
     roles = ("teacher",)
 
@@ -239,9 +248,14 @@ class PrivilegedStudy(_SearchGame):
         """See ``Game.cost``."""
         return {"teacher": self.rollouts}
 
+    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
+        """Those of every game of π-Play, and how questions are answered (``conduct.py``)."""
+        return _SearchGame.metrics(self, episodes, audit) | conduct_metrics(episodes)
+
     async def play(self, task: Question, context: Context) -> Episode:
         """The teacher answers; the view ``plain`` of each rollout is the student's."""
-        system, view = context.system("student", STUDENT), teacher_view(task.question, task.path)
+        system = context.system("student", STUDENT)
+        view = privileged_view(task.question, shown(task, self.privilege, context))
         plain = context.chat.prompt(system, student_view(task.question))
         trajectories = await context.gather(
             context.child("teacher", i).converse("teacher", system, view) for i in range(self.rollouts)

@@ -26,7 +26,16 @@ def student_view(question: str) -> str:
     return question
 
 
+def path_text(path: Sequence[Step]) -> str:
+    """A path as it is shown: each step's query and what was noted of what it found."""
+    return " ".join(f"{step.query} > {step.evidence}" for step in path)
+
+
+def privileged_view(question: str, shown: str) -> str:
+    """The student's view, and in a slot behind it what only the teacher is shown; the slot may be empty."""
+    return f"{student_view(question)} Path: {shown}" if shown else f"{student_view(question)} Path:"
+
+
 def teacher_view(question: str, path: Sequence[Step]) -> str:
     """What the teacher sees: the student's view and the path; with an empty path exactly the student's view."""
-    steps = " ".join(f"{step.query} > {step.evidence}" for step in path)
-    return f"{student_view(question)} Path: {steps}" if path else student_view(question)
+    return privileged_view(question, path_text(path)) if path else student_view(question)
