@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-fast test-gpu survey-chats bench bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test test-fast test-gpu survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
@@ -14,6 +14,7 @@ help:
 	@echo "make docs    docs/api.md from the docstrings; make site: the documentation as a site, in build/site"
 	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
 	@echo "make survey-chats   which models can be played: docs/models.md, of the templates that some packages carry"
+	@echo "make wikipedia-data   a language model, an encyclopedia and a benchmark in data/wikipedia: 100 MB to fetch"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
@@ -67,6 +68,9 @@ $(BENCH)/wheels/ready: benchmarks/survey/requirements.txt
 
 survey-chats: $(VENV)/ready $(BENCH)/wheels/ready
 	$(BIN)/python tools/survey_chats.py $(BENCH)/wheels docs/models.md
+
+wikipedia-data: $(VENV)/ready
+	$(BIN)/python examples/wikipedia/get.py data/wikipedia
 
 bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready
 	$(BIN)/python benchmarks/rollouts.py --vllm $(BENCH)/vllm/bin/python

@@ -19,6 +19,7 @@ CORE = [
     "config",
     "streams",
     "errors",
+    "files",
     "protocols",
     "border",
     "chat",
@@ -27,7 +28,7 @@ CORE = [
     "engine",
     "training",
 ]
-ABOVE = ["methods", "envs", "report", "eval", "cli", "agent", "api", "reproduce", "tiny_base"]
+ABOVE = ["methods", "envs", "report", "eval", "cli", "agent", "api", "reproduce", "warm_up", "tiny_base"]
 LINES = 60
 REASON = re.compile(r"long because", re.IGNORECASE)
 """What the docstring of a longer function says, and goes on with why."""
@@ -165,12 +166,14 @@ def test_the_truth_is_out_of_reach_of_what_trains() -> None:
         if any(within(target, "envs.world") for target in targets) and not within(module, "envs.world")
     }
     # The environment hands out questions and verdicts; benchmarks reads and converts questions for evaluation; lessons
-    # of the tiny base are taught from other worlds; the command line makes worlds.
+    # are taught from other worlds; the command line makes worlds.
     assert readers <= {
         "piplay.envs.search.environment",
         "piplay.envs.search.benchmarks",
-        "piplay.tiny_base.lessons",
-        "piplay.tiny_base.train",
+        "piplay.warm_up.classroom",
+        "piplay.warm_up.source",
+        "piplay.warm_up.text",
+        "piplay.tiny_base.fresh",
         "piplay.cli.commands",
     }
     assert crossings(["methods", *CORE], ["envs.world"]) == []

@@ -43,6 +43,7 @@ PUBLIC = {
         "envs.search.environment": "SearchEnvironment",
         "envs.search.question": "Question Step Passage show",
         "envs.search.match": "exact_match contains normalise",
+        "envs.search.facts": "Fact Chain facts facts_of chains balanced",
     },
     "Settings": {
         "config": "Config Component Phase Learn LossSettings ReplaySettings Until Opponents Policy Limits "

@@ -34,6 +34,7 @@ from piplay.training.assemble import (
     run_at,
     tool_specs,
 )
+from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.training.run_directory import Run
 from piplay.types import PolicyRef, StopReason, ToolCall, ToolUse, Trajectory, Turn
 
@@ -167,6 +168,8 @@ def load_agent(model: str | Path | Run = "base", /, **overrides: object) -> Agen
         raise InputError(f"{name} plays in the environment {config.environment.kind}: only what searches can be asked")
     if run:
         check_asks(name, run.column_kinds())
+        warn_of_damage(run)
+        warn_of_changes(run, config, environment)
     chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
     check_passages(environment, chat, config.limits)
     tools = {tool.spec.name: tool for tool in environment.tools}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 from rich.console import Console
@@ -10,7 +11,10 @@ from rich.console import Console
 from piplay.config import Config, load_config
 from piplay.errors import InputError
 from piplay.report.command import report
+from piplay.training.fingerprints import check_unchanged
 from piplay.training.listeners.console import ConsoleListener
+from piplay.training.litter import only_begun
+from piplay.training.lock import holding
 from piplay.training.run_directory import Run
 from piplay.training.start import play, with_absolute_paths
 
@@ -31,21 +35,34 @@ def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None
     config = with_absolute_paths(config)
     folder = Path(run_dir) if run_dir is not None else _next_free(config.name)
     Run.vacant(folder)
-    return _play(config, lambda: Run.create(folder, config))
+    with ExitStack() as held:
+
+        def begin(sources: Mapping[str, str]) -> Run:
+            held.enter_context(holding(folder))
+            return Run.create(folder, config, sources)
+
+        return _play(config, begin)
 
 
 def resume(run_dir: str | Path) -> Run:
     """Go on with an interrupted run from its last checkpoint, to the same bits.
 
-    Raises ``InputError`` where there is no run, where it is complete, or where its checkpoint is damaged.
+    Raises ``InputError`` where there is no run, where it is complete or being written, where no checkpoint of it is
+    whole, or where what it reads has changed.
     """
     run = Run.open(Path(run_dir))
-    if run.finished:
-        raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
-    return _play(run.config, lambda: run)
+    with holding(run.folder):
+        if run.finished:
+            raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
+
+        def begin(sources: Mapping[str, str]) -> Run:
+            check_unchanged(run, sources)
+            return run
+
+        return _play(run.config, begin)
 
 
-def _play(config: Config, begin: Callable[[], Run]) -> Run:
+def _play(config: Config, begin: Callable[[Mapping[str, str]], Run]) -> Run:
     console = Console(soft_wrap=True)
     listener = ConsoleListener(config, console)
     run, environment = play(config, begin, listener, console)
@@ -59,6 +76,6 @@ def _play(config: Config, begin: Callable[[], Run]) -> Run:
 
 def _next_free(name: str) -> Path:
     number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
+    while (folder := Path("runs") / f"{name}-{number}").exists() and not only_begun(folder):
         number += 1
     return folder

@@ -117,7 +117,9 @@ class Policy(Settings):
     """A set of weights that starts as the base model."""
 
     lr: float = Field(2e-4, ge=0)
-    """AdamW's learning rate."""
+    """The optimiser's learning rate."""
+    optimizer: Literal["adamw", "muon"] = "adamw"
+    """``muon``: Muon for the layers' matrices, beside AdamW: from random weights it needs far fewer steps."""
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: float = Field(1.0, gt=0)
     follows: str | None = None
@@ -269,6 +271,8 @@ class Config(Settings):
     """The policy that answers in the end: what ``ask``, ``eval`` and the report play; by default the one that learns
     last."""
     report: ReportSettings = ReportSettings()
+    keep_rollouts: bool = True
+    """Whether every trajectory is written to the run's folder ``rollouts``."""
     checkpoint_every: int = Field(5, ge=1)
     """Steps between checkpoints; the end of a phase always makes one."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()

@@ -34,7 +34,9 @@ class Environment(Protocol):
     """What is played in.
 
     It may have ``check_fit(tokens, room)``, called before a run: warn (``InputWarning``) of what it shows that has more
-    than ``room`` tokens, as ``tokens`` counts those of a text.
+    than ``room`` tokens, as ``tokens`` counts those of a text. And it may have ``files``: of its options that are paths
+    the files that it reads there, by option; a run is refused where they have changed when it resumes. Without it they
+    are all files below a path that are not hidden.
     """
 
     @property

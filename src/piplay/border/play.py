@@ -22,6 +22,7 @@ COLUMNS = (
     "task",
     "reward",
     "stop",
+    "failure",
     "answer",
     "calls",
     "turns",

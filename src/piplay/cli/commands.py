@@ -144,19 +144,32 @@ class World:
 
 
 @dataclass(frozen=True)
+class WarmUp:
+    """Teach a model how π-Play's roles write, by lessons that programs make; run again after an interruption to go on.
+
+    Settings can be given as in train, e.g. --phases.settle.steps 200.
+    """
+
+    model: Positional[str]
+    """A Hugging Face folder, or a GGUF file."""
+    out: Path
+    """The folder of the model that comes of it; its run is in the folder run there."""
+    recipe: str = "warm-up"
+    """The name of a recipe of the package, or a .toml file."""
+    corpus: Path | None = None
+    """Text with titles: two lessons of five are on the facts that it states; --sources.lessons.without BENCH leaves out
+    what a benchmark asks for."""
+
+
+@dataclass(frozen=True)
 class Pretrain:
-    """Make the tiny base; run again after an interruption to go on."""
+    """Make the tiny base: a warm-up of a model of random weights. Settings can be given as in train."""
 
     out: Positional[Path]
-    steps: int = 8000
-    tokens: int = 6000
-    """Ids in a step."""
-    seed: int = 0
-    threads: int = 2
     shape: Literal["qwen3", "qwen2", "llama"] = "qwen3"
     """The family of the model's architecture."""
-    chat: Literal["native", "tags"] = "native"
-    """What its lessons are written in: its own template and tool calls, or tags in plain text."""
+    tags: bool = False
+    """Make a model without a chat template, whose lessons are in plain text with tags."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +181,10 @@ class Card:
     recipe: str | None = None
     """Whose prompts, limits and gates it is measured with: the name of a recipe of the package, or a .toml file; by
     default a run's own, else pi-play."""
+    per_hop: int = 100
+    """Questions of each hop count."""
+    examined: int = 200
+    """Questions of each hop count that the examiner writes."""
 
 
 @dataclass(frozen=True)
@@ -246,6 +263,7 @@ Command = (
     | Annotated[Ask, subcommand("ask")]
     | Annotated[Play, subcommand("play")]
     | Annotated[World, subcommand("world")]
+    | Annotated[WarmUp, subcommand("warm-up")]
     | Annotated[Pretrain, subcommand("pretrain")]
     | Annotated[Card, subcommand("card")]
     | Annotated[Eval, subcommand("eval")]
@@ -258,6 +276,8 @@ SETTABLE: dict[str, type] = {
     "doctor": Doctor,
     "ask": Ask,
     "play": Play,
+    "warm-up": WarmUp,
+    "pretrain": Pretrain,
     "card": Card,
     "reproduce": Reproduce,
 }
@@ -299,18 +319,16 @@ def run(arguments: Sequence[str]) -> None:
             _report(command)
         case World():
             _world(command.do)
-        case Pretrain():
-            from piplay.tiny_base.train import pretrain
+        case WarmUp(model, out, recipe, corpus):
+            from piplay.cli.warm_up import warm_up
 
-            pretrain(
-                command.out,
-                steps=command.steps,
-                tokens=command.tokens,
-                seed=command.seed,
-                threads=command.threads,
-                shape=command.shape,
-                chat_kind=command.chat,
-            )
+            if corpus is not None:
+                overrides["sources.lessons.corpus"] = str(corpus)
+            warm_up(model, out, recipe, overrides)
+        case Pretrain(out, shape, tags):
+            from piplay.cli.warm_up import pretrain
+
+            pretrain(out, shape, not tags, overrides)
         case Card():
             _card(command, overrides)
         case Eval():
@@ -437,7 +455,7 @@ def _card(command: Card, overrides: dict[str, str]) -> None:
     import json
 
     from piplay.config import load_config
-    from piplay.tiny_base.card import capability_card
+    from piplay.rollout.stage import Stage
     from piplay.training.assemble import (
         load_chat,
         load_engine,
@@ -447,11 +465,13 @@ def _card(command: Card, overrides: dict[str, str]) -> None:
         run_at,
         tool_specs,
     )
+    from piplay.warm_up import Card as Measure
 
     run = run_at(command.model)
     config = load_config(command.recipe or (run.config if run else "pi-play"), overrides)
     folder = model_folder(command.model)
     environment = load_environment(config)
+    card = Measure(environment, {}, config, per_hop=command.per_hop, examined=command.examined)
     chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
-    engine = load_engine(playing(config, folder))
-    print(json.dumps(capability_card(config, environment, engine, chat), indent=1))
+    stage = Stage.of(config, load_engine(playing(config, folder)), chat, {t.spec.name: t for t in environment.tools})
+    print(json.dumps(card.measure(stage, 0), indent=1))

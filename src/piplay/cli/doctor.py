@@ -37,8 +37,8 @@ from piplay.training.assemble import (
     tool_specs,
     with_model,
 )
+from piplay.training.checkpoints import KEPT
 from piplay.training.listeners.trackers import check_trackers
-from piplay.training.run_directory import KEPT_CHECKPOINTS
 from piplay.types import StopReason
 
 GB = 1e9
@@ -163,7 +163,7 @@ def _snapshots(phase: Phase) -> int:
 def disk(config: Config, needed: Estimate, evaluation: Evaluation) -> int:
     """Bytes that a run has on disk at most: checkpoints, one of them on its way, and models, kept and final."""
     kept = len(evaluation.exports) * (config.iterations + 1)
-    return needed.checkpoint * (KEPT_CHECKPOINTS + 1) + needed.export * (kept + len(config.policies))
+    return needed.checkpoint * (KEPT + 1) + needed.export * (kept + len(config.policies))
 
 
 def available(device: str) -> tuple[str, int]:

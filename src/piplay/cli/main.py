@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -12,12 +13,14 @@ from typing import TextIO
 
 import piplay
 from piplay.border.code import TRACEBACK
-from piplay.errors import InputError, InputWarning, out_of_memory
+from piplay.errors import InputError, InputWarning, Unavailable, out_of_memory
+
+STORAGE = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EFBIG)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Bad input is one sentence on standard error and exit code 2; behind its whole traceback where
-    ``PIPLAY_TRACEBACK`` is set.
+    ``PIPLAY_TRACEBACK`` is set. Something needed that does not answer is a sentence too, and exit code 3.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:  # before the imports that take a second
@@ -40,6 +43,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
         print(f"piplay: {error}", file=sys.stderr)
+        return 2
+    except Unavailable as error:
+        print(f"piplay: {error}", file=sys.stderr)
+        return 3
+    except OSError as error:  # wherever storage fails; a file that is merely not there has been said by name
+        if error.errno not in STORAGE:
+            raise
+        remedy = "make room or make it writable" + (", then go on with `piplay resume`" if trains else "")
+        print(f"piplay: {error.filename or 'a file'}: {error.strerror}: {remedy}", file=sys.stderr)
         return 2
     except FloatingPointError as error:
         print(f"piplay: {error}: start again with a lower learning rate (lr of its policy)", file=sys.stderr)

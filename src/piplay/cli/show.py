@@ -60,7 +60,9 @@ def _show_answer(reply: Reply, console: Console) -> None:
     if not reply.answer:
         if reply.trajectory.turns:
             console.print(_field("wrote", textwrap.shorten(reply.trajectory.turns[-1].text, LINE, placeholder=" …")))
-        console.print(Text.assemble(("no answer: ", "bold red"), ENDS[reply.stop]))
+        failure = reply.trajectory.failure
+        why = f" ({failure.reason})" if failure else ""
+        console.print(Text.assemble(("no answer: ", "bold red"), ENDS[reply.stop], why))
         return
     console.print(Text.assemble(("answer   ", "dim"), (reply.answer, "bold green")))
     for passage in reply.sources:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from piplay.algo.losses.base import Loss
+from piplay.errors import Unavailable
 from piplay.types import Floats, Ints, Key, PolicyRef, Sample, Stop
 
 
@@ -82,7 +83,7 @@ class Usage:
         }
 
 
-class EngineLost(Exception):  # noqa: N818 (said of the engine, not of the call)
+class EngineLost(Unavailable):
     """The engine or a part of it died; the run can be resumed from its last checkpoint."""
 
 

@@ -34,6 +34,7 @@ from piplay.training.assemble import (
     run_at,
     tool_specs,
 )
+from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.types import Episode, StopReason
 
 WORLD = "world"
@@ -42,6 +43,8 @@ NAMED = 5
 """Golds that are named of those that SQuAD's rule gets wrong."""
 TOP_K = 1
 """Passages that one search returns where neither the command nor a run says."""
+TOLERATED = 0.05
+"""The share of answers that a searcher may fail: they count as no answer, and are said. Of more there is no result."""
 
 
 class Notes:
@@ -103,12 +106,19 @@ class Contestant:
         def sampled(episode: Episode) -> None:
             notes.add(self.name, records([by_task[id(episode.task)]], [episode])[0])
 
-        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered)
+        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered, tolerated=TOLERATED)
         if not samples:
             return records(greedy, ())
         key = "eval", "samples"
         drawn = play_student(
-            self.stage, self.policy, tasks, key, samples=samples, temperature=temperature, note=sampled
+            self.stage,
+            self.policy,
+            tasks,
+            key,
+            samples=samples,
+            temperature=temperature,
+            note=sampled,
+            tolerated=TOLERATED,
         )
         return records(greedy, drawn)
 
@@ -200,6 +210,8 @@ def _environment(
     environment = load_environment(config, truth=bench == WORLD)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"the run {model} plays in the environment {usual.kind}: only what searches can be asked.")
+    if run:
+        warn_of_changes(run, config, environment)
     return environment
 
 
@@ -213,6 +225,7 @@ def _contestant(name: str, environment: SearchEnvironment, given: Mapping[str, A
     folder, run = model_folder(name), run_at(name)
     if run:
         check_asks(name, run.column_kinds())
+        warn_of_damage(run)
     usual = run.config if run else _settings(Component(kind="search"), given["seed"])
     kind = usual.chat if run and given["chat"] == "auto" else given["chat"]
     limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})

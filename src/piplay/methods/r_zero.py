@@ -17,9 +17,9 @@ from piplay.envs.search.values import canonical
 from piplay.methods.alike import cluster_shares
 from piplay.methods.judges import VOTED_SOMETIMES, vote, vote_metrics
 from piplay.methods.pi_play.game import Study
-from piplay.methods.pi_play.privilege import Privilege
 from piplay.methods.pi_play.gates import written_question
 from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
+from piplay.methods.pi_play.privilege import Privilege
 from piplay.methods.proposals import answers_of, attempts, propose
 from piplay.protocols import Audit, Game
 from piplay.rollout.context import Context

@@ -24,8 +24,10 @@ from piplay.reproduce.page import page
 from piplay.reproduce.results import Results, results
 from piplay.reproduce.table import markdown, verdicts
 from piplay.training.assemble import check_parts, load_environment, make_evaluation
+from piplay.training.fingerprints import check_unchanged
 from piplay.training.listeners.console import ConsoleListener
-from piplay.training.run_directory import FOLDERS, Run
+from piplay.training.lock import holding
+from piplay.training.run_directory import Run
 from piplay.training.start import play
 
 
@@ -137,16 +139,16 @@ def _finished(job: Job, out: Path) -> bool:
 def _play(job: Job, out: Path, console: Console) -> None:
     """Begin a run, or go on with it."""
     folder = job.folder(out)
-    listener = ConsoleListener(job.config, console)
-    if (folder / "config.json").is_file():
-        run = Run.open(folder)
-        play(job.config, lambda: run, listener, console)
-        return
-    begun = [path.name.removesuffix(".new") for path in folder.iterdir()] if folder.is_dir() else []
-    if set(begun) <= {*FOLDERS, "piplay.json", "config.json"}:
-        # What was killed before it had settings has nothing else either.
-        shutil.rmtree(folder, ignore_errors=True)
-    play(job.config, lambda: Run.create(folder, job.config), listener, console)
+    there = Run.open(folder) if (folder / "config.json").is_file() else None
+
+    def begin(sources: Mapping[str, str]) -> Run:
+        if there is None:
+            return Run.create(folder, job.config, sources)
+        check_unchanged(there, sources)
+        return there
+
+    with holding(folder):
+        play(job.config, begin, ConsoleListener(job.config, console), console)
 
 
 def _slim(run: Run, drop_weights: bool) -> None:

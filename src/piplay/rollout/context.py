@@ -15,7 +15,20 @@ from piplay.engine.protocol import Generate, Generated
 from piplay.errors import InputError
 from piplay.rollout.tools import ToolError
 from piplay.streams import stream
-from piplay.types import Ints, Key, Owner, PolicyRef, StopReason, Task, ToolCall, ToolResult, ToolUse, Trajectory, Turn
+from piplay.types import (
+    Ints,
+    Key,
+    Owner,
+    PolicyRef,
+    StopReason,
+    Task,
+    ToolCall,
+    ToolFailure,
+    ToolResult,
+    ToolUse,
+    Trajectory,
+    Turn,
+)
 
 Result = TypeVar("Result")
 
@@ -130,6 +143,7 @@ class Dialogue:
         self.uses: list[ToolUse] = []
         self.stop: StopReason | None = None
         """Why it cannot go on; None while it can."""
+        self.failure: ToolFailure | None = None
         self._ids: list[Ints] = [prompt]
         self._owners: list[np.ndarray[Any, np.dtype[np.int8]]] = [_owned(prompt, Owner.PROMPT)]
         self._logprobs = [np.zeros(len(prompt), np.float32)]
@@ -178,6 +192,13 @@ class Dialogue:
         self._append(ids, Owner.MODEL, np.zeros(len(ids), np.float32))
         self.turns.append(self.context.chat.parse(ids.tolist()))
 
+    def told(self, tool: str, text: str) -> bool:
+        """Let a tool have answered the role's call with this; False where a limit leaves no room for another turn."""
+        if len(self.turns) == self.context.limits.turns:
+            self.stop = StopReason.TURNS
+            return False
+        return self._hear(self.context.chat.tool_turn(text, tool, self._last), Owner.TOOL)
+
     async def use(self, call: ToolCall) -> ToolResult | None:
         """Call a tool and hear its result; None where the tool failed or a limit leaves no room for another turn.
 
@@ -190,8 +211,9 @@ class Dialogue:
             return None
         try:
             result: ToolResult = await ToolRequest(call)
-        except ToolError:
+        except ToolError as error:
             self.stop = StopReason.TOOL_FAILED
+            self.failure = ToolFailure(call, str(error) or type(error).__name__)
             return None
         if not self._hear(self.context.chat.tool_turn(result.text, call.name, self._last), Owner.TOOL):
             return None
@@ -224,6 +246,7 @@ class Dialogue:
             tuple(self.uses),
             stop if self.stop is None else self.stop,
             self._version,
+            self.failure,
         )
 
     @property

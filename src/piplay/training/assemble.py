@@ -27,6 +27,9 @@ from piplay.types import State, ToolSpec
 
 logging.disable_progress_bar()
 
+SOURCE_ROOMS = ("piplay.training", "piplay.methods", "piplay.envs")
+EVALUATION_ROOMS = ("piplay.methods", "piplay.envs")
+"""Where task sources are looked for by short name."""
 BASE = "base"
 """How the embedded base is named where a model is asked for."""
 
@@ -148,7 +151,7 @@ def make_sources(config: Config, environment: Environment, states: dict[str, Sta
     for name, source in config.sources.items():
         given: dict[str, Any] = {"environment": environment, "state": states.setdefault(name, {}), "seed": config.seed}
         kind = "sources:WrittenSource" if source.kind == "written" else source.kind
-        mine = make(kind, source.options, "source", "piplay.training", "piplay.methods", "piplay.envs", **given)
+        mine = make(kind, source.options, "source", *SOURCE_ROOMS, **given)
         check_source(mine)
         made[name] = CheckedSource(mine)
     return made
@@ -162,8 +165,7 @@ def make_evaluation(config: Config, environment: Environment, state: State) -> E
         config.evaluation.kind,
         config.evaluation.options,
         "evaluation",
-        "piplay.methods",
-        "piplay.envs",
+        *EVALUATION_ROOMS,
         environment=environment,
         state=state,
         config=config,

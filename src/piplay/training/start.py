@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -12,6 +12,8 @@ from piplay.config import Component, Config
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import (
+    EVALUATION_ROOMS,
+    SOURCE_ROOMS,
     check_parts,
     check_passages,
     check_trainable,
@@ -22,22 +24,24 @@ from piplay.training.assemble import (
     tool_specs,
     with_model,
 )
+from piplay.training.fingerprints import fingerprints
 from piplay.training.listeners.console import ConsoleListener, show_table
 from piplay.training.listeners.group import ListenerGroup
 from piplay.training.listeners.trackers import check_trackers, trackers_of
 from piplay.training.loop import Loop
-from piplay.training.machine import machine
+from piplay.training.machine import kept, machine
 from piplay.training.run_directory import Run
 
 
 def play(
-    config: Config, begin: Callable[[], Run], listener: ConsoleListener, console: Console
+    config: Config, begin: Callable[[Mapping[str, str]], Run], listener: ConsoleListener, console: Console
 ) -> tuple[Run, Environment]:
     """Train, and say how it goes. The engine lives in here: what plays afterwards finds its memory free.
 
     Args:
         config: the settings.
-        begin: makes the run directory, or opens it; called once everything is found to be in order.
+        begin: makes the run directory, or opens it, by the hashes of what the run reads; called once everything is
+            found to be in order.
         listener: what prints to ``console``.
 
     Raises:
@@ -50,13 +54,11 @@ def play(
     chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment), config.limits.tokens)
     check_passages(environment, chat, config.limits)
     engine = load_engine(config)
-    run = begin()
+    run = begin(fingerprints(config, config.model or tiny_base(), environment))
     if config.model is not None:
         console.print(f"chat: {chat.why}", highlight=False)
     console.print(f"run directory: {run.folder}", highlight=False)
-    record = machine() | {"threads": config.engine.threads, "device": config.engine.device}
-    record["deterministic"] = engine.deterministic
-    run.write("machine.json", json.dumps(record, indent=2) + "\n")
+    _record_machine(run, config.engine.device, engine.deterministic, listener.message)
     with ListenerGroup([listener, *trackers_of(run)]) as listeners:
         loop = Loop(run, environment, engine, chat, listeners)
         loop.train()
@@ -70,25 +72,38 @@ def play(
     return run, environment
 
 
+def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[str], None]) -> None:
+    """Write down what the run is played on, and say where that gives other bits than before."""
+    file = run.folder / "machine.json"
+    before = None
+    if file.exists():
+        try:
+            before = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            say(f"{file} is damaged ({error}): what the run was played on before is not known")
+    now = machine() | {"device": device, "deterministic": deterministic}
+    record, sentence = kept(before, now, len(run.rows()))
+    if sentence:
+        say(sentence)
+    run.write("machine.json", json.dumps(record, indent=2) + "\n")
+
+
 def with_absolute_paths(config: Config) -> Config:
     """The same from wherever it is resumed."""
     config = with_model(config)
-    evaluation = config.evaluation and _absolute(config.evaluation, "evaluation", "piplay.methods", "piplay.envs")
-    rooms = ("source", "piplay.training", "piplay.methods", "piplay.envs")
-    placed = {
-        "model": config.model.absolute() if config.model else None,
-        "environment": _absolute(config.environment, "environment", "piplay.envs"),
-        "evaluation": evaluation,
-        "sources": {
-            name: source if source.kind == "written" else _absolute(source, *rooms)
-            for name, source in config.sources.items()
-        },
+    model = config.model.absolute() if config.model else None
+    environment = _absolute(config.environment, "environment", "piplay.envs")
+    sources = {
+        name: source if source.kind == "written" else _absolute(source, "source", *SOURCE_ROOMS)
+        for name, source in config.sources.items()
     }
+    evaluation = config.evaluation and _absolute(config.evaluation, "evaluation", *EVALUATION_ROOMS)
+    placed = {"model": model, "environment": environment, "sources": sources, "evaluation": evaluation}
     return config.model_copy(update=placed)
 
 
 def _absolute(part: Component, what: str, *rooms: str) -> Component:
-    """The same with its paths as they are from anywhere; ``what`` and ``rooms`` as in ``registry.resolve``."""
-    options = part.options
-    names = [name for name in path_options(resolve(part.kind, what, *rooms)) if options.get(name)]
-    return part.model_copy(update={name: str(Path(options[name]).absolute()) for name in names})
+    """The same with absolute paths among its options."""
+    names = path_options(resolve(part.kind, what, *rooms))
+    places = {name: str(Path(part.options[name]).absolute()) for name in names if part.options.get(name)}
+    return part.model_copy(update=places)

@@ -34,6 +34,7 @@ from piplay.config import Lora, Policy
 from piplay.engine.local import adapters
 from piplay.engine.local.attention import load_model
 from piplay.engine.local.checkpointing import enable
+from piplay.engine.local.optimizers import Optimizer
 from piplay.errors import InputError, nearest
 from piplay.types import PolicyRef
 
@@ -105,7 +106,7 @@ class Policies:
         self._versions = dict.fromkeys(specs, 0)
         self._snapshots: dict[PolicyRef, _Snapshot] = {}
         self._moving: dict[str, _Moving] = {}
-        self._optimizers: dict[str, torch.optim.AdamW] = {}
+        self._optimizers: dict[str, Optimizer] = {}
         for name, spec in specs.items():
             if name in frozen:
                 continue
@@ -165,20 +166,18 @@ class Policies:
         """The model of a policy that is trained, its gradients cleared."""
         if self._specs[name].follows is not None:
             raise ValueError(f"policy {name} is not trained: it follows {self._specs[name].follows}")
-        self._optimizer(name).zero_grad(set_to_none=True)
+        self._optimizer(name).zero_grad()
         return self._live[name]
 
     def step(self, name: str, lr: float | None) -> float:
-        """One AdamW step on the gradients that have gathered; their norm before clipping."""
+        """One optimiser step on the gradients that have gathered; their norm before clipping."""
         optimizer, spec, moving = self._optimizer(name), self._specs[name], self._moving[name]
-        for group in optimizer.param_groups:
-            group["lr"] = spec.lr if lr is None else lr
         # A gradient that is not finite would be lost in the weights for good: stop instead.
         norm = torch.nn.utils.clip_grad_norm_(moving.masters.values(), spec.max_grad_norm)
         if not norm.isfinite():
             raise FloatingPointError(f"the gradient of policy {name} is not finite")
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        optimizer.step(spec.lr if lr is None else lr)
+        optimizer.zero_grad()
         moving.round()
         return float(norm)
 
@@ -207,7 +206,7 @@ class Policies:
         for name, moving in self._moving.items():
             tensors = _named(moving.masters)
             if name in self._optimizers:
-                tensors |= _moments(self._optimizers[name])
+                tensors |= self._optimizers[name].state()
             save_file(tensors, folder / f"{name}.safetensors")
         for ref, snapshot in self._snapshots.items():
             save_file(_named(snapshot.weights), folder / f"{ref}.safetensors")
@@ -237,7 +236,7 @@ class Policies:
             _restore(moving.masters, tensors, folder / f"{name}.safetensors")
             moving.round()
             if moving.trained:
-                _restore_moments(self._optimizer(name), tensors)
+                self._optimizer(name).restore(tensors)
         self._versions |= versions
         self._snapshots = {ref: self._frozen(ref.name, version) for ref, version in snapshots.items()}
         for ref, snapshot in self._snapshots.items():
@@ -258,10 +257,10 @@ class Policies:
             for path in sorted(self._path.glob(pattern)):
                 shutil.copyfile(path, folder / path.name)
 
-    def _optimizer(self, name: str) -> torch.optim.AdamW:
+    def _optimizer(self, name: str) -> Optimizer:
         if name not in self._optimizers:
-            spec, masters = self._specs[name], self._moving[name].masters.values()
-            self._optimizers[name] = torch.optim.AdamW(masters, spec.lr, weight_decay=spec.weight_decay, fused=True)
+            spec = self._specs[name]
+            self._optimizers[name] = Optimizer.of(spec.optimizer, self._moving[name].masters, spec.weight_decay)
         return self._optimizers[name]
 
 
@@ -284,11 +283,6 @@ def _named(weights: Mapping[str, Parameter]) -> dict[str, Tensor]:
     return {f"weight.{key}": weight.detach().contiguous() for key, weight in weights.items()}
 
 
-def _moments(optimizer: torch.optim.AdamW) -> dict[str, Tensor]:
-    state = optimizer.state_dict()["state"]
-    return {f"adamw.{index}.{key}": value for index, entry in state.items() for key, value in entry.items()}
-
-
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
@@ -304,13 +298,3 @@ def _restore(masters: Mapping[str, Parameter], tensors: Mapping[str, Tensor], pa
         raise InputError(f"Checkpoint file {path} holds the weights of another model than this run's.")
     for key, master in masters.items():
         master.copy_(tensors[f"weight.{key}"])
-
-
-def _restore_moments(optimizer: torch.optim.AdamW, tensors: Mapping[str, Tensor]) -> None:
-    state: dict[int, dict[str, Tensor]] = {}
-    for key, value in tensors.items():
-        kind, _, rest = key.partition(".")
-        if kind == "adamw":
-            index, _, entry = rest.partition(".")
-            state.setdefault(int(index), {})[entry] = value
-    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

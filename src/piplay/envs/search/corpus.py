@@ -69,6 +69,12 @@ def read_corpus(path: Path, words: int = 50, strict: bool = False) -> Sequence[P
         ) from error
 
 
+def files_read(path: Path) -> list[Path]:
+    """The files that ``read_corpus`` reads there."""
+    documents, tables = _inside(path, warn=False) if path.is_dir() else _alone(path)
+    return tables or documents
+
+
 def _alone(path: Path) -> tuple[list[Path], list[Path]]:
     if path.suffix.lower() in _DOCUMENTS:
         return [path], []
@@ -77,8 +83,8 @@ def _alone(path: Path) -> tuple[list[Path], list[Path]]:
     raise InputError(f"{path} is no file of a kind that is known: {_GIVE}.")
 
 
-def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The documents of a folder, or its files of rows. A README beside such files is no document."""
+def _inside(folder: Path, warn: bool = True) -> tuple[list[Path], list[Path]]:
+    """The documents of a folder, or its files of rows; a README beside such is no document. ``warn`` where both are."""
     for name in ("passages.jsonl", "corpus.jsonl", *(f"corpus.jsonl{end}" for end in PACKED)):
         if (folder / name).exists():
             return [], [folder / name]
@@ -88,7 +94,7 @@ def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
     tables = [path for path in there if is_table(path)]
     if tables and all(path.stem.lower() in ("readme", "license", "licence") for path in documents):
         return [], tables
-    if tables and documents:
+    if tables and documents and warn:
         warnings.warn(
             f"{folder}: its documents are read, and {len(tables)} other files ({tables[0].name}) are left out: name "
             "one to read that instead",
@@ -157,7 +163,7 @@ def _stored(path: Path, files: Sequence[Path], strict: bool) -> tuple[StoredPass
             raise InputError(f"{path} changed while it was read: start again.")
         (folder / "skipped.json").write_text(json.dumps(skipped.reasons), encoding="utf-8")
 
-    folder = kept(f"{content}-passages-2", check)
+    folder = kept(f"{content}-passages-3", check)
     skipped = Skipped(strict, json.loads((folder / "skipped.json").read_text(encoding="utf-8")))
     if strict and skipped.reasons:
         reason, (_, place) = next(iter(skipped.reasons.items()))

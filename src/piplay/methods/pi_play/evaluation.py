@@ -206,10 +206,12 @@ def play_student(
     temperature: float = 0.0,
     note: Callable[[Episode], None] = lambda episode: None,
     privilege: Privilege = "none",
+    tolerated: float = 0.0,
 ) -> list[Episode]:
     """Each question to the policy as the student, ``samples`` times; greedily at temperature 0.
 
     ``note`` is told each episode as it ends, in any order. ``privilege``: what the view ``privileged`` shows.
+    ``tolerated``: see ``Stage.play``.
     """
     game = Study(rollouts=samples, privilege=privilege)
 
@@ -218,7 +220,7 @@ def play_student(
         note(episode)
         return episode
 
-    return stage.play(play, key, tasks, {"student": policy}, temperature)
+    return stage.play(play, key, tasks, {"student": policy}, temperature, tolerated=tolerated)
 
 
 def play_teacher(

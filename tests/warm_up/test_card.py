@@ -1,0 +1,170 @@
+"""The card against the evaluator and by its own counts."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys.models import toy_model
+from transformers import AutoConfig
+
+from piplay.cli.main import main
+from piplay.config import load_config
+from piplay.envs.search.benchmarks import first_of_each_hop
+from piplay.envs.search.tool import SEARCH
+from piplay.methods.pi_play.evaluation import play_teacher
+from piplay.methods.pi_play.metrics import em_by_hops
+from piplay.rollout.stage import Stage
+from piplay.tiny_base import fresh
+from piplay.tiny_base.fresh import Family
+from piplay.training.assemble import load_chat, load_engine, load_environment, playing, tiny_base, tool_specs
+from piplay.warm_up import Card
+from piplay.warm_up.card import _half, _names, _others
+from piplay.warm_up.source import Lessons
+
+pytestmark = pytest.mark.slow
+
+
+def test_a_card_measures_every_role(small_world: Path) -> None:
+    config = load_config("pi-play", {"world": str(small_world), "engine.threads": "1"})
+    environment = load_environment(config)
+    chat, engine = load_chat(tiny_base(), tools=tool_specs(environment)), load_engine(playing(config, tiny_base()))
+    stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
+    measure = Card(environment, {}, config, per_hop=3, examined=4)
+    card = measure.measure(stage, 0)
+    assert card["questions"] == {"1": 3, "2": 3, "3": 3, "4": 3}
+    asked = first_of_each_hop(environment.heldout, 3)
+    assert card["true"] == em_by_hops(play_teacher(stage, "student", asked, ("card", 0, "true")))[0]
+    assert sum(card["true"].values()) > 3 > sum(card["alone"].values())
+    assert all(share * 6 == pytest.approx(round(share * 6)) for share in card["sampled"].values()), "each twice"
+    assert 0 <= card["followed"] <= 1
+    examiner = card["examiner"]
+    assert sum(examiner["gates"].values()) == 4 * 4
+    assert examiner["gates"]["passed"] > 8
+    assert all(sum(shares.values()) == pytest.approx(1, abs=0.01) for shares in examiner["by_hops"].values())
+    assert examiner["all"]["true"] > 0.8
+    table = measure.table([card])
+    assert table is not None
+    assert len(table.rows) == 4
+    assert f"{card['followed']:.2f}" in measure.sentence(card)
+
+
+def test_foreign_paths_are_of_others_and_halves_of_the_own(small_world: Path) -> None:
+    asked = first_of_each_hop(load_environment(load_config("pi-play", {"world": str(small_world)})).heldout, 8)
+    for task, other in zip(asked, _others(asked), strict=True):
+        assert task.hops == other.hops
+        assert task.id != other.id
+        assert not _names(task) & _names(other)
+    rng = np.random.default_rng(0)
+    for task in asked:
+        kept = _half(task, rng)
+        assert len(kept) == max(1, task.hops // 2)
+        places = [task.path.index(step) for step in kept]
+        assert places == sorted(places)
+
+
+def test_a_card_is_measured_with_its_recipe(small_world: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["card", "--recipe", "smoke", "--world", str(small_world), "--per-hop", "1", "--examined", "5"]
+    assert main([*words, "--engine.threads", "1", "--limits.turn_tokens", "3"]) == 0
+    card = json.loads(capfd.readouterr().out)
+    assert set(card["true"].values()) == {0.0}, "three tokens are no answer"
+    assert card["examiner"]["gates"] == {"format": 4 * 5}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nowhere"], "there is no model folder nowhere"),
+        (["--recipe", "pi-ply"], "there is no recipe 'pi-ply'"),
+        (["--corpus", "towns"], "there are no held-out questions: a card needs a world"),
+    ],
+)
+def test_what_a_card_cannot_measure(
+    words: list[str], said: str, towns: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["card", *(str(towns) if word == "towns" else word for word in words)]) == 2
+    assert said in capfd.readouterr().err
+
+
+SMALL = [
+    "--evaluation.per_hop",
+    "1",
+    "--evaluation.examined",
+    "1",
+    "--limits.turn_tokens",
+    "4",
+    "--engine.threads",
+    "1",
+]
+
+
+def short(**phases: int) -> list[str]:
+    """Settings for so many steps of each phase, of two lessons each."""
+    words = [*SMALL, "--checkpoint_every", "1"]
+    for phase, steps in phases.items():
+        words += [f"--phases.{phase}.steps", str(steps), f"--phases.{phase}.episodes", "2"]
+    return words
+
+
+def test_what_was_interrupted_goes_on_to_the_same_model(
+    toy: Callable[[str], Path], small_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    """Killed at a step by an exception that nothing catches, and called again."""
+    words = [str(toy("qwen3")), "--world", str(small_world), *short(learn=3, settle=2)]
+    assert main(["warm-up", *words, "--out", str(tmp_path / "straight")]) == 2, "a toy learns nothing"
+    assert "has not learnt enough" in capfd.readouterr().err
+    draw = Lessons.draw
+
+    def stopped(self: Lessons, key: tuple[object, ...], count: int) -> object:
+        if key[1:] == ("settle", 1, 0) or key[1:] == ("settle", 1):
+            raise KeyboardInterrupt
+        return draw(self, key, count)
+
+    monkeypatch.setattr(Lessons, "draw", stopped)
+    assert main(["warm-up", *words, "--out", str(tmp_path / "again")]) != 0
+    assert not (tmp_path / "again" / "card.json").exists()
+    monkeypatch.setattr(Lessons, "draw", draw)
+    assert main(["warm-up", *words, "--seed", "4", "--out", str(tmp_path / "again")]) == 2
+    assert "was begun with other settings" in capfd.readouterr().err
+    assert main(["warm-up", *words, "--out", str(tmp_path / "again")]) == 2
+    files = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("straight", "again")]
+    assert files[0] == files[1] != (toy("qwen3") / "model.safetensors").read_bytes()
+    card = json.loads((tmp_path / "again" / "card.json").read_text())
+    assert set(card) == {"before", "after"}
+    assert card["after"]["questions"] == {"1": 1, "2": 1, "3": 1, "4": 1}
+    assert not list((tmp_path / "again" / "run" / "rollouts").iterdir())
+    capfd.readouterr()
+    assert main(["warm-up", *words, "--out", str(tmp_path / "again")]) == 2
+    assert "warmed up already" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(("kind", "tags"), [("qwen3", False), ("base", True)])
+def test_a_model_of_random_weights_is_taught_in_either_chat(
+    kind: str, tags: bool, small_world: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "made"
+    toy_model(kind, out / "fresh")
+    words = [
+        "--world",
+        str(small_world),
+        *short(copying=1, lookup=1, strange=1, roles=1),
+        *(["--tags"] if tags else []),
+    ]
+    assert main(["pretrain", str(out), *words]) == 2
+    assert "has not learnt enough" in capfd.readouterr().err
+    assert load_chat(out, "auto").kind == ("tags" if tags else "native")
+    assert (out / "model.safetensors").read_bytes() != (out / "fresh" / "model.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(("family", "template"), [("qwen3", True), ("qwen2", True), ("llama", False)])
+def test_a_model_of_random_weights_of_any_family(
+    family: Family, template: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fresh, "WORLDS", 3)
+    fresh.fresh(tmp_path, family, template)
+    config = AutoConfig.from_pretrained(tmp_path)
+    assert (config.model_type, config.hidden_size) == (family, 128)
+    chat = load_chat(tmp_path, "auto", (SEARCH,), 1024)
+    assert chat.kind == ("native" if template else "tags")
