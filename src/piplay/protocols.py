@@ -12,9 +12,10 @@ following their constructors ask for:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from piplay.border.checked import CheckedGame
 from piplay.border.parts import check_game
@@ -71,6 +72,27 @@ class TaskSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthy:
+    """The range of a metric's absolute value; outside it a run gives an alarm. See ``training/alarms.py``."""
+
+    metric: str
+    """Its name, as docs/metrics.md has it; ``*`` stands for anything."""
+    advice: str
+    """What it means to be outside, and what to do."""
+    low: float = 0.0
+    high: float = math.inf
+    of: Literal["", "base", "first", "recent"] = ""
+    """What the range is a multiple of: nothing, the metric's first value, the mean of its first values in a phase, or
+    the median of its last ones."""
+    floor: float = 0.0
+    """Below this nothing is too high, whatever it is a multiple of."""
+    share_of: str = ""
+    """The metrics, itself among them, of whose sum it is taken as a share."""
+    steps: int = 1
+    """Steps in a row outside, with the last of which the alarm is given."""
+
+
 class Game:
     """The base of games, with what most have in common. A game's constructor takes the phase's options by name."""
 
@@ -81,6 +103,9 @@ class Game:
     sometimes: ClassVar[Sequence[str]] = ()
     """The metrics that not every step has; ``*`` stands for anything. A phase may wait for them, and ``headline`` name
     them; any other name that the first step lacks is refused there."""
+
+    healthy: ClassVar[Sequence[Healthy]] = ()
+    """The ranges of its metrics outside which a run gives an alarm."""
 
     async def play(self, task: Any, context: Context) -> Episode:
         """Play one episode, top to bottom."""
@@ -146,6 +171,8 @@ class Evaluation:
 
     exports: Sequence[str] = ()
     """Policies whose weights are kept after each measurement, for a report to play."""
+    healthy: ClassVar[Sequence[Healthy]] = ()
+    """The ranges of its numbers, under ``eval/``, outside which a run gives an alarm."""
 
     def prepare(self, stage: Stage) -> Prepared:
         """Called once, before training: make what is measured by, where it is not there yet."""

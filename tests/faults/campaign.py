@@ -46,7 +46,10 @@ def kills(rng: random.Random, seconds: float) -> Iterator[dict[str, Any]]:
 class Campaign:
     """Counts what came out, and keeps what should not have."""
 
-    def __init__(self) -> None:
+    def __init__(self, seed: int, out: Path | None) -> None:
+        self._began, self._seed, self._out = time.monotonic(), seed, out
+        self.operations: set[str] = set()
+        """The kinds of operations that a whole run has."""
         self.outcomes: dict[str, Counter[str]] = {}
         self.happened: dict[str, Counter[str]] = {}
         self.bad: list[dict[str, Any]] = []
@@ -57,6 +60,20 @@ class Campaign:
         if outcome not in GOOD:
             self.bad.append({"kind": kind, "outcome": outcome, "happened": happened, "told": told})
             print(f"{kind}: {outcome}: {happened[-1:]} {told}", flush=True)
+        if self._out:
+            self._out.write_text(json.dumps(self.result() | {"bad": self.bad}, indent=1) + "\n", encoding="utf-8")
+
+    def result(self) -> dict[str, Any]:
+        """What came out so far."""
+        met = self.operations & self.happened.get("faults", Counter()).keys()
+        return {
+            "seed": self._seed,
+            "minutes": round((time.monotonic() - self._began) / 60, 1),
+            "events": {kind: self.count(kind) for kind in self.outcomes},
+            "outcomes": {kind: dict(found) for kind, found in self.outcomes.items()},
+            "kinds of operations": len(self.operations),
+            "of these failed": len(met),
+        }
 
     def count(self, kind: str) -> int:
         return sum(self.happened.get(kind, Counter()).values())
@@ -85,25 +102,14 @@ def main() -> int:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    folder, began, campaign = new_folder(), time.monotonic(), Campaign()
+    folder, campaign = new_folder(), Campaign(given.seed, given.out)
     lab = toy_lab(folder)
+    campaign.operations = set(lab.operations)
     campaign.lives(lab, "kills", kills(random.Random(given.seed), 0.6 * lab.seconds), given.kills)
     campaign.lives(lab, "faults", faults(random.Random(given.seed), len(lab.operations)), given.faults)
     campaign.damage(lab, given.damaged, given.seed)
     lab.close()
-    met = {operation for operation in campaign.happened.get("faults", ()) if operation in lab.operations}
-    result = {
-        "seed": given.seed,
-        "minutes": round((time.monotonic() - began) / 60, 1),
-        "events": {kind: campaign.count(kind) for kind in campaign.outcomes},
-        "outcomes": {kind: dict(found) for kind, found in campaign.outcomes.items()},
-        "kinds of operations": len(set(lab.operations)),
-        "of these failed": len(met),
-        "bad": campaign.bad,
-    }
-    print(json.dumps({key: value for key, value in result.items() if key != "bad"}, indent=1))
-    if given.out:
-        given.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(campaign.result(), indent=1))
     shutil.rmtree(folder)
     return int(bool(campaign.bad))
 

@@ -238,7 +238,8 @@ class Lab:
             last = self.go_on(run)
         outcome = self.judge(run, last)
         # Nothing was damaged: there is no reason to refuse anything.
-        return Life("lost" if outcome == "refused" else outcome, happened, f"{last.code} {last.err}")
+        more = sorted(content(run).keys() - self.wanted.keys())
+        return Life("lost" if outcome == "refused" else outcome, happened, f"{last.code} {last.err} {more}")
 
     def interrupted(self) -> Path:
         """A run that was killed in its last phase, with two checkpoints and what was logged behind them."""

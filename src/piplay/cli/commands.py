@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from itertools import count
 from pathlib import Path
@@ -466,10 +467,16 @@ def _play(command: Play, overrides: dict[str, str]) -> None:
 def _report(command: Report) -> None:
     from piplay.report.command import report
     from piplay.training.assemble import load_environment
+    from piplay.training.litter import sweep
+    from piplay.training.lock import holding
     from piplay.training.run_directory import Run
 
     run = Run.open(command.run_dir)
-    print(report(run, lambda: load_environment(run.config), print))
+    # Of a run under way another process is the writer, and the page alone is written here.
+    with holding(run.folder) if run.finished else nullcontext():
+        if run.finished:
+            sweep(run.folder)
+        print(report(run, lambda: load_environment(run.config), print))
 
 
 def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:

@@ -50,6 +50,8 @@ class Curve:
 
     name: str
     stretches: Sequence[Points]
+    metric: str = ""
+    """The metric that it shows, or several by a pattern with ``*``: an alarm of one of them is the chart's."""
 
 
 def over_steps(

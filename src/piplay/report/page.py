@@ -48,6 +48,7 @@ def _parts(record: Record) -> list[Html]:
         _folded("The game's own numbers", own, more),
     )
     parts = [
+        ("Alarms", None, _alarms(record)),
         ("Before and after", None, _charts(sections.outcome(record))),
         ("Evaluation by iteration", None, _charts(generic.evaluation(record))),
         ("Learning", strip, join(*learning)),
@@ -60,6 +61,10 @@ def _parts(record: Record) -> list[Html]:
         ("Examples", None, join(*examples(found)) if found and found["examples"] else Html()),
     ]
     return [tag("section", tag("h2", name), note, content) for name, note, content in parts if content]
+
+
+def _alarms(record: Record) -> Html:
+    return tag("ul", *(tag("li", alarm.sentence) for alarm in record.alarms)) if record.alarms else Html()
 
 
 def _charts(charts: list[Html]) -> Html:

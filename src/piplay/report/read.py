@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
@@ -16,6 +17,7 @@ from piplay.errors import InputError
 from piplay.registry import resolve
 from piplay.report.curves import Curve
 from piplay.report.svg import Block
+from piplay.training.alarms import Alarm, alarms
 from piplay.training.run_directory import Run
 
 LARGEST = 1e100
@@ -34,6 +36,8 @@ class Record:
     seconds: float
     """Wall-clock seconds, up to the last checkpoint where the run is not finished."""
     finished: bool
+    alarms: list[Alarm]
+    """Where numbers left the ranges that are healthy."""
     grid: dict[str, Any] | None
     """See ``replay.play_grid``."""
     examples: dict[str, Any] | None
@@ -72,8 +76,21 @@ class Record:
             for _, rows in self.phases:
                 points = [(float(row["n"]), float(row[key])) for row in rows if is_number(row.get(key))]
                 stretches += [points] if points else []
-            found += [Curve(name, stretches)] if stretches else []
+            found += [Curve(name, stretches, key)] if stretches else []
         return found
+
+    def outside(self, metrics: Iterable[str], steps: Container[int] | None = None) -> str:
+        """What the alarms of some metrics say, patterns with ``*`` among them; empty where there is none.
+
+        ``steps``: those that count; by default all.
+        """
+        wanted = [metric for metric in metrics if metric]
+        found = [
+            alarm.sentence
+            for alarm in self.alarms
+            if any(fnmatchcase(alarm.metric, metric) for metric in wanted) and (steps is None or alarm.n in steps)
+        ]
+        return f"Outside its range: {'; '.join(found)}." if found else ""
 
     def by_hops(self, prefix: str) -> list[Curve]:
         """The curves of ``prefix/1``, ``prefix/2``, …, as far as there are any."""
@@ -136,8 +153,13 @@ def read(run: Run) -> Record:
         evals, seconds = summary["eval"], summary["wall_seconds"]
     grid = _json(run, "grid.json", ("students", "sets"))
     examples = _json(run, "examples.json", ("examples", "view"))
+    rows = run.rows()
+    try:
+        found = alarms(run.config, rows, evals)
+    except InputError:  # a class of one's own that is not here any more has no ranges
+        found = []
     return Record(
-        run.config, _phases(run.config, run.rows()), evals, seconds, run.finished, grid or None, examples or None
+        run.config, _phases(run.config, rows), evals, seconds, run.finished, found, grid or None, examples or None
     )
 
 

@@ -49,7 +49,12 @@ class Frame:
 
 def figure(title: str, unit: str, caption: str, *body: str) -> Html:
     """A chart under its title; ``unit`` labels its upright axis, or says what its numbers are."""
-    return tag("figure", tag("h3", title, " ", tag("small", unit)), *body, tag("figcaption", caption))
+    return tag(
+        "figure",
+        tag("h3", title, " ", tag("small", unit)),
+        *body,
+        tag("figcaption", caption, class_="alarm" if caption.startswith("Outside") else None),
+    )
 
 
 def canvas(title: str, height: float, *shapes: str) -> Html:

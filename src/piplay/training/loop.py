@@ -15,7 +15,7 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -30,6 +30,7 @@ from piplay.protocols import Environment, Evaluation, Game, Place, TaskSource, m
 from piplay.rollout.answers import answers_again
 from piplay.rollout.stage import Seats, Stage
 from piplay.rollout.tools import ToolsFailed
+from piplay.training.alarms import alarms
 from piplay.training.assemble import make_evaluation, make_sources
 from piplay.training.checks import PhaseChecks, check_states
 from piplay.training.learner import Learner
@@ -107,6 +108,7 @@ class Loop:
                 "seed": self.config.seed,
                 "wall_seconds": round(time.monotonic() - self._began, 1),
                 "eval": self.state.evals,
+                "alarms": [asdict(alarm) for alarm in alarms(self.config, self.run.rows(), self.state.evals)],
             }
         )
 

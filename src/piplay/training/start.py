@@ -28,6 +28,7 @@ from piplay.training.fingerprints import check_unchanged, fingerprints
 from piplay.training.listeners.console import ConsoleListener, show_table
 from piplay.training.listeners.group import ListenerGroup
 from piplay.training.listeners.trackers import check_trackers, trackers_of
+from piplay.training.listeners.watch import WatchListener
 from piplay.training.lock import holding
 from piplay.training.loop import Loop
 from piplay.training.machine import kept, machine
@@ -60,7 +61,8 @@ def play(config: Config, begin: Begin, listener: ConsoleListener, console: Conso
         console.print(f"chat: {chat.why}")
     console.print(f"run directory: {run.folder}")
     _record_machine(run, config.engine.device, engine.deterministic, listener.message)
-    with ListenerGroup([listener, *trackers_of(run)]) as listeners:
+    watch = WatchListener(config, listener.message)
+    with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
         loop = Loop(run, environment, engine, chat, listeners)
         loop.train()
     table = loop.evaluation.table(loop.state.evals)

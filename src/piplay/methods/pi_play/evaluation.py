@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
@@ -26,7 +26,7 @@ from piplay.methods.pi_play.game import PrivilegedStudy, Study
 from piplay.methods.pi_play.metrics import em_by_hops
 from piplay.methods.pi_play.privilege import Privilege
 from piplay.methods.pi_play.seed_passages import HOP_ODDS, SeedPassages, draw_seeds
-from piplay.protocols import Environment, Evaluation, Game, Place, Prepared, ReportTable, TaskSource, make_game
+from piplay.protocols import Environment, Evaluation, Game, Healthy, Place, Prepared, ReportTable, TaskSource, make_game
 from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
 from piplay.types import Episode, Key, State, Task
@@ -39,6 +39,21 @@ _QUESTIONS = TypeAdapter(tuple[Question, ...])
 
 class PiPlayEvaluation(Evaluation):
     """Greedy exact match by hops; and how well the teacher uses paths while students learn from it."""
+
+    healthy: ClassVar[Sequence[Healthy]] = (
+        Healthy(
+            metric="eval/em",
+            low=0.75,
+            of="base",
+            advice="the student is worse than the base: lower its learning rate, and see accuracy, true and teacher/em",
+        ),
+        Healthy(
+            metric="eval/teacher_em_by_hops/*",
+            low=0.8,
+            of="base",
+            advice="the teacher forgets how to use a path: take a smaller tau or learning rate",
+        ),
+    )
 
     def __init__(
         self,

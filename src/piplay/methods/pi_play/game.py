@@ -43,7 +43,7 @@ from piplay.methods.pi_play.views import (
     privileged_view,
     student_view,
 )
-from piplay.protocols import Audit, Game
+from piplay.protocols import Audit, Game, Healthy
 from piplay.rollout.context import Context
 from piplay.types import Episode, ScoredTrajectory, State, StopReason, Trajectory
 
@@ -56,11 +56,42 @@ HEADLINE = {
 }
 
 
+HEALTHY = (
+    Healthy(
+        metric="true",
+        low=0.7,
+        steps=3,
+        advice="the examiner writes what is not true: lower its rate, add gates, or see whether it can read this data",
+    ),
+    Healthy(
+        metric="false_agreement",
+        high=0.1,
+        steps=3,
+        advice="examiner and students agree on what is not true: add gates, or stop earlier",
+    ),
+    Healthy(
+        metric="gate/duplicate",
+        high=0.5,
+        share_of="gate/*",
+        steps=2,
+        advice="the examiner asks the same again: it collapses, or the seed passages are used up; lower its rate, or "
+        "write fewer",
+    ),
+    Healthy(
+        metric="teacher/em",
+        low=0.8,
+        of="base",
+        advice="the teacher forgets how to use a path: take a smaller tau or learning rate, from an earlier checkpoint",
+    ),
+)
+
+
 class _SearchGame(Game):
     """What π-Play's games have in common: their numbers."""
 
     headline: ClassVar[Mapping[str, str]] = HEADLINE
     sometimes: ClassVar[Sequence[str]] = (*HEADLINE, *SOMETIMES)
+    healthy: ClassVar[Sequence[Healthy]] = HEALTHY
 
     def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
         """See ``Game.metrics`` and docs/metrics.md."""
