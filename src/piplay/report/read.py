@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from itertools import groupby
 from typing import Any
 
@@ -38,6 +39,10 @@ class Record:
     """See ``replay.play_grid``."""
     examples: dict[str, Any] | None
     """See ``replay.play_examples``."""
+    version: str = ""
+    """Of the piplay that made the run."""
+    begun: str = ""
+    """The day on which it began."""
 
     @property
     def blocks(self) -> list[Block]:
@@ -136,9 +141,10 @@ def read(run: Run) -> Record:
         evals, seconds = summary["eval"], summary["wall_seconds"]
     grid = _json(run, "grid.json", ("students", "sets"))
     examples = _json(run, "examples.json", ("examples", "view"))
-    return Record(
-        run.config, _phases(run.config, run.rows()), evals, seconds, run.finished, grid or None, examples or None
-    )
+    day = date.fromtimestamp((run.folder / "config.json").stat().st_mtime).isoformat()
+    version = str(_json(run, "piplay.json", ("version",))["version"])
+    played = _phases(run.config, run.rows())
+    return Record(run.config, played, evals, seconds, run.finished, grid or None, examples or None, version, day)
 
 
 def in_search(config: Config) -> bool:
