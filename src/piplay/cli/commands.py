@@ -21,6 +21,7 @@ from piplay.terminal import TerminalConsole
 if TYPE_CHECKING:
     from piplay.config import Config
 
+RECIPES = sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
 Trust = Annotated[
     bool,
     arg(
@@ -32,10 +33,12 @@ Trust = Annotated[
 
 @dataclass(frozen=True)
 class Train:
-    """Play a recipe from its start. Every setting can be changed, e.g. --policies.student.lr 1e-4."""
+    """Play a recipe from its start. Every setting can be changed, e.g. --policies.student.lr 1e-4: `piplay settings
+    RECIPE` lists them."""
 
-    recipe: Positional[str] = "pi-play"
-    """The name of a recipe of the package, or a .toml file."""
+    recipe: Annotated[
+        Positional[str], arg(help=f"A recipe of the package ({', '.join(RECIPES)}), or a .toml file.")
+    ] = "pi-play"
     run_dir: Path | None = None
     """Where the run is written; by default the next free folder below runs/."""
     dry_run: bool = False
@@ -47,6 +50,14 @@ class Doctor:
     """Say what a run would need: memory, tokens, minutes. Settings can be given as in train, e.g. --model my-model."""
 
     recipe: str = "pi-play"
+    """The name of a recipe of the package, or a .toml file."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting of a recipe, with its value and what it is. Settings can be given as in train."""
+
+    recipe: Positional[str] = "pi-play"
     """The name of a recipe of the package, or a .toml file."""
 
 
@@ -275,6 +286,7 @@ class Reproduce:
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Settings, subcommand("settings")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Ask, subcommand("ask")]
@@ -291,6 +303,7 @@ Command = (
 SETTABLE: dict[str, type] = {
     "train": Train,
     "doctor": Doctor,
+    "settings": Settings,
     "ask": Ask,
     "play": Play,
     "warm-up": WarmUp,
@@ -341,6 +354,11 @@ def _do(command: Any, overrides: dict[str, str]) -> None:
             from piplay.api import train
 
             train(recipe, run_dir, **overrides)
+        case Settings(recipe):
+            from piplay.cli.settings import show_settings
+            from piplay.config import load_config
+
+            show_settings(load_config(recipe, overrides))
         case Resume(run_dir, trust):
             from piplay.api import resume
 

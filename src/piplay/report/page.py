@@ -8,6 +8,7 @@ from pathlib import Path
 from piplay.config import Component
 from piplay.methods.pi_play.evaluation import measured, titled
 from piplay.report import generic, sections
+from piplay.report.about import about
 from piplay.report.examples import examples
 from piplay.report.markup import Html, join, number, share, tag
 from piplay.report.privilege import privilege
@@ -58,6 +59,7 @@ def _parts(record: Record) -> list[Html]:
         ("The teacher's health", None, _charts(sections.teacher(record))),
         ("What the path is worth", None, _charts(privilege(record))),
         ("Time", None, _charts(sections.time(record))),
+        ("How it was made", None, about(record)),
         ("Examples", None, join(*examples(found)) if found and found["examples"] else Html()),
     ]
     return [tag("section", tag("h2", name), note, content) for name, note, content in parts if content]

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
@@ -42,6 +43,10 @@ class Record:
     """See ``replay.play_grid``."""
     examples: dict[str, Any] | None
     """See ``replay.play_examples``."""
+    version: str = ""
+    """Of the piplay that made the run."""
+    begun: str = ""
+    """The day on which it began."""
 
     @property
     def blocks(self) -> list[Block]:
@@ -153,14 +158,15 @@ def read(run: Run) -> Record:
         evals, seconds = summary["eval"], summary["wall_seconds"]
     grid = _json(run, "grid.json", ("students", "sets"))
     examples = _json(run, "examples.json", ("examples", "view"))
+    day = date.fromtimestamp((run.folder / "config.json").stat().st_mtime).isoformat()
+    version = str(_json(run, "piplay.json", ("version",))["version"])
     rows = run.rows()
     try:
         found = alarms(run.config, rows, evals)
     except InputError:  # a class of one's own that is not here any more has no ranges
         found = []
-    return Record(
-        run.config, _phases(run.config, rows), evals, seconds, run.finished, found, grid or None, examples or None
-    )
+    played, more = _phases(run.config, rows), (grid or None, examples or None, version, day)
+    return Record(run.config, played, evals, seconds, run.finished, found, *more)
 
 
 def in_search(config: Config) -> bool:

@@ -25,6 +25,9 @@ class WatchListener:
     def step(self, row: Mapping[str, Any]) -> None:
         self._tell(self._watch.step(row))
 
+    def measuring(self, done: int, of: int) -> None:
+        """Not yet a number."""
+
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         self._tell(self._watch.evaluated(row))
 
