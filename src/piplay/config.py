@@ -20,13 +20,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from piplay.algo.schedules import Number
 from piplay.errors import InputError, check_text, nearest
-from piplay.registry import options_of, path_options, resolve
+from piplay.registry import listed, options_of, path_options, resolve
 
 
 class Settings(BaseModel):
     """Frozen, and without room for a key that does not exist."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        hints = {name: field.annotation for name, field in cls.model_fields.items()}
+        return {name: listed(part, hints.get(name)) for name, part in value.items()}
 
 
 class Component(Settings):
@@ -283,12 +291,7 @@ class Config(Settings):
     checkpoint_every: int = Field(5, ge=1)
     """Steps between checkpoints; the end of a phase always makes one."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    """Where the numbers go besides metrics.jsonl; as text, the names with commas between them."""
-
-    @field_validator("trackers", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    """Where the numbers go besides metrics.jsonl."""
 
     @field_validator("sources")
     @classmethod

@@ -15,11 +15,11 @@ import json
 import pkgutil
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -146,7 +146,8 @@ def make(reference: str, options: Mapping[str, Any], what: str, *rooms: str, **g
             there = f"it has {', '.join(mine)}" if mine else "it has none"
             raise InputError(f"the {what} {reference} has no option {name!r}{nearest(name, mine)}: {there}")
         try:
-            checked[name] = TypeAdapter(hints.get(name, Any)).validate_json(json.dumps(value), strict=True)
+            hint = hints.get(name, Any)
+            checked[name] = TypeAdapter(hint).validate_json(json.dumps(listed(value, hint)), strict=True)
         except ValidationError as error:
             problem = f"{error.errors()[0]['msg'].removeprefix('Value error, ')}, not {value!r}"
             raise InputError(f"option {name} of the {what} {reference}: {problem}") from error
@@ -156,6 +157,13 @@ def make(reference: str, options: Mapping[str, Any], what: str, *rooms: str, **g
             raise InputError(f"the {what} {reference} needs the option {name!r}: give it")
     with own(name_of(kind)):
         return kind(**given, **checked)
+
+
+def listed(value: Any, hint: Any) -> Any:
+    """A list that is written as text, with commas between its parts, where a type wants a list; else the value."""
+    if isinstance(value, str) and get_origin(hint) in (tuple, list, Sequence):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
 
 
 def options_of(kind: Any) -> list[str]:

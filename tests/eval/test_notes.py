@@ -11,7 +11,7 @@ from piplay.envs.search.question import Question
 from piplay.eval.command import Notes
 from piplay.eval.scores import Answer, Record
 
-ANSWER = Answer("Oum", 1.0, 1.0, 1.0, (), "answered")
+ANSWER = Answer("Oum", 1.0, 1.0, 1.0, 1.0, 1.0, (), "answered")
 
 
 def rows(file: Path) -> list[dict[str, Any]]:

@@ -106,7 +106,7 @@ class Player:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        path = os.pathsep.join([str(HERE.parent), *sys.path])
+        path = os.pathsep.join([str(HERE), str(HERE.parent), *sys.path])
         environment = os.environ | {
             "PYTHONPATH": path,
             "TOKENIZERS_PARALLELISM": "false",
@@ -336,6 +336,17 @@ def toy_lab(folder: Path) -> Lab:
     recipe = folder / "toy.toml"
     place = f'environment = {{ kind = "search", world = "{folder / "world"}" }}'
     recipe.write_text(f'model = "{model}"\n{place}\n{RECIPE}', encoding="utf-8")
+    return Lab(folder, recipe)
+
+
+def bare_lab(folder: Path) -> Lab:
+    """A lab on a method without a model (bare.py)."""
+    import bare
+    from toys.models import toy_model
+
+    model = toy_model("base", folder / "model")
+    recipe = folder / "bare.toml"
+    recipe.write_text(f'model = "{model}"\nchat = "tags"\n{bare.RECIPE}', encoding="utf-8")
     return Lab(folder, recipe)
 
 

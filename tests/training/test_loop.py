@@ -419,18 +419,17 @@ def test_reserved_passages_can_be_given_back(recipe_on: Callable[[str, Path], Pa
         assert (len(environment.seeds), len(environment.reserved)) == (seeds, 40 - seeds)
 
 
-def test_where_no_probe_can_be_written_a_sentence_says_so(
+def test_where_no_probe_can_be_written_the_run_stops_there(
     recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path
 ) -> None:
-    """The probes' gates refuse everything, and the run itself goes on to its own refusal."""
+    """The probes' gates refuse everything: nothing is measured and nothing is trained."""
     listener = Silent()
     settings = {"phases.write.options.gates": '["format"]'}
     loop = loop_of(recipe_on("corpus", towns), tmp_path / "run", settings, listener)
-    with pytest.raises(InputError, match="no valid task"):
+    with pytest.raises(InputError, match="no question for an evaluation set that passes the gates in 20 tries"):
         loop.train()
-    [sentence] = listener.sentences
-    assert "no question for an evaluation set that passes the gates in 20 tries" in sentence
-    assert loop.state.evals == [{"iteration": 0}]
+    assert listener.sentences == []
+    assert (loop.state.evals, loop.run.rows()) == ([], [])
     assert not (loop.run.folder / "tasks" / "self_generated.parquet").exists()
 
 
