@@ -100,6 +100,7 @@ def test_a_run_of_two_players_has_every_chart_that_it_has_numbers_for(tree: Node
         "Evaluation by iteration",
         "Learning",
         "Time",
+        "How it was made",
     ]
     assert [fold.text for fold in tree.all("summary")] == ["How they play", "The game's own numbers"]
 
