@@ -102,7 +102,7 @@ def test_a_run_of_two_players_has_every_chart_that_it_has_numbers_for(tree: Node
         "Time",
         "How it was made",
     ]
-    assert [fold.text for fold in tree.all("summary")] == ["How they play", "The game's own numbers"]
+    assert [fold.text for fold in tree.all("summary")] == ["How they play", "The game's own numbers", "All settings"]
 
 
 def test_its_numbers_are_drawn_where_they_are(tree: Node) -> None:
