@@ -15,7 +15,7 @@ from piplay.errors import InputError
 from piplay.methods.pi_play.game import Examine, PrivilegedStudy, Study
 from piplay.methods.pi_play.gates import GATES, READ_GATES, USUAL_GATES, contested, passes, written_question
 from piplay.methods.pi_play.rewards import difficulty_reward, format_score
-from piplay.methods.pi_play.views import CHECKER, EXAMINER, STUDENT, examiner_view, student_view, teacher_view
+from piplay.methods.pi_play.views import CHECKER, EXAMINER, READER, STUDENT, examiner_view, student_view, teacher_view
 from piplay.rollout.driver import drive
 from piplay.types import Episode, ScoredTrajectory, StopReason, ToolUse, Trajectory
 
@@ -252,6 +252,26 @@ def test_every_step_of_the_path_is_checked_against_its_passage(
         tiny_chat.prompt(CHECKER, "Passage: Bor: Bor lies on the Tamsin. Note: the Tamsin flows by").tolist(),
         tiny_chat.prompt(CHECKER, "Passage: Tamsin: The Tamsin rises in Oum. Note: it rises in Oum").tolist(),
     ]
+
+
+@pytest.mark.parametrize(("answer", "gate"), [("oum", ""), ("Tamsin", "answerable"), ("", "answerable")])
+def test_a_reader_of_the_passages_has_to_come_to_the_same_answer(tiny_chat: Chat, answer: str, gate: str) -> None:
+    writes = script(GOOD, "Oum", "Oum", "x", "x")
+
+    def reads(request: Generate) -> str:
+        if "reader" not in request.key:
+            return writes(request)
+        assert request.temperature == 0
+        return says(answer)
+
+    episode, engine = examine(tiny_chat, reads, gates=[*USUAL_GATES, "answerable"])
+    assert (episode.facts["gate"], not episode.written) == (gate, bool(gate))
+    assert [played.trajectory.role for played in episode.trajectories][:2] == ["examiner", "reader"]
+    assert any("student" in request.key for request in engine.seen) == (not gate)
+    [seen] = [r.ids_T.tolist() for r in engine.seen if "reader" in r.key]
+    question = GOOD.removeprefix("Question: ").partition(" Answer:")[0]
+    both = "(1) Bor: Bor lies on the Tamsin. (2) Tamsin: The Tamsin rises in Oum."
+    assert seen == tiny_chat.prompt(READER, f"Passages: {both} Question: {question}").tolist()
 
 
 @pytest.mark.parametrize(

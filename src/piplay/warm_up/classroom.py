@@ -21,16 +21,18 @@ from piplay.envs.world.render import foreign_fact
 from piplay.methods.pi_play.views import (
     CHECKER,
     EXAMINER,
+    READER,
     STUDENT,
     checker_view,
     examiner_view,
     path_text,
     privileged_view,
+    reader_view,
     student_view,
 )
 from piplay.warm_up.lesson import Lesson, Said
 
-READER = "List the facts of the passage."
+LISTER = "List the facts of the passage."
 WRITER = "Write the question of the path."
 STUDENT_FORMS = (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER_FORM, "Give the {chain}.", "Who or what is the {chain}?")
 HINTS = ("alone", "true", "half", "foreign", "false", "none")
@@ -51,7 +53,7 @@ class Classroom:
     """How often a student goes on to the next hop that nothing tells to."""
 
     def lesson(self, kind: str) -> Lesson | None:
-        """A lesson of a kind: ``read``, ``check``, or ``examine``, ``write`` and the ``HINTS`` with a number of hops.
+        """A lesson of a kind: ``read``, ``check``, or ``examine``, ``answer``, ``write`` and the ``HINTS`` with hops.
 
         None where this world has no such chain.
         """
@@ -66,6 +68,8 @@ class Classroom:
                 return self.write(chain)
             case "examine":
                 return self.examine(chain)
+            case "answer":
+                return self.answer(chain)
             case _:
                 return self.study(chain, name)
 
@@ -117,7 +121,7 @@ class Classroom:
         entity = self.records.entities[int(self.rng.integers(len(self.records.entities)))]
         facts = list(entity.facts.items())
         said = " ".join(f"{r}: {v}." for r, v in (facts[i] for i in self.rng.permutation(len(facts))))
-        return Lesson("", "read", "reader", READER, show([self.passages[entity.name]]), (Said(content=said),))
+        return Lesson("", "read", "lister", LISTER, show([self.passages[entity.name]]), (Said(content=said),))
 
     def check(self) -> Lesson:
         """One passage and a note of it, true half of the time: look the fact up again, then yes or no.
@@ -157,6 +161,13 @@ class Classroom:
         return Lesson(
             "", f"examine{len(relations)}", "examiner", EXAMINER, view, (*said, last), tuple(map(self._shown, between))
         )
+
+    def answer(self, chain: Chain) -> Lesson:
+        """A question from the passages along its chain: a note of each, then the answer."""
+        values = self.values(chain)
+        view = reader_view([self.passages[value] for value in values[:-1]], self.asked(chain, STUDENT_FORMS))
+        said = Said(" ".join(_notes(chain[1], values)), values[-1])
+        return Lesson("", f"answer{len(chain[1])}", "reader", READER, view, (said,))
 
     def study(self, chain: Chain, hint: str) -> Lesson:
         """A student's whole episode behind one of the ``HINTS``.

@@ -37,10 +37,12 @@ from piplay.methods.pi_play.rewards import difficulty_reward, format_score
 from piplay.methods.pi_play.views import (
     CHECKER,
     EXAMINER,
+    READER,
     STUDENT,
     checker_view,
     examiner_view,
     privileged_view,
+    reader_view,
     student_view,
 )
 from piplay.protocols import Audit, Game, Healthy
@@ -125,11 +127,12 @@ class Examine(_SearchGame):
     @property
     def roles(self) -> tuple[str, ...]:  # type: ignore[override]
         """The roles that write, by its options."""
-        return ("examiner", *(["student"] if self.probes else []), *(["checker"] if "checked" in self.gates else []))
+        others = {"student": self.probes, "checker": "checked" in self.gates, "reader": "answerable" in self.gates}
+        return ("examiner", *(role for role, wanted in others.items() if wanted))
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""
-        # Checks are a few tokens each, and as many as hops: not worth counting.
+        # Checks and readings are a few tokens each: not worth counting.
         return {"examiner": 1, "student": self.probes}
 
     async def play(self, task: Question, context: Context) -> Episode:
@@ -140,9 +143,9 @@ class Examine(_SearchGame):
         draft = written_question(task, trajectory)
         played = [ScoredTrajectory(trajectory, group=("hops", task.hops))]
         gate = self._refused_by(draft, trajectory)
-        if not gate and "checked" in self.gates:
-            played += await self._checks(draft, trajectory, context)
-            gate = "" if all(check.reward for check in played[1:]) else "checked"
+        if not gate:
+            gate, opinions = await self._doubted_by(draft, trajectory, context)
+            played += opinions
         if gate:
             return Episode(context.key, task, tuple(played), facts={"gate": gate})
         tries = await self._tries(draft, context)
@@ -162,6 +165,31 @@ class Examine(_SearchGame):
         seed, asked = seed_passage(draft), set(self.state.get("questions", ()))
         gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, trajectory, seed, asked)), "")
         return gate or next((name for name, passed in self._own_gates.items() if not passed(draft, trajectory)), "")
+
+    async def _doubted_by(
+        self, draft: Question, trajectory: Trajectory, context: Context
+    ) -> tuple[str, list[ScoredTrajectory]]:
+        """The first gate of another player that refuses it, empty where none does; and what they wrote."""
+        played: list[ScoredTrajectory] = []
+        if "checked" in self.gates:
+            played += await self._checks(draft, trajectory, context)
+            if not all(check.reward for check in played):
+                return "checked", played
+        if "answerable" in self.gates:
+            played.append(await self._reading(draft, trajectory, context))
+            if played[-1].reward != 1:
+                return "answerable", played
+        return "", played
+
+    async def _reading(self, draft: Question, trajectory: Trajectory, context: Context) -> ScoredTrajectory:
+        """The question back to a reader of its passages, greedily: 1 where the answer is the written one.
+
+        A round trip: words of the answer in a passage are no answer to what was asked.
+        """
+        passages = [seed_passage(draft), *(passage for use in searches(trajectory) for passage in passages_of(use))]
+        system, view = context.system("reader", READER), reader_view(passages, draft.question)
+        read = await replace(context.child("reader"), temperature=0.0).converse("reader", system, view)
+        return ScoredTrajectory(read, (*context.key, "reading"), self._reward_of(read.answer, draft.answers))
 
     async def _tries(self, draft: Question, context: Context) -> list[ScoredTrajectory]:
         """Students' answers. They are kept to be looked at; they are in no one's training batch here."""

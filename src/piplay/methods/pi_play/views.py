@@ -10,6 +10,8 @@ STUDENT = "Answer the question: search for one fact at a time."
 EXAMINER = "Write a question: start from the passage and search for each further hop."
 CHECKER = "Say whether the note is what the passage says: yes or no."
 
+READER = "Answer the question from the passages."
+
 
 def examiner_view(passage: Passage, hops: int) -> str:
     """What the examiner sees: how many hops, and the seed passage."""
@@ -19,6 +21,11 @@ def examiner_view(passage: Passage, hops: int) -> str:
 def checker_view(passages: Sequence[Passage], note: str) -> str:
     """What the checker sees: one step of a path, the passages found and what the examiner noted of them."""
     return f"Passage: {show(passages)} Note: {note}"
+
+
+def reader_view(passages: Sequence[Passage], question: str) -> str:
+    """What the reader sees: the passages that a question was made from, and the question, but no path and no answer."""
+    return f"Passages: {show(passages)} Question: {question}"
 
 
 def student_view(question: str) -> str:
