@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toys.runs import write_settings
 
 from piplay.cli import commands
 from piplay.cli.commands import Train, _overrides
@@ -238,7 +239,7 @@ def test_the_checkpoint_before_a_damaged_one_will_do(unfinished: Path, tmp_path:
 def test_settings_of_a_run_that_were_changed_by_hand(refused, unfinished: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(unfinished, tmp_path / "run"))
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"wings": 2}))
+    write_settings(run, json.dumps(config | {"wings": 2}))
     assert "there is no setting 'wings'" in refused("resume", run, "--trust")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from parsed import Node, drawn, figure, parse, said, titles
+from toys.runs import write_settings
 
 from piplay.cli.main import main
 from piplay.config import load_config
@@ -214,7 +215,7 @@ def test_text_from_a_run_cannot_become_markup(toy_run: Path, tmp_path: Path) -> 
     one["rollouts"]["after"] = after
     (run / "examples.json").write_text(json.dumps(tree))
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(json.dumps(config | {"name": evil}))
+    write_settings(run, json.dumps(config | {"name": evil}))
     assert main(["report", str(run), "--trust"]) == 0
     text = (run / "report.html").read_text()
     assert "<script" not in text

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from toys.runs import write_settings
 
 from piplay.cli.main import main
 from piplay.report import command
@@ -45,7 +46,7 @@ def test_where_the_world_is_gone_the_page_is_made_without(run: Path, capfd: pyte
     for name in PLAYED:
         (run / name).unlink()
     config = (run / "config.json").read_text()
-    (run / "config.json").write_text(config.replace("/small", "/gone"))
+    write_settings(run, config.replace("/small", "/gone"))
     assert main(["report", str(run), "--trust"]) == 0
     out = capfd.readouterr().out.splitlines()
     assert "the report lacks what would have to be played for it" in out[1]

@@ -19,9 +19,6 @@ from piplay.types import Key, Owner, PolicyRef, StopReason, ToolResult, ToolUse,
 LIMITS = Limits(turns=4, turn_tokens=200, tokens=4000)
 SEATS = {role: PolicyRef(role) for role in ("examiner", "student", "teacher")}
 SEATS |= {role: PolicyRef("teacher") for role in ("checker", "reader")}
-    "checker": PolicyRef("teacher"),
-    "reader": PolicyRef("teacher"),
-}
 
 
 class ScriptedEngine:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import multiprocessing
 import re
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys.runs import write_settings
 
 from piplay.agent import load_agent
 from piplay.api import resume
@@ -201,10 +201,7 @@ def test_a_world_that_changes_ends_in_a_sentence(
     settings = json.loads((folder / "config.json").read_text())
     settings["environment"]["world"] = str(world)
     text = json.dumps(settings)
-    (folder / "config.json").write_text(text)
-    made_by = json.loads((folder / "piplay.json").read_text())
-    made_by["settings"] = hashlib.sha256(text.encode()).hexdigest()
-    (folder / "piplay.json").write_text(json.dumps(made_by))
+    write_settings(folder, text)
     line, *others = (world / "passages.jsonl").read_text().splitlines()
     (world / "passages.jsonl").write_text("\n".join([line.replace(" is ", " was ", 1) + " ", *others]) + "\n")
     (folder / "summary.json").unlink()

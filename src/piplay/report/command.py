@@ -12,8 +12,10 @@ from piplay.report.page import page
 from piplay.report.read import question_sets, read
 from piplay.training.run_directory import Run
 
-READ = ("metrics.jsonl", "summary.json", "rollouts/", "tasks/", "snapshots/", "final/", "grid.json", "examples.json")
+READ = ("metrics.jsonl", "summary.json", "rollouts/", "tasks/")
 """What of a run a report is made of."""
+MADE = ("grid.json", "examples.json")
+"""What it plays for itself."""
 
 
 def report(run: Run, environment: Callable[[], Environment], say: Callable[[str], None]) -> Path:
@@ -23,7 +25,8 @@ def report(run: Run, environment: Callable[[], Environment], say: Callable[[str]
     and the models are there. Where the run's environment is gone ``say`` is told so and the report is made without
     them.
     """
-    for sentence in run.damage(*READ):
+    made = [name for name in MADE if (run.folder / name).exists()]  # where it is gone it is made again
+    for sentence in run.damage(*READ, *made):
         say(sentence)
     try:
         _play_missing(run, environment, say)

@@ -118,7 +118,7 @@ class Loop:
         self.sources: dict[str, TaskSource] = make_sources(self.config, self.environment, state.sources)
         self.evaluation: Evaluation = make_evaluation(self.config, self.environment, state.evaluation)
         self.learner = Learner(self.engine, state.learners, self.config.seed, checkpoint)
-        self.columns = Columns(self.run.column_kinds())
+        self.columns = Columns(self.run.column_kinds() if state.done else None)
         self._began = time.monotonic() - state.seconds
 
     def _play_phase(self, iteration: int, phase: Phase) -> None:

@@ -214,13 +214,13 @@ class Run:
     @property
     def rollouts(self) -> pa.Table:
         """Every trajectory of every step, in order."""
-        return _joined([pq.read_table(path) for path in sorted((self.folder / "rollouts").glob("*.parquet"))])
+        return _joined([_read(path) for path in sorted((self.folder / "rollouts").glob("*.parquet"))])
 
     def column_kinds(self) -> dict[str, str]:
         """What the columns of the rollouts so far hold, of those that hold texts or numbers: see ``Columns``."""
         kinds: dict[str, str] = {}
         for path in sorted((self.folder / "rollouts").glob("*.parquet")):
-            for column in pq.read_schema(path):
+            for column in _read(path, pq.read_schema):
                 if pa.types.is_string(column.type):
                     kinds[column.name] = "text"
                 elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
@@ -232,7 +232,7 @@ class Run:
         """Every written task; ``set`` is the name of its file."""
         tables = []
         for path in sorted((self.folder / "tasks").glob("*.parquet")):
-            table = pq.read_table(path)
+            table = _read(path)
             tables.append(table.append_column("set", pa.array([path.stem] * table.num_rows)))
         return _joined(tables)
 
@@ -253,7 +253,7 @@ class Run:
     def task_sets(self) -> dict[str, list[Task]]:
         """The written task sets by name, first iteration first."""
         files = sorted((self.folder / "tasks").glob("m*.parquet"), key=lambda path: (_iteration(path.stem), path.stem))
-        return {path.stem: [task_of(row) for row in pq.read_table(path).to_pylist()] for path in files}
+        return {path.stem: [task_of(row) for row in _read(path).to_pylist()] for path in files}
 
     def snapshot(self, iteration: int) -> Path:
         """Where the agent's policy after an iteration lies; 0 is before the first."""
@@ -385,6 +385,14 @@ def _row(episode: Episode, scored: ScoredTrajectory) -> dict[str, Any]:
 def _iteration(name: str) -> int:
     """The number in the name of a task set, as in ``m3-write``."""
     return int(name[1:].partition("-")[0])
+
+
+def _read(path: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
+    """A parquet file, or of it what ``read`` reads. Raises ``InputError`` where it is damaged."""
+    try:
+        return read(path)
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{path} is damaged ({' '.join(str(error).split())}): restore it, or train again") from error
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:
