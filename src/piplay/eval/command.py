@@ -99,9 +99,16 @@ class Contestant:
         return f"{self.name}: chat {self.stage.chat.why}"
 
     def play(
+        self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes, console: Console
+    ) -> list[Record]:
+        """Every question greedily, and ``samples`` times at the temperature; each is noted as it comes."""
+        with progress(console) as bar:
+            task = bar.add_task(escape(self.name), total=len(tasks) * (2 if samples else 1))
+            return self._play(tasks, samples, temperature, notes, partial(bar.advance, task))
+
+    def _play(
         self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes, told: Callable[[], None]
     ) -> list[Record]:
-        """Every question greedily, and ``samples`` times at the temperature; each is noted, and told, as it comes."""
         torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
         by_task: dict[int, Episode] = {}
 
@@ -178,9 +185,7 @@ def evaluate(
     played: list[list[Record]] = []
     try:
         for contestant in contestants:
-            with progress(console) as bar:
-                task = bar.add_task(escape(contestant.name), total=len(tasks) * (2 if samples else 1))
-                played.append(contestant.play(tasks, samples, temperature, notes, partial(bar.advance, task)))
+            played.append(contestant.play(tasks, samples, temperature, notes, console))
             numbers = summary(played[-1], seed)
             results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
     except KeyboardInterrupt:
