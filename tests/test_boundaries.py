@@ -27,7 +27,7 @@ CORE = [
     "engine",
     "training",
 ]
-ABOVE = ["methods", "envs", "report", "eval", "cli", "agent", "api", "warm_up", "tiny_base"]
+ABOVE = ["methods", "envs", "report", "eval", "cli", "agent", "api", "warm_up", "tiny_base", "search_service"]
 LINES = 60
 REASON = re.compile(r"long because", re.IGNORECASE)
 """What the docstring of a longer function says, and goes on with why."""

@@ -12,7 +12,7 @@ from piplay.errors import InputError
 from piplay.report.command import report
 from piplay.training.listeners.console import ConsoleListener
 from piplay.training.run_directory import Run
-from piplay.training.start import play, with_absolute_paths
+from piplay.training.start import play, settled, with_absolute_paths
 
 
 def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None = None, **overrides: object) -> Run:
@@ -31,6 +31,7 @@ def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None
     config = with_absolute_paths(config)
     folder = Path(run_dir) if run_dir is not None else _next_free(config.name)
     Run.vacant(folder)
+    config = settled(config)
     return _play(config, lambda: Run.create(folder, config))
 
 

@@ -34,7 +34,8 @@ class Environment(Protocol):
     """What is played in.
 
     It may have ``check_fit(tokens, room)``, called before a run: warn (``InputWarning``) of what it shows that has more
-    than ``room`` tokens, as ``tokens`` counts those of a text.
+    than ``room`` tokens, as ``tokens`` counts those of a text. And its class may have ``settled(options)``: its options
+    with what a run that begins has to keep, such as which index a search service has, so that it goes on with the same.
     """
 
     @property

@@ -71,6 +71,16 @@ def play(
     return run, environment
 
 
+def settled(config: Config) -> Config:
+    """The same with what the environment fills in when a run begins: see ``Environment``."""
+    environment = config.environment
+    fill_in = getattr(resolve(environment.kind, "environment", "piplay.envs"), "settled", None)
+    if fill_in is None:
+        return config
+    filled = environment.model_copy(update=fill_in(environment.options))
+    return config.model_copy(update={"environment": filled})
+
+
 def with_absolute_paths(config: Config) -> Config:
     """The same from wherever it is resumed."""
     config = with_model(config)

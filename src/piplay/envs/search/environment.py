@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,11 @@ from piplay.envs.world.questions import Solver
 from piplay.envs.world.store import World, default_passages, default_world, read_passages, read_world
 from piplay.errors import InputError, InputWarning
 from piplay.protocols import Audit
-from piplay.registry import options_of, resolve
+from piplay.registry import make, resolve
 from piplay.streams import stream
 
+SEARCHER, ROOM = "bm25:BM25Searcher", "piplay.envs.search"
+"""The usual searcher, and where searchers are looked for."""
 SAMPLE = 500
 """Passages at most that are measured before a run."""
 MIN_PASSAGES = 20
@@ -41,7 +44,8 @@ class SearchEnvironment:
         *,
         world: Path | None = None,
         corpus: Path | None = None,
-        searcher: str = "bm25:BM25Searcher",
+        searcher: str = SEARCHER,
+        searcher_options: Mapping[str, Any] | None = None,
         top_k: int = 1,
         passage_words: int = 50,
         title_weight: float | None = None,
@@ -58,6 +62,7 @@ class SearchEnvironment:
             corpus: text to search; the truth of its questions is unknown.
             searcher: ``module:Class`` below ``piplay.envs.search``, or of one's own; constructed with the passages, a
                 sequence (of a large corpus one that reads them from disk).
+            searcher_options: its constructor's options, by name.
             top_k: passages that one search returns.
             passage_words: words of a passage, where a corpus is a folder of documents that are cut into passages; two
                 characters of a script without spaces count as one word.
@@ -75,7 +80,9 @@ class SearchEnvironment:
         if world is not None and corpus is not None:
             raise InputError("the environment search has a world and a corpus: give one of them")
         _check(top_k, passage_words, shown_words, title_weight, reserve)
-        make = _searcher(searcher, title_weight or (None if corpus is None else TITLE_WEIGHT))
+        make_searcher = _searcher(
+            searcher, searcher_options or {}, title_weight or (None if corpus is None else TITLE_WEIGHT)
+        )
         self.corpus = corpus
         self.seeds: Sequence[Passage] = ()
         """Passages that examiners start from."""
@@ -90,11 +97,19 @@ class SearchEnvironment:
         passages = self._read(world, corpus, truth, passage_words, strict)
         if corpus is not None:
             self.seeds, self.reserved = reserve_passages(passages, seed, reserve)
-        self.searcher = make(passages)
+        self.searcher = make_searcher(passages)
         self.tools = (SearchTool(self.searcher, top_k, shown_words),)
         if shown_words is not None:
             self.seeds, self.reserved = (Changed(found, self._cut) for found in (self.seeds, self.reserved))
         self._passages: Sequence[Passage] = passages
+
+    @classmethod
+    def settled(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Environment``: a searcher may have ``settled`` too, for its own options."""
+        settled = getattr(resolve(options.get("searcher", SEARCHER), "searcher", ROOM), "settled", None)
+        if settled is None:
+            return dict(options)
+        return {**options, "searcher_options": settled(options.get("searcher_options") or {})}
 
     def _cut(self, passage: Passage) -> Passage:
         return cut([passage], self.tools[0].shown_words)[0]
@@ -159,10 +174,18 @@ def reserve_passages(
     return Chosen(passages, np.flatnonzero(~taken)), Chosen(passages, np.flatnonzero(taken))
 
 
-def _searcher(name: str, title_weight: float | None) -> Callable[[Sequence[Passage]], Searcher]:
+def _searcher(
+    name: str, options: Mapping[str, Any], title_weight: float | None
+) -> Callable[[Sequence[Passage]], Searcher]:
     """What makes the searcher of passages; one's own need not know a title's weight."""
-    kind = resolve(name, "searcher", "piplay.envs.search")
-    return partial(kind, title_weight=title_weight) if "title_weight" in options_of(kind) else kind
+    kind = resolve(name, "searcher", ROOM)
+    [first, *_] = signature(kind).parameters or ["passages"]
+
+    def made(passages: Sequence[Passage]) -> Searcher:
+        searcher: Searcher = make(name, options, "searcher", ROOM, **{first: passages, "title_weight": title_weight})
+        return searcher
+
+    return made
 
 
 def _check(top_k: int, passage_words: int, shown_words: int | None, title_weight: float | None, reserve: float) -> None:
