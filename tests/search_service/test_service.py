@@ -22,7 +22,6 @@ from piplay.search_service.app import make_app
 from piplay.search_service.batching import Batcher, QueueFullError
 from piplay.search_service.index_folder import SearchIndex, open_index
 
-
 CLIENT = httpx.Client(trust_env=False, timeout=60)
 
 

@@ -37,8 +37,10 @@ def serving(app: Any, port: int = 0) -> Iterator[str]:
 class Scripted(ThreadingHTTPServer):
     """A service that answers each POST as a script says: (status, body); the last one from then on."""
 
-    def __init__(self, script: list[tuple[int, bytes]], info: bytes | None = b'{"index": "abc"}') -> None:
-        super().__init__(("127.0.0.1", 0), _Answer)
+    def __init__(
+        self, script: list[tuple[int, bytes]], info: bytes | None = b'{"index": "abc"}', port: int = 0
+    ) -> None:
+        super().__init__(("127.0.0.1", port), _Answer)
         self.script, self.info = script, info
         self.bodies: list[bytes] = []
         self.times: list[float] = []

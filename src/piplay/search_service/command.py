@@ -16,6 +16,8 @@ from piplay.search_service import index_folder
 
 TOP_K = 3
 """Passages a query, as in Search-R1."""
+KEEP_ALIVE = 75
+"""Seconds."""
 
 
 def build(
@@ -45,7 +47,11 @@ def serve(place: Path, host: str = "127.0.0.1", port: int = 8000, topk: int = TO
     app = make_app(index, topk)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     print(f"{index.about['passages']} passages at {address}/retrieve: index {index.about['index']}", flush=True)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", http="h11", ws="none", lifespan="off"))
+    # Idle connections are kept longer than clients keep them, so that none is closed as a request is sent on it.
+    settings = uvicorn.Config(
+        app, log_level="warning", http="h11", ws="none", lifespan="off", timeout_keep_alive=KEEP_ALIVE
+    )
+    server = uvicorn.Server(settings)
     server.run(sockets=[listening])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from piplay.border.code import name_of, own
 from piplay.config import Component, Config
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
@@ -74,10 +75,11 @@ def play(
 def settled(config: Config) -> Config:
     """The same with what the environment fills in when a run begins: see ``Environment``."""
     environment = config.environment
-    fill_in = getattr(resolve(environment.kind, "environment", "piplay.envs"), "settled", None)
-    if fill_in is None:
+    kind = resolve(environment.kind, "environment", "piplay.envs")
+    if not hasattr(kind, "settled"):
         return config
-    filled = environment.model_copy(update=fill_in(environment.options))
+    with own(f"{name_of(kind)}.settled"):
+        filled = environment.model_copy(update=kind.settled(environment.options))
     return config.model_copy(update={"environment": filled})
 
 

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import shutil
+import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from toys.services import Scripted, free_port, serving
 
 from piplay.cli.main import main
+from piplay.envs.search.answers import Answers
 from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.corpus import read_corpus
 from piplay.envs.search.environment import SearchEnvironment
@@ -205,42 +208,45 @@ def bits(run: Path) -> dict[str, bytes]:
     return {str(file.relative_to(run)): file.read_bytes() for file in sorted(files)}
 
 
+SMALL = (
+    "--phases.examine.steps 1 --phases.examine.episodes 4 --phases.write.steps 2 --phases.write.writes 4 "
+    "--phases.write.episodes 8 --phases.study.steps 1 --phases.study.episodes 4 --evaluation.per_hop 2 --report.grid 0 "
+    "--engine.threads 1"
+)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("ground", ["world", "corpus"])
-def test_a_run_over_http_is_the_local_run_to_the_bit(
-    recipe_on: Callable[[str, Path], Path],
-    small_world: Path,
-    towns: Path,
-    tmp_path: Path,
-    ground: str,
-    capsys: pytest.CaptureFixture[str],
+def test_a_run_over_http_is_the_local_run_to_the_bit_and_so_is_one_that_resumes(
+    small_world: Path, towns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    place = small_world if ground == "world" else towns
-    recipe, port = str(recipe_on(ground, place)), free_port()
+    port = free_port()
     local, remote = tmp_path / "local", tmp_path / "remote"
     url = f"http://127.0.0.1:{port}"
-    words = ["--environment.searcher", "http:HTTPSearcher", "--environment.searcher_options.url", url]
-    assert main(["train", recipe, "--run-dir", str(local)]) == 0
-    with serving(make_app(open_index(place), topk=3), port):
-        assert main(["train", recipe, "--run-dir", str(remote), *words]) == 0
+    command = ["train", "smoke", "--world", str(small_world), *SMALL.split(), "--run-dir"]
+    over = ["--environment.searcher", "http:HTTPSearcher", "--environment.searcher_options.url", url]
+    assert main([*command, str(local)]) == 0
+    served = open_index(small_world)
+    index = served.about["index"]
+    with serving(make_app(served, topk=3), port):
+        assert main([*command, str(remote), *over]) == 0
     assert bits(remote) == bits(local)
-    assert len(bits(local)) > 20
     assert timeless(remote) == timeless(local)
-    index = open_index(place).about["index"]
-    options = Run.open(remote).config.environment.options
-    assert options["searcher_options"] == {"url": url, "index": index}
+    assert Run.open(remote).config.environment.options["searcher_options"] == {"url": url, "index": index}
+    with sqlite3.connect(Answers(index).file) as kept:
+        assert kept.execute("SELECT COUNT(*) FROM answers").fetchone()[0] > 20
 
-    # Goes on with the same index alone.
+    # It goes on with no other index, and with the same one without a search: all that it finds is kept.
     (remote / "summary.json").unlink()
-    other = tmp_path / "other.jsonl"
-    other.write_text('{"id": 1, "text": "Another corpus."}\n')
+    shutil.rmtree(max((remote / "checkpoints").iterdir(), key=lambda path: int(path.name)))
     capsys.readouterr()
-    with serving(make_app(open_index(other), topk=3), port):
+    with serving(make_app(open_index(towns), topk=3), port):
         assert main(["resume", str(remote)]) == 2
     assert f"the run began with {index}" in capsys.readouterr().err
-    with serving(make_app(open_index(place), topk=3), port):
+    with Scripted([(422, b"")], json.dumps({"index": index}).encode(), port) as service:
         assert main(["resume", str(remote)]) == 0
+        assert service.bodies == []
     assert bits(remote) == bits(local)
+    assert timeless(remote) == timeless(local)
 
 
 def test_a_failed_batch_gives_up_the_others() -> None:

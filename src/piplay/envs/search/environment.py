@@ -26,8 +26,8 @@ from piplay.protocols import Audit
 from piplay.registry import make, resolve
 from piplay.streams import stream
 
-SEARCHER, ROOM = "bm25:BM25Searcher", "piplay.envs.search"
-"""The usual searcher, and where searchers are looked for."""
+ROOM = "piplay.envs.search"
+"""Where searchers are looked for before the Python path."""
 SAMPLE = 500
 """Passages at most that are measured before a run."""
 MIN_PASSAGES = 20
@@ -44,7 +44,7 @@ class SearchEnvironment:
         *,
         world: Path | None = None,
         corpus: Path | None = None,
-        searcher: str = SEARCHER,
+        searcher: str = "bm25:BM25Searcher",
         searcher_options: Mapping[str, Any] | None = None,
         top_k: int = 1,
         passage_words: int = 50,
@@ -105,11 +105,14 @@ class SearchEnvironment:
 
     @classmethod
     def settled(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """See ``Environment``: a searcher may have ``settled`` too, for its own options."""
-        settled = getattr(resolve(options.get("searcher", SEARCHER), "searcher", ROOM), "settled", None)
-        if settled is None:
+        """See ``Environment``. A searcher may have ``settled()``: those of its own options that a run has to keep."""
+        name, mine = options.get("searcher"), options.get("searcher_options") or {}
+        if not (isinstance(name, str) and isinstance(mine, Mapping)):  # refused when it is made
             return dict(options)
-        return {**options, "searcher_options": settled(options.get("searcher_options") or {})}
+        if not hasattr(resolve(name, "searcher", ROOM), "settled"):
+            return dict(options)
+        searcher: Any = _searcher(name, mine, None)(())
+        return {**options, "searcher_options": {**mine, **searcher.settled()}}
 
     def _cut(self, passage: Passage) -> Passage:
         return cut([passage], self.tools[0].shown_words)[0]

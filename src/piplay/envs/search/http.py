@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from ipaddress import ip_address
@@ -79,11 +79,9 @@ class HTTPSearcher:
             )
         self._kept = None if served is None else Answers(served)
 
-    @classmethod
-    def settled(cls, options: Mapping[str, Any]) -> dict[str, Any]:
-        """A run's options with the index that it begins with, so that it goes on with no other."""
-        index = cls((), **options).index
-        return dict(options) if index is None else {**options, "index": index}
+    def settled(self) -> dict[str, str]:
+        """The index that a run begins with, as an option: it then goes on with no other."""
+        return {} if self.index is None else {"index": self.index}
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
         """See ``Searcher.search``. What is known of the same index is not asked again.
