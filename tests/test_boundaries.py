@@ -28,7 +28,19 @@ CORE = [
     "engine",
     "training",
 ]
-ABOVE = ["methods", "envs", "report", "eval", "cli", "agent", "api", "reproduce", "warm_up", "tiny_base"]
+ABOVE = [
+    "methods",
+    "envs",
+    "report",
+    "eval",
+    "cli",
+    "agent",
+    "api",
+    "reproduce",
+    "warm_up",
+    "tiny_base",
+    "search_service",
+]
 LINES = 60
 REASON = re.compile(r"long because", re.IGNORECASE)
 """What the docstring of a longer function says, and goes on with why."""

@@ -24,6 +24,7 @@ PUBLIC = {
         "engine.protocol": "Engine Sampler Trainer Generate Generated Usage EngineLost",
         "training.loop": "Listener",
         "envs.search.searcher": "Searcher",
+        "envs.search.http": "HTTPSearcher",
         "envs.table.base": "Table",
     },
     "What a game can use": {
@@ -41,6 +42,7 @@ PUBLIC = {
         "methods.pi_play.rewards": "difficulty_reward format_score",
         "methods.pi_play.hooks": "Gate Reward",
         "envs.search.environment": "SearchEnvironment",
+        "search_service.index_folder": "build open_index SearchIndex",
         "envs.search.question": "Question Step Passage show",
         "envs.search.match": "exact_match contains normalise",
         "envs.search.facts": "Fact Chain facts facts_of chains balanced",

@@ -13,7 +13,7 @@ from piplay.terminal import TerminalConsole
 from piplay.training.listeners.console import ConsoleListener
 from piplay.training.litter import only_begun
 from piplay.training.run_directory import Run
-from piplay.training.start import Begin, begun, gone_on, play, with_absolute_paths
+from piplay.training.start import Begin, begun, gone_on, play, settled, with_absolute_paths
 
 
 def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None = None, **overrides: object) -> Run:
@@ -32,6 +32,7 @@ def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None
     config = with_absolute_paths(config)
     folder = Path(run_dir) if run_dir is not None else _next_free(config.name)
     Run.vacant(folder)
+    config = settled(config)
     with begun(folder, config) as begin:
         return _play(config, folder, begin)
 

@@ -170,6 +170,60 @@ class World:
 
 
 @dataclass(frozen=True)
+class BuildIndex:
+    """Index a corpus into a folder that can be served, copied and moved."""
+
+    corpus: Positional[Path]
+    """Text as --corpus takes it, or a world folder."""
+    out: Path
+    """A new folder."""
+    title_weight: float | None = None
+    """What a word in a title counts for one in the text; by default as in a run: 5, and in a world title and text are
+    one."""
+    passage_words: int = 50
+    """Words of a passage, where a corpus is documents that are cut."""
+    strict: bool = False
+    """Refuse what of the corpus cannot be read; by default it is skipped and counted."""
+
+
+@dataclass(frozen=True)
+class ServeIndex:
+    """Serve POST /retrieve, as Search-R1's clients ask it, until interrupted."""
+
+    place: Positional[Path]
+    """An index folder, or a corpus or a world, which is indexed first."""
+    host: str = "127.0.0.1"
+    """By default only this machine is answered; there is no password."""
+    port: int = 8000
+    """0 takes any that is free."""
+    topk: int = 3
+    """Passages a query, where a request does not say."""
+    passage_words: int = 50
+    """Words of a passage, where a corpus is documents that are cut."""
+
+
+@dataclass(frozen=True)
+class AskIndex:
+    """Show what a query finds."""
+
+    place: Positional[str]
+    """An index folder, a corpus, a world, or the URL of a service."""
+    query: Positional[str]
+    topk: int = 3
+
+
+@dataclass(frozen=True)
+class Search:
+    """Search without a model: make indexes, serve them, ask them."""
+
+    do: (
+        Annotated[BuildIndex, subcommand("build")]
+        | Annotated[ServeIndex, subcommand("serve")]
+        | Annotated[AskIndex, subcommand("ask")]
+    )
+
+
+@dataclass(frozen=True)
 class WarmUp:
     """Teach a model how π-Play's roles write, by lessons that programs make; run again after an interruption to go on.
 
@@ -292,6 +346,7 @@ Command = (
     | Annotated[Ask, subcommand("ask")]
     | Annotated[Play, subcommand("play")]
     | Annotated[World, subcommand("world")]
+    | Annotated[Search, subcommand("search")]
     | Annotated[WarmUp, subcommand("warm-up")]
     | Annotated[Pretrain, subcommand("pretrain")]
     | Annotated[Card, subcommand("card")]
@@ -371,6 +426,8 @@ def _do(command: Any, overrides: dict[str, str]) -> None:
             _report(command)
         case World():
             _world(command.do)
+        case Search():
+            _search(command.do)
         case WarmUp(model, out, recipe, corpus):
             from piplay.cli.warm_up import warm_up
 
@@ -507,6 +564,18 @@ def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:
             commands.import_(**vars(command))
         case AskWorld(question, world):
             commands.ask(question, world)
+
+
+def _search(command: BuildIndex | ServeIndex | AskIndex) -> None:
+    from piplay.search_service import command as search
+
+    match command:
+        case BuildIndex():
+            search.build(**vars(command))
+        case ServeIndex():
+            search.serve(**vars(command))
+        case AskIndex(place, query, topk):
+            search.ask(place, query, topk)
 
 
 def _card(command: Card, overrides: dict[str, str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from piplay.border.code import name_of, own
 from piplay.config import Component, Config
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
@@ -113,6 +114,17 @@ def gone_on(run: Run) -> Iterator[Begin]:
             return run
 
         yield begin
+
+
+def settled(config: Config) -> Config:
+    """The same with what the environment fills in when a run begins: see ``Environment``."""
+    environment = config.environment
+    kind = resolve(environment.kind, "environment", "piplay.envs")
+    if not hasattr(kind, "settled"):
+        return config
+    with own(f"{name_of(kind)}.settled"):
+        filled = environment.model_copy(update=kind.settled(environment.options))
+    return config.model_copy(update={"environment": filled})
 
 
 def with_absolute_paths(config: Config) -> Config:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from piplay.envs.search.cache import kept
 from piplay.envs.search.corpus import StoredPassages
@@ -13,6 +13,8 @@ from piplay.envs.search.words import tokenize
 
 TITLE_WEIGHT = 5.0
 """What a word in a title counts for one in the text: with b = 0.75, BM25F's usual order of size."""
+K1, B = 1.5, 0.75
+"""BM25's own constants: how fast a repeated word stops to count, and what a field's length does."""
 
 
 def title_token(title: str) -> str:
@@ -20,19 +22,50 @@ def title_token(title: str) -> str:
     return " ".join(["title:", *tokenize(title)])
 
 
-class BM25Searcher:
-    """A ``Searcher`` by BM25F (``Documents.postings``), summed over the query's words.
+Hit = tuple[int, float]
+"""A passage's number and its score."""
+
+
+class IndexSearcher:
+    """A ``Searcher`` by an index that there is already: BM25F, summed over the query's words.
 
     A word said twice in the query counts twice.
     """
+
+    def __init__(self, passages: Sequence[Passage], index: Index | None) -> None:
+        """``index`` is that of ``passages``, None where they have not one word."""
+        self.passages, self._index = passages, index
+
+    def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
+        """See ``Searcher.search``. Equal scores stand in corpus order; a passage without a word of the query never."""
+        if k < 1:
+            raise ValueError(f"k must be at least 1, not {k}")
+        found = {query: self._best(_words(query), k) for query in dict.fromkeys(queries)}
+        return [[self.passages[i] for i in found[query]] for query in queries]
+
+    def ranked(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
+        """The same by numbers, with the scores."""
+        hits = []
+        for words in map(_words, queries):
+            numbers = self._best(words, k)
+            scores = self._index.scores_of(numbers, words) if self._index and numbers else []
+            hits.append(list(zip(numbers, scores, strict=True)))
+        return hits
+
+    def _best(self, words: Sequence[str], k: int) -> list[int]:
+        return self._index.best(words, k) if words and self._index else []
+
+
+class BM25Searcher(IndexSearcher):
+    """A ``Searcher`` by BM25F (``Documents.postings``) that makes its index."""
 
     def __init__(
         self,
         passages: Sequence[Passage],
         *,
         title_weight: float | None = TITLE_WEIGHT,
-        k1: float = 1.5,
-        b: float = 0.75,
+        k1: float = K1,
+        b: float = B,
     ) -> None:
         """Index ``passages``; their order breaks ties.
 
@@ -40,31 +73,27 @@ class BM25Searcher:
         ``title_weight`` is what a word in the title counts, 1 what one in the text does; None takes title and text
         together as one field (BM25).
         """
-        words, weights = (_one_field, [1.0]) if title_weight is None else (_two_fields, [title_weight, 1.0])
+        words, weights = fields(title_weight)
         if isinstance(passages, StoredPassages):
-            self._passages: Sequence[Passage] = passages
             name = f"{passages.content}-bm25-{FORMAT}-{title_weight}-{k1}-{b}"
-            self._index: Index | None = Index.load(
-                kept(name, lambda folder: Index.save(map(words, passages), weights, k1, b, folder))
-            )
-        else:
-            self._passages = tuple(passages)
-            documents = list(map(words, self._passages))
-            wordless = not any(field for document in documents for field in document)
-            self._index = None if wordless else Index.build(documents, weights, k1, b)
+            folder = kept(name, lambda folder: Index.save(map(words, passages), weights, k1, b, folder))
+            super().__init__(passages, Index.load(folder))
+            return
+        passages = tuple(passages)
+        documents = list(map(words, passages))
+        wordless = not any(field for document in documents for field in document)
+        super().__init__(passages, None if wordless else Index.build(documents, weights, k1, b))
 
-    def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """See ``Searcher.search``. Equal scores stand in corpus order; a passage without a word of the query never."""
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        found = {query: self._best(query, k) for query in dict.fromkeys(queries)}
-        return [list(found[query]) for query in queries]
 
-    def _best(self, query: str, k: int) -> list[Passage]:
-        words = tokenize(query)
-        if not words or self._index is None:
-            return []
-        return [self._passages[i] for i in self._index.best([*words, title_token(query)], k)]
+def fields(title_weight: float | None) -> tuple[Callable[[Passage], Document], list[float]]:
+    """What makes the words of a passage's fields, and what a word counts in each."""
+    return (_one_field, [1.0]) if title_weight is None else (_two_fields, [title_weight, 1.0])
+
+
+def _words(query: str) -> list[str]:
+    """What is looked up for a query; nothing where it has no word."""
+    words = tokenize(query)
+    return [*words, title_token(query)] if words else []
 
 
 def _one_field(passage: Passage) -> Document:

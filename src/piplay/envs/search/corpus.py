@@ -7,7 +7,7 @@ import re
 import warnings
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
 
@@ -162,7 +162,7 @@ def _stored(path: Path, files: Sequence[Path], strict: bool) -> tuple[StoredPass
         skipped = Skipped(strict)
         if not (len(files) == 1 and is_plain_lines(files[0]) and _note_starts(path, files[0], skipped, folder)):
             skipped = Skipped(strict)
-            _copy(_scan(path, files, skipped), folder)
+            write_passages((passage for _, passage, _ in _scan(path, files, skipped)), folder)
         if [fingerprint(file) for file in files] != prints:
             raise InputError(f"{path} changed while it was read: start again.")
         (folder / "skipped.json").write_text(json.dumps(skipped.reasons), encoding="utf-8")
@@ -172,8 +172,9 @@ def _stored(path: Path, files: Sequence[Path], strict: bool) -> tuple[StoredPass
     if strict and skipped.reasons:
         reason, (_, place) = next(iter(skipped.reasons.items()))
         skipped.add(path, place, reason)
-    copy = folder / "passages.jsonl"
-    return StoredPassages(copy if copy.exists() else files[0], np.load(folder / "starts.npy"), content), skipped
+    if (folder / "passages.jsonl").exists():
+        return open_passages(folder, content), skipped
+    return StoredPassages(files[0], np.load(folder / "starts.npy"), content), skipped
 
 
 def _note_starts(path: Path, file: Path, skipped: Skipped, folder: Path) -> bool:
@@ -187,13 +188,19 @@ def _note_starts(path: Path, file: Path, skipped: Skipped, folder: Path) -> bool
     return True
 
 
-def _copy(found: Iterator[tuple[int, Passage, bool]], folder: Path) -> None:
+def write_passages(found: Iterable[Passage], folder: Path) -> None:
+    """Write passages and where each starts into a folder, for ``open_passages``."""
     starts = array("q", [0])
     with (folder / "passages.jsonl").open("wb") as file:
-        for _, passage, _ in found:
+        for passage in found:
             line = {"id": passage.id, "title": passage.title, "text": passage.text}
             starts.append(starts[-1] + file.write(f"{json.dumps(line, ensure_ascii=False)}\n".encode()))
     np.save(folder / "starts.npy", np.array(starts, np.int64))
+
+
+def open_passages(folder: Path, content: str) -> StoredPassages:
+    """The passages that ``write_passages`` wrote, of this fingerprint."""
+    return StoredPassages(folder / "passages.jsonl", np.load(folder / "starts.npy"), content)
 
 
 def _parse(raw: bytes, place: str) -> Passage:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from inspect import signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,9 +23,11 @@ from piplay.envs.world.questions import Solver
 from piplay.envs.world.store import World, default_passages, default_world, read_passages, read_world
 from piplay.errors import InputError, InputWarning
 from piplay.protocols import Audit
-from piplay.registry import options_of, resolve
+from piplay.registry import make, resolve
 from piplay.streams import stream
 
+ROOM = "piplay.envs.search"
+"""Where searchers are looked for before the Python path."""
 SAMPLE = 500
 """Passages at most that are measured before a run."""
 MIN_PASSAGES = 20
@@ -42,6 +45,7 @@ class SearchEnvironment:
         world: Path | None = None,
         corpus: Path | None = None,
         searcher: str = "bm25:BM25Searcher",
+        searcher_options: Mapping[str, Any] | None = None,
         top_k: int = 1,
         passage_words: int = 50,
         title_weight: float | None = None,
@@ -60,6 +64,7 @@ class SearchEnvironment:
             corpus: text to search; the truth of its questions is unknown.
             searcher: ``module:Class`` below ``piplay.envs.search``, or of one's own; constructed with the passages, a
                 sequence (of a large corpus one that reads them from disk).
+            searcher_options: its constructor's options, by name.
             top_k: passages that one search returns.
             passage_words: words of a passage, where a corpus is a folder of documents that are cut into passages; two
                 characters of a script without spaces count as one word.
@@ -81,7 +86,9 @@ class SearchEnvironment:
             raise InputError("the environment search has a world and a corpus: give one of them")
         _check(top_k, passage_words, shown_words, title_weight, reserve)
         _check_seconds(timeout, patience)
-        make = _searcher(searcher, title_weight or (None if corpus is None else TITLE_WEIGHT))
+        make_searcher = _searcher(
+            searcher, searcher_options or {}, title_weight or (None if corpus is None else TITLE_WEIGHT)
+        )
         self.corpus = corpus
         self.seeds: Sequence[Passage] = ()
         """Passages that examiners start from."""
@@ -96,11 +103,22 @@ class SearchEnvironment:
         passages = self._read(world, corpus, truth, passage_words, strict)
         if corpus is not None:
             self.seeds, self.reserved = reserve_passages(passages, seed, reserve)
-        self.searcher = make(passages)
+        self.searcher = make_searcher(passages)
         self.tools = (SearchTool(self.searcher, top_k, shown_words, timeout, patience),)
         if shown_words is not None:
             self.seeds, self.reserved = (Changed(found, self._cut) for found in (self.seeds, self.reserved))
         self._passages: Sequence[Passage] = passages
+
+    @classmethod
+    def settled(cls, options: Mapping[str, Any]) -> dict[str, Any]:
+        """See ``Environment``. A searcher may have ``settled()``: those of its own options that a run has to keep."""
+        name, mine = options.get("searcher"), options.get("searcher_options") or {}
+        if not (isinstance(name, str) and isinstance(mine, Mapping)):  # refused when it is made
+            return dict(options)
+        if not hasattr(resolve(name, "searcher", ROOM), "settled"):
+            return dict(options)
+        searcher: Any = _searcher(name, mine, None)(())
+        return {**options, "searcher_options": {**mine, **searcher.settled()}}
 
     def _cut(self, passage: Passage) -> Passage:
         return cut([passage], self.tools[0].shown_words)[0]
@@ -170,10 +188,18 @@ def reserve_passages(
     return Chosen(passages, np.flatnonzero(~taken)), Chosen(passages, np.flatnonzero(taken))
 
 
-def _searcher(name: str, title_weight: float | None) -> Callable[[Sequence[Passage]], Searcher]:
+def _searcher(
+    name: str, options: Mapping[str, Any], title_weight: float | None
+) -> Callable[[Sequence[Passage]], Searcher]:
     """What makes the searcher of passages; one's own need not know a title's weight."""
-    kind = resolve(name, "searcher", "piplay.envs.search")
-    return partial(kind, title_weight=title_weight) if "title_weight" in options_of(kind) else kind
+    kind = resolve(name, "searcher", ROOM)
+    [first, *_] = signature(kind).parameters or ["passages"]
+
+    def made(passages: Sequence[Passage]) -> Searcher:
+        searcher: Searcher = make(name, options, "searcher", ROOM, **{first: passages, "title_weight": title_weight})
+        return searcher
+
+    return made
 
 
 def _check(top_k: int, passage_words: int, shown_words: int | None, title_weight: float | None, reserve: float) -> None:

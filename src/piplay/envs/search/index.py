@@ -41,7 +41,7 @@ class Index:
 
     def __init__(self, words: Words, postings: Postings, highest_V: npt.NDArray[np.float64]) -> None:
         """``highest_V`` is the best score that a word gives to any passage."""
-        self._words, self._highest_V, self._size = words, highest_V, postings.size
+        self._words, self._highest_V, self.size = words, highest_V, postings.size
         # Of mapped files plain views: a memmap's slices cost several times as much.
         self._starts_V1 = np.asarray(postings.starts_V1)
         self._rows_P, self._scores_P = np.asarray(postings.rows_P), np.asarray(postings.scores_P)
@@ -88,8 +88,14 @@ class Index:
         known = [number for word in words if (number := self._words.get(word)) is not None]
         if not known:
             return []
-        found = self._choose(known, k) if self._size > DENSE else None
+        found = self._choose(known, k) if self.size > DENSE else None
         return self._all(known, k) if found is None else found
+
+    def scores_of(self, numbers: Sequence[int], words: Sequence[str]) -> list[float]:
+        """The scores of passages by their numbers, to the bit those of ``scores``."""
+        known = [number for word in words if (number := self._words.get(word)) is not None]
+        scores: list[float] = self._add(np.asarray(numbers, dtype=np.int32), known).tolist()
+        return scores
 
     def scores(self, words: Sequence[str]) -> npt.NDArray[np.float64]:
         """The score of every passage, 0 without a word of the query: (N,)."""
@@ -102,7 +108,7 @@ class Index:
         return _top(rows_M, scores_N[rows_M], k)
 
     def _scores(self, known: list[int]) -> npt.NDArray[np.float64]:
-        scores_N = np.zeros(self._size)
+        scores_N = np.zeros(self.size)
         for number in known:
             rows_D, scores_D = self._postings(number)
             scores_N[rows_D] += scores_D
@@ -121,7 +127,7 @@ class Index:
         least = 0.0  # what the k-th best scores at least
         closed = False
         for taken, number in enumerate(order, 1):
-            if not closed and len(rows_M) + self._count(number) > CROWD * self._size:
+            if not closed and len(rows_M) + self._count(number) > CROWD * self.size:
                 # The last try before scoring all: so far only the passages that led were scored in full.
                 if len(rows_M) < k:
                     return None

@@ -80,3 +80,8 @@ def show(passages: Sequence[Passage]) -> str:
 
 def _said(passage: Passage) -> str:
     return f"{passage.title}: {passage.text}" if passage.title else passage.text
+
+
+def contents(passage: Passage) -> str:
+    """A passage as FlashRAG's and Search-R1's corpora have it: the title in quotes, in a line of its own."""
+    return f'"{passage.title}"\n{passage.text}'
