@@ -6,10 +6,10 @@ import shlex
 from pathlib import Path
 
 from piplay.config import Config, load_config
+from piplay.console import TerminalConsole
 from piplay.errors import InputError
 from piplay.registry import named_outside, package_alone
 from piplay.report.command import report
-from piplay.terminal import TerminalConsole
 from piplay.training.listeners.console import ConsoleListener
 from piplay.training.litter import only_begun
 from piplay.training.run_directory import Run

@@ -16,10 +16,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any, TextIO, cast
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.segment import Segment
-from rich.text import Text
-
 _ACTING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 """C0 but for tab and line feed, DEL, C1, Unicode's Bidi_Control, separators of lines, lone surrogates."""
 
@@ -40,25 +36,6 @@ def _unencodable(error: UnicodeError) -> tuple[str, int]:
 
 
 codecs.register_error("piplay.escaped", _unencodable)
-
-
-class TerminalConsole(Console):
-    """A console on which every text is escaped, in tables and bars too; styles and the bar's own moves work.
-
-    It reads nothing into what it prints, and leaves the breaking of lines to the terminal.
-    """
-
-    def __init__(self, **how: Any) -> None:
-        super().__init__(soft_wrap=True, highlight=False, markup=False, emoji=False, **how)
-
-    def render_str(self, text: str, **how: Any) -> Text:
-        """A text as it will stand, so that a table knows its width."""
-        return super().render_str(escaped(text), **how)
-
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Segments, of which those are escaped that show text."""
-        for segment in super().render(renderable, options):
-            yield segment if segment.control else segment._replace(text=escaped(segment.text))
 
 
 class _Escaped:

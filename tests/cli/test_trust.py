@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys.runs import write_settings
 
 import piplay
 from piplay.cli.main import main
@@ -43,10 +44,9 @@ def stranger(toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def change(run: Path, how: Callable[[dict[str, Any]], object]) -> None:
-    file = run / "config.json"
-    tree = json.loads(file.read_text(encoding="utf-8"))
+    tree = json.loads((run / "config.json").read_text(encoding="utf-8"))
     how(tree)
-    file.write_text(json.dumps(tree), encoding="utf-8")
+    write_settings(run, json.dumps(tree))
 
 
 def ran(run: Path) -> list[str]:

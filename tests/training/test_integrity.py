@@ -206,9 +206,9 @@ def test_a_world_that_changes_ends_in_a_sentence(
     (world / "passages.jsonl").write_text("\n".join([line.replace(" is ", " was ", 1) + " ", *others]) + "\n")
     (folder / "summary.json").unlink()
     with pytest.raises(InputError, match=rf"the world {world} is not what the run"):
-        resume(folder)
+        resume(folder, trust=True)
     with pytest.warns(InputWarning, match=r"the world .* has changed since the run"):
-        load_agent(str(folder))
+        load_agent(str(folder), trust=True)
 
 
 def test_a_final_policy_that_changed_is_said(toy_run: Path, tmp_path: Path) -> None:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
+from piplay.console import TerminalConsole
 from piplay.errors import InputError, check_text
 from piplay.registry import package_alone
-from piplay.terminal import TerminalConsole
 
 if TYPE_CHECKING:
     from piplay.config import Config

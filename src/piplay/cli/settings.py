@@ -14,8 +14,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from piplay.config import Component, Config, LossSettings, Phase
+from piplay.console import TerminalConsole
 from piplay.registry import options_of, resolve
-from piplay.terminal import TerminalConsole
 
 Told = tuple[str, Any, str]
 """A setting's name, its value, and what it is."""

@@ -16,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from piplay.config import Component, Config, Policy
+from piplay.console import TerminalConsole
 from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Question, check_asks
@@ -25,7 +26,6 @@ from piplay.errors import InputError, check_text
 from piplay.eval.scores import Record, differences, ks, records, summary
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
-from piplay.terminal import TerminalConsole
 from piplay.training.assemble import (
     BASE,
     check_passages,

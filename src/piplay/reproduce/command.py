@@ -17,13 +17,13 @@ from typing import Any
 from rich.console import Console
 
 from piplay.config import Config
+from piplay.console import TerminalConsole
 from piplay.errors import InputError
 from piplay.methods.pi_play.evaluation import PiPlayEvaluation
 from piplay.reproduce.experiment import Experiment, Job, plan, read_experiment
 from piplay.reproduce.page import page
 from piplay.reproduce.results import Results, results
 from piplay.reproduce.table import markdown, verdicts
-from piplay.terminal import TerminalConsole
 from piplay.training.assemble import check_parts, load_environment, make_evaluation
 from piplay.training.listeners.console import ConsoleListener
 from piplay.training.run_directory import Run
