@@ -93,6 +93,7 @@ bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready
 	$(BENCH)/trl/bin/python benchmarks/trl/student_step.py
 	$(BIN)/python benchmarks/update.py
 	$(BIN)/python benchmarks/search.py
+	$(BIN)/python benchmarks/search_service.py --seconds 300
 	$(BIN)/python benchmarks/memory.py
 
 bench-gpu: $(VENV)/ready

@@ -3,7 +3,10 @@
 import asyncio
 import contextlib
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,6 +19,7 @@ import httpx
 import pytest
 from toys.services import serving
 
+from piplay.cli.main import main
 from piplay.envs.search.bm25 import BM25Searcher, Hit
 from piplay.envs.search.corpus import read_corpus
 from piplay.search_service.app import make_app
@@ -228,3 +232,21 @@ def test_many_clients_at_once_get_what_one_gets(url: str, towns: Path) -> None:
 
     with ThreadPoolExecutor(16) as pool:
         assert all(pool.map(ask, range(32)))
+
+
+@pytest.mark.slow
+def test_the_command_serves_until_it_is_interrupted(towns: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-m", "piplay", "search", "serve", str(towns), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as served:
+        assert served.stdout is not None
+        assert served.stderr is not None
+        url = served.stdout.readline().split(" at ")[1].split("/retrieve")[0]
+        assert main(["search", "ask", url, "river R7", "--topk", "1"]) == 0
+        assert "lies on the river R7." in capsys.readouterr().out
+        assert main(["search", "serve", str(towns), "--port", url.rpartition(":")[2]]) == 2
+        assert "cannot be listened on" in capsys.readouterr().err
+        served.send_signal(signal.SIGINT)
+        assert served.wait(30) == 130
+        assert served.stderr.read() == "piplay: interrupted\n"
+    assert main(["search", "ask", url, "river"]) == 2
+    assert "does not answer" in capsys.readouterr().err
