@@ -1,4 +1,4 @@
-"""The one exception for bad input: one clear sentence, exit code 2."""
+"""The exceptions that are written for people: bad input, and what does not answer."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from collections.abc import Iterable
 
 class InputError(Exception):
     """What is wrong, where, and what to do, in one sentence written for the person who typed it."""
+
+
+class Unavailable(Exception):  # noqa: N818 (said of what is needed, not of the call)
+    """Something that a run needs does not answer, in one sentence: exit code 3; it can be gone on with later."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

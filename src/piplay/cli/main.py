@@ -12,12 +12,12 @@ from typing import TextIO
 
 import piplay
 from piplay.border.code import TRACEBACK
-from piplay.errors import InputError, InputWarning, out_of_memory
+from piplay.errors import InputError, InputWarning, Unavailable, out_of_memory
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Bad input is one sentence on standard error and exit code 2; behind its whole traceback where
-    ``PIPLAY_TRACEBACK`` is set.
+    ``PIPLAY_TRACEBACK`` is set. Something needed that does not answer is a sentence too, and exit code 3.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words == ["--version"]:  # before the imports that take a second
@@ -41,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             traceback.print_exception(error)
         print(f"piplay: {error}", file=sys.stderr)
         return 2
+    except Unavailable as error:
+        print(f"piplay: {error}", file=sys.stderr)
+        return 3
     except FloatingPointError as error:
         print(f"piplay: {error}: start again with a lower learning rate (lr of its policy)", file=sys.stderr)
         return 1
