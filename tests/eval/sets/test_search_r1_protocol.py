@@ -11,6 +11,7 @@ from piplay.config import Limits
 from piplay.engine.protocol import Generate
 from piplay.envs.search.question import Passage, Question
 from piplay.envs.search.tool import SEARCH, SearchTool
+from piplay.errors import InputError
 from piplay.eval.sets.protocol import ROLE
 from piplay.eval.sets.search_r1 import INVALID, PROMPT, RESULT_TOKENS, SearchR1, SearchR1Chat, asked, documents
 from piplay.rollout.context import Context
@@ -104,6 +105,16 @@ def test_baselines_are_one_turn() -> None:
     assert play(["<search>Bor</search>"], arm="closed-book").stop is StopReason.MALFORMED
     long = play(["<answer>O</answer>"], question="Long", arm="one-search")
     assert long.prompt_len < one.prompt_len + RESULT_TOKENS
+
+
+@pytest.mark.parametrize(
+    "template", ["{{ raise_exception('no') }}", "Hello", "{% for m in messages %}{{ m.x.y }}{% endfor %}"]
+)
+def test_a_template_that_takes_no_user_alone_is_refused(template: str) -> None:
+    tokenizer = toy_tokenizer("qwen2")
+    tokenizer.chat_template = template
+    with pytest.raises(InputError, match="a user's message"):
+        SearchR1Chat(tokenizer, (SEARCH,))
 
 
 def test_questions_and_passages_as_they_are_shown() -> None:

@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 from scipy import stats
 
+from piplay.cli.commands import Eval
 from piplay.cli.main import main
 from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.world.store import read_world
 from piplay.errors import Unavailable
-from piplay.eval.sets.command import _check_tool
+from piplay.eval.sets.command import _check_tool, is_of_sets
 from piplay.rollout.tools import ToolError
 
 pytestmark = pytest.mark.slow
@@ -153,13 +154,35 @@ def test_a_model_that_searches_is_told_from_one_that_cannot(
     options = "--bench hotpotqa --bench-dir . --baselines closed-book --compare search-r1 --limit-per-set 6 --threads 1"
     assert main(["eval", "base", "--world", str(small_world), *options.split()]) == 0
     [out] = (tmp_path / "evals").iterdir()
-    found = json.loads((out / "eval.json").read_text(encoding="utf-8"))["arms"]
+    whole = json.loads((out / "eval.json").read_text(encoding="utf-8"))
+    found = whole["arms"]
     assert found["agent"]["macro"]["em"] >= 5 / 6
     assert found["agent"]["micro"]["searches"] == 1
     assert found["closed-book"]["macro"]["em"] <= 1 / 6
+    assert [row["em"]["hotpotqa"] for row in whole["published"]] == [0.299, 0.433, 0.284, 0.324]
     said = capfd.readouterr().out
     assert "published, other model or retriever: arXiv 2503.09516" in said
     assert "hotpotqa: 10 questions, where the published split has 7405" in said
+
+
+def test_which_options_ask_for_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    several = [{"data_source": source, "question": "q?", "answers": ["a"]} for source in ("searchR1_nq", "popqa")]
+    Path("both.jsonl").write_text("".join(json.dumps(row) + "\n" for row in several), encoding="utf-8")
+    Path("one.jsonl").write_text(json.dumps(several[0]) + "\n", encoding="utf-8")
+
+    def asks(**options: Any) -> bool:
+        return is_of_sets(vars(Eval(**options)))
+
+    assert asks(bench="nq")
+    assert asks(bench="nq,mine")
+    assert asks(bench="both.jsonl")
+    assert asks(bench="one.jsonl", baselines="closed-book")
+    assert asks(bench="one.jsonl", limit_per_set=3)
+    assert not asks(bench="both.jsonl", against="base"), "one number, over questions, as it was"
+    assert not asks(bench="one.jsonl")
+    assert not asks(bench="nowhere.jsonl")
+    assert not asks()
 
 
 @pytest.mark.parametrize(
@@ -174,6 +197,8 @@ def test_a_model_that_searches_is_told_from_one_that_cannot(
             "--against is not for sets: give the command once",
         ),
         (["--bench", "nq", "--bench-dir", ".", "--baselines", "open-book"], "--baselines has 'open-book'"),
+        (["--bench", "nq", "--protocol", "search-r1", "--prompt", "Be good."], "--prompt is the protocol's own"),
+        (["--bench", "nq", "--protocol", "search-r1", "--chat", "native"], "--chat is the protocol's own"),
         (["--protocol", "search-r1"], "a world's questions are no sets"),
         (["--bench", ",", "--bench-dir", "."], "names no set"),
         (["--limit-per-set", "0"], "--limit-per-set is 0"),

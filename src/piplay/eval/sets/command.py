@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,7 +91,11 @@ def evaluate_sets(given: Mapping[str, Any]) -> None:
     if given["model"] != BASE:
         said.append(f"{given['model']}: chat {arms[0].stage.chat.why or arms[0].stage.chat.about}")
     console.print("".join(f"{line}\n" for line in said), end="", markup=False, highlight=False)
-    _play(arms, asked.sets, answers, console)
+    try:
+        _play(arms, asked.sets, answers, console)
+    except KeyboardInterrupt:
+        print(f"piplay: {len(answers.rows)} answers are in {out}; the same command goes on", file=sys.stderr)
+        raise
     _finish(arms, asked, answers, {"model": given["model"], "played": one.settings}, out, console)
 
 
@@ -129,7 +134,7 @@ def _finish(
         arm.name: summary([answers.rows[at] for at in places if at[0] == arm.name], seed, arm.name) for arm in arms
     }
     published = PUBLISHED.get(compare, ())
-    results = {**about, "settings": asked.settings, "arms": numbers}
+    results = {**about, "settings": asked.settings, "arms": numbers, "published": [row.row() for row in published]}
     write(out / "eval.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
     title = f"{Path(about['model']).name}, greedy, protocol {asked.settings['protocol']}"
     console.print(em_table(title, numbers, published))
@@ -146,6 +151,9 @@ def _asked(given: Mapping[str, Any]) -> Asked:
     for name in _NOT_OF_SETS:
         if given[name]:
             raise InputError(f"--{name} is not for sets: {_INSTEAD[name]}.")
+    own = {"--prompt": given["prompt"], "--chat": given["chat"] != "auto"}
+    for option in (option for option, said in own.items() if said and given["protocol"] != "run"):
+        raise InputError(f"{option} is the protocol's own in --protocol {given['protocol']}: leave out one of the two.")
     _baselines(given)
     sets = _read(given)
     counts = {name: len(tasks) for name, tasks in sets.items()}

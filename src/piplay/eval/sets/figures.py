@@ -24,6 +24,10 @@ class Figures:
         known = [self.em[name] for name in sets if name in self.em]
         return sum(known) / len(known) if known else None
 
+    def row(self) -> dict[str, object]:
+        """It as ``eval.json`` has it."""
+        return {"name": self.name, "source": self.source, "what": f"{MARK}; {UNCHECKED}", "em": dict(self.em)}
+
 
 def _row(name: str, *em: float) -> Figures:
     return Figures(name, "arXiv 2503.09516, table 2", dict(zip(_SEVEN, em, strict=True)))

@@ -14,11 +14,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from transformers import PreTrainedTokenizerBase
+
 from piplay.chat.base import Chat
 from piplay.chat.encoding import Foreign, Place
 from piplay.chat.tags import Tags
 from piplay.envs.search.question import Passage, Question
 from piplay.envs.search.tool import SEARCH, SearchTool
+from piplay.errors import InputError
 from piplay.eval.sets.protocol import ROLE, Protocol
 from piplay.rollout.context import Context
 from piplay.rollout.tools import Tool
@@ -63,6 +66,24 @@ class SearchR1Chat(Tags):
     """One stretch of text behind a prompt."""
 
     kind = "search-r1"
+
+    def __init__(
+        self, tokenizer: PreTrainedTokenizerBase, tools: Sequence[ToolSpec] = (), end_ids: Sequence[int] = ()
+    ) -> None:
+        """Raises ``InputError`` for a template that does not take a user's message alone."""
+        super().__init__(tokenizer, tools, end_ids)
+        try:
+            shown = self._message(_MARK).count(_MARK)
+        except Exception as error:  # a template raises what it likes
+            raise InputError(
+                f"the chat template of {tokenizer.name_or_path} does not take a user's message alone "
+                f"({str(error).partition(chr(10))[0]}): --protocol search-r1 needs one that does, or none"
+            ) from error
+        if shown != 1:
+            raise InputError(
+                f"the chat template of {tokenizer.name_or_path} shows a user's message {shown} times: --protocol "
+                "search-r1 needs one that shows it once, or none"
+            )
 
     @property
     def about(self) -> str:
