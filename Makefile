@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-fast test-gpu survey-chats bench bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test test-fast test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
@@ -14,6 +14,8 @@ help:
 	@echo "make docs    docs/api.md from the docstrings; make site: the documentation as a site, in build/site"
 	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
 	@echo "make survey-chats   which models can be played: docs/models.md, of the templates that some packages carry"
+	@echo "make wikipedia-data   a language model, an encyclopedia and a benchmark in data/wikipedia: 100 MB to fetch"
+	@echo "make fuzz    a million damaged inputs and as many hostile texts: an hour; make endurance: 2,000 steps"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
@@ -45,6 +47,21 @@ test-fast: $(VENV)/ready
 test-gpu: $(VENV)/ready
 	$(BIN)/python -m pytest tests/gpu
 
+# A folder of its own: atheris brings libFuzzer.
+.fuzz/ready: Makefile
+	$(PYTHON) -m venv .fuzz
+	.fuzz/bin/python -m pip install --quiet --target .fuzz/lib atheris==3.0.0
+	touch $@
+
+fuzz: $(VENV)/ready .fuzz/ready
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzzing/fuzz.py --inputs 1000000
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzzing/hostile.py --encodes 1000000
+	for target in "turn as text" "recipe" "document.md" "values" "table.csv" "benchmark.jsonl"; do \
+	PYTHONPATH=.fuzz/lib OMP_NUM_THREADS=1 $(BIN)/python tests/fuzzing/fuzz.py --atheris "$$target" --inputs 50000 || exit 1; done
+
+endurance: $(VENV)/ready
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzzing/endurance.py --steps 2000
+
 BENCH := .bench
 
 $(BENCH)/vllm/ready: benchmarks/requirements-vllm.txt
@@ -67,6 +84,9 @@ $(BENCH)/wheels/ready: benchmarks/survey/requirements.txt
 
 survey-chats: $(VENV)/ready $(BENCH)/wheels/ready
 	$(BIN)/python tools/survey_chats.py $(BENCH)/wheels docs/models.md
+
+wikipedia-data: $(VENV)/ready
+	$(BIN)/python examples/wikipedia/get.py data/wikipedia
 
 bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready
 	$(BIN)/python benchmarks/rollouts.py --vllm $(BENCH)/vllm/bin/python
@@ -103,4 +123,4 @@ wheel-check: wheel
 	test -s run/report.html
 
 clean:
-	rm -rf $(VENV) $(BENCH) build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(BENCH) .fuzz build dist .pytest_cache .mypy_cache .ruff_cache

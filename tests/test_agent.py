@@ -100,7 +100,8 @@ def test_the_agent_says_what_the_plain_model_says(base: Agent, world: World) -> 
 def test_the_agent_plays_what_the_study_game_plays_greedily(base: Agent, world: World) -> None:
     for question in world.heldout[::150]:
         task = Question("t", 1, question.question, question.answers)
-        [episode] = base.stage.play(Study(rollouts=1).play, ("other",), [task], {"student": "student"}, 0.0)
+        game = Study(rollouts=1, privilege="none")
+        [episode] = base.stage.play(game.play, ("other",), [task], {"student": "student"}, 0.0)
         reply = base.ask(question.question)
         assert reply.trajectory.turns == episode.trajectories[0].trajectory.turns
         assert reply.trajectory.uses == episode.trajectories[0].trajectory.uses
@@ -260,9 +261,10 @@ def test_a_run_is_asked_through_its_trained_student_on_its_own_ground(run: Run, 
         "folder": load_agent(run.folder / "final" / "student", **{"engine.threads": 1}),
         "base": load_agent(toy("qwen3"), **{"engine.threads": 1}),
     }
+    game = Study(rollouts=1, privilege="none")
     written = {
         # Limits of the toy recipe, under which a random model never answers: compare what it writes.
-        name: agent.stage.play(Study(rollouts=1).play, ("t",), [Question("t", 1, "Bor?")], {"student": "student"}, 0.0)
+        name: agent.stage.play(game.play, ("t",), [Question("t", 1, "Bor?")], {"student": "student"}, 0.0)
         for name, agent in agents.items()
     }
     ids = {name: played[0].trajectories[0].trajectory.ids_T.tolist() for name, played in written.items()}

@@ -34,13 +34,16 @@ PUBLIC = {
     },
     "π-Play": {
         "methods.pi_play.game": "Examine Study PrivilegedStudy",
+        "methods.pi_play.privilege": "Privilege",
         "methods.pi_play.seed_passages": "SeedPassages",
+        "methods.pi_play.world_questions": "WorldQuestions",
         "methods.pi_play.evaluation": "PiPlayEvaluation",
         "methods.pi_play.rewards": "difficulty_reward format_score",
         "methods.pi_play.hooks": "Gate Reward",
         "envs.search.environment": "SearchEnvironment",
         "envs.search.question": "Question Step Passage show",
         "envs.search.match": "exact_match contains normalise",
+        "envs.search.facts": "Fact Chain facts facts_of chains balanced",
     },
     "Settings": {
         "config": "Config Component Phase Learn LossSettings ReplaySettings Until Opponents Policy Limits "

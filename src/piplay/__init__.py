@@ -3,11 +3,12 @@
 run = piplay.train("smoke")                # or a recipe of your own, with settings: seed=1, ...
 run = piplay.Run.open("runs/smoke-1")      # run.metrics, run.tasks, run.rollouts: pyarrow tables
 agent = piplay.load_agent("runs/smoke-1")
-agent.ask("Name the river of the capital of Bor.")
+agent.ask("Name the river of the capital of Serarbran.")
 """
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = ["Agent", "InputError", "Reply", "Run", "load_agent", "resume", "train"]
+
+# Read when torch is loaded: a thread that waits for others sleeps. Spinning, two of them slow each other, and whoever
+# else works on their cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 _PLACES = {
     "Agent": "piplay.agent",

@@ -1,7 +1,7 @@
 """A search agent to ask: it plays the student of a game on a question of yours, turn by turn, over a corpus.
 
 agent = piplay.load_agent("runs/pi-play-1")
-agent.ask("Name the river of the capital of Bor.").answer
+agent.ask("Name the river of the capital of Serarbran.").answer
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from piplay.envs.search.tool import SEARCH, passages_of, query_of, searches
 from piplay.envs.search.values import mentions
 from piplay.errors import InputError, check_text
 from piplay.methods.pi_play.game import Study
+from piplay.registry import package_alone
 from piplay.rollout.context import ToolRequest, TurnRequest
 from piplay.rollout.driver import watch
 from piplay.rollout.stage import Stage
@@ -34,6 +35,7 @@ from piplay.training.assemble import (
     run_at,
     tool_specs,
 )
+from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.training.run_directory import Run
 from piplay.types import PolicyRef, StopReason, ToolCall, ToolUse, Trajectory, Turn
 
@@ -127,7 +129,7 @@ class Agent:
         stage = self.stage
         # As evaluation plays it, so that what was measured is what answers.
         context = stage.context(("ask", seed), {"student": PolicyRef(self.policy)}, temperature)
-        episode = Study(rollouts=1).play(Question("ask", question=question), context)
+        episode = Study(rollouts=1, privilege="none").play(Question("ask", question=question), context)
         playing = watch([episode], stage.engine, stage.tools)
         while True:
             try:
@@ -143,19 +145,25 @@ class Agent:
         yield Reply(question, episode.trajectories[0].trajectory)
 
 
-def load_agent(model: str | Path | Run = "base", /, **overrides: object) -> Agent:
+def load_agent(model: str | Path | Run = "base", /, *, trust: bool = False, **overrides: object) -> Agent:
     """An agent that can be asked.
 
     Args:
         model: a Hugging Face folder, a run or its directory (its trained student, on what the run searched), or
             ``"base"``, the tiny base.
+        trust: whether classes that are not the package's, which a run's settings or overrides name, may be imported.
         overrides: settings as in ``train``, such as ``corpus``, ``world`` or ``**{"limits.turns": 8}``; without a
             corpus or a world it searches the default world.
 
     Raises:
         InputError: there is no such model, something is wrong with the settings or the corpus, or there is nothing to
-            search.
+            search; or such classes are named and not trusted.
     """
+    with package_alone(not trust):
+        return _load_agent(model, overrides)
+
+
+def _load_agent(model: str | Path | Run, overrides: dict[str, object]) -> Agent:
     if "model" in overrides:
         raise InputError("the agent's model is the first thing that is named: leave the setting model out")
     name = str(model.folder if isinstance(model, Run) else model)
@@ -167,6 +175,8 @@ def load_agent(model: str | Path | Run = "base", /, **overrides: object) -> Agen
         raise InputError(f"{name} plays in the environment {config.environment.kind}: only what searches can be asked")
     if run:
         check_asks(name, run.column_kinds())
+        warn_of_damage(run)
+        warn_of_changes(run, config, environment)
     chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
     check_passages(environment, chat, config.limits)
     tools = {tool.spec.name: tool for tool in environment.tools}

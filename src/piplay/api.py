@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import shlex
 from pathlib import Path
-
-from rich.console import Console
 
 from piplay.config import Config, load_config
 from piplay.errors import InputError
+from piplay.registry import named_outside, package_alone
 from piplay.report.command import report
+from piplay.terminal import TerminalConsole
 from piplay.training.listeners.console import ConsoleListener
+from piplay.training.litter import only_begun
 from piplay.training.run_directory import Run
-from piplay.training.start import play, with_absolute_paths
+from piplay.training.start import Begin, begun, gone_on, play, with_absolute_paths
 
 
 def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None = None, **overrides: object) -> Run:
@@ -31,34 +32,48 @@ def train(recipe: str | Path | Config = "pi-play", /, run_dir: str | Path | None
     config = with_absolute_paths(config)
     folder = Path(run_dir) if run_dir is not None else _next_free(config.name)
     Run.vacant(folder)
-    return _play(config, lambda: Run.create(folder, config))
+    with begun(folder, config) as begin:
+        return _play(config, folder, begin)
 
 
-def resume(run_dir: str | Path) -> Run:
+def resume(run_dir: str | Path, *, trust: bool = False) -> Run:
     """Go on with an interrupted run from its last checkpoint, to the same bits.
 
-    Raises ``InputError`` where there is no run, where it is complete, or where its checkpoint is damaged.
+    Args:
+        run_dir: the run's directory.
+        trust: whether classes that are not the package's, which the run's settings name, may be imported.
+
+    Raises:
+        InputError: there is no run, it is complete or being written, no checkpoint of it is whole, or what it reads has
+            changed; or it names such classes.
     """
     run = Run.open(Path(run_dir))
-    if run.finished:
-        raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
-    return _play(run.config, lambda: run)
+    with package_alone(not trust), gone_on(run) as begin:
+        if run.finished:
+            raise InputError(f"the run {run.folder} is complete: there is nothing to resume")
+        return _play(run.config, run.folder, begin)
 
 
-def _play(config: Config, begin: Callable[[], Run]) -> Run:
-    console = Console(soft_wrap=True)
+def _play(config: Config, folder: Path, begin: Begin) -> Run:
+    console = TerminalConsole()
     listener = ConsoleListener(config, console)
-    run, environment = play(config, begin, listener, console)
     try:
-        console.print(f"report: {report(run, lambda: environment, listener.message)}", highlight=False)
+        run, environment = play(config, begin, listener, console)
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        if (folder / "config.json").is_file():
+            trust = " --trust" if named_outside() else ""
+            error.add_note(f"`piplay resume {shlex.quote(str(folder))}{trust}` goes on from the last checkpoint")
+        raise
+    try:
+        console.print(f"report: {report(run, lambda: environment, listener.message)}")
     except Exception as error:  # the training is done and stays done, whatever its picture stumbles over
         again = f"`piplay report {run.folder}` shows where"
-        console.print(f"the report could not be made ({error!r}): {again}", highlight=False)
+        console.print(f"the report could not be made ({error!r}): {again}")
     return run
 
 
 def _next_free(name: str) -> Path:
     number = 1
-    while (folder := Path("runs") / f"{name}-{number}").exists():
+    while (folder := Path("runs") / f"{name}-{number}").exists() and not only_begun(folder):
         number += 1
     return folder

@@ -5,6 +5,7 @@ The formulas that settings refer to are those of docs/method.md.
 
 from __future__ import annotations
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,13 +20,21 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from piplay.algo.schedules import Number
 from piplay.errors import InputError, check_text, nearest
-from piplay.registry import options_of, path_options, resolve
+from piplay.registry import listed, options_of, path_options, resolve
 
 
 class Settings(BaseModel):
     """Frozen, and without room for a key that does not exist."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _lists(cls, value: Any) -> Any:
+        if not isinstance(value, Mapping):
+            return value
+        hints = {name: field.annotation for name, field in cls.model_fields.items()}
+        return {name: listed(part, hints.get(name)) for name, part in value.items()}
 
 
 class Component(Settings):
@@ -90,6 +99,12 @@ class Lora(Settings):
     head."""
 
 
+def _threads() -> int:
+    """What is exported as OMP_NUM_THREADS, of whose levels of nesting the first counts; else 2."""
+    exported = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(exported) if exported.isdecimal() and int(exported) else 2
+
+
 class EngineSettings(Settings):
     """Which engine writes and learns, and how it uses the machine."""
 
@@ -100,8 +115,8 @@ class EngineSettings(Settings):
     cache_tokens: int | None = Field(None, ge=128)
     """Tokens of all sessions of one policy together, at least ``limits.tokens``; by default there is room for the
     longest trajectory in every slot. Where they need more, some wait, and are read again."""
-    threads: int = Field(2, ge=1)
-    """CPU threads. Other counts give other last bits."""
+    threads: int = Field(default_factory=lambda: _threads(), ge=1, validate_default=True)
+    """CPU threads; by default OMP_NUM_THREADS, where that is exported, else 2. Other counts give other last bits."""
     micro_batch_tokens: int = Field(4096, ge=1)
     """Tokens in one row of training, and new tokens of prompts and tool results in one forward."""
     device: str = "cpu"
@@ -276,12 +291,7 @@ class Config(Settings):
     checkpoint_every: int = Field(5, ge=1)
     """Steps between checkpoints; the end of a phase always makes one."""
     trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
-    """Where the numbers go besides metrics.jsonl; as text, the names with commas between them."""
-
-    @field_validator("trackers", mode="before")
-    @classmethod
-    def _listed(cls, value: Any) -> Any:
-        return [name.strip() for name in value.split(",")] if isinstance(value, str) else value
+    """Where the numbers go besides metrics.jsonl."""
 
     @field_validator("sources")
     @classmethod
@@ -325,6 +335,11 @@ def _check_names(config: Config) -> None:
                 raise ValueError(
                     f"phase {phase.name}: there is no source {source!r}{nearest(source, config.sources)} in sources"
                 )
+    if not re.fullmatch(r"[\w+-][\w+. -]{0,99}", config.name):
+        raise ValueError(
+            f"the name {config.name!r} names a folder below runs/: take letters, digits, spaces, . _ + and -, not more "
+            "than 100"
+        )
     for what, names in (("phase", [phase.name for phase in config.phases]), ("policy", list(config.policies))):
         for name in names:
             if not re.fullmatch(r"[\w-]+", name):
@@ -390,6 +405,7 @@ def load_config(recipe: str | Path | Config, overrides: Mapping[str, object]) ->
     environment = tree.get("environment", {"kind": "search"})
     tree["environment"] = {"kind": environment} if isinstance(environment, str) else environment
     for key, value in overrides.items():
+        check_text(key, "a setting's name")
         _set(tree, key, value)
     return validated(tree, where)
 
@@ -405,11 +421,11 @@ def _read_recipe(recipe: str) -> tuple[dict[str, Any], str]:
         text, where = (_recipe_folder() / f"{recipe}.toml").read_text(encoding="utf-8"), recipe
     else:
         raise InputError(
-            f"there is no recipe {recipe!r}{nearest(recipe, recipes())}; give one of these or a .toml file"
+            f"there is no recipe {recipe!r}{nearest(recipe, recipes())}: give {', '.join(recipes())} or a .toml file"
         )
     try:
         return tomllib.loads(text), where
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"recipe {where} is not valid TOML: {error}") from error
 
 
@@ -536,11 +552,12 @@ def _set(tree: dict[str, Any], key: str, value: object) -> None:
     last = last if last in node else last.replace("-", "_")
     if node is tree and last not in Config.model_fields:
         node = _of_environment(tree, last)
+    if isinstance(value, str | Path):
+        check_text(str(value), key)
     if isinstance(value, Path):
         value = str(value)
     elif isinstance(value, str) and not _is_path(tree, node, last):
-        check_text(value, key)
         # What is no TOML is text that stands without quotes.
-        with suppress(tomllib.TOMLDecodeError):
+        with suppress(tomllib.TOMLDecodeError, RecursionError):
             value = tomllib.loads(f"value = {value}")["value"]
     node[last] = value

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class InputError(Exception):
@@ -31,11 +34,9 @@ def out_of_memory(error: Exception) -> bool:
 
 def check_text(text: str, what: str) -> None:
     """Raises ``InputError`` where ``what`` holds what no tokenizer takes."""
-    for place, character in enumerate(text):
-        if "\ud800" <= character <= "\udfff":
-            raise InputError(
-                f"{what} is not UTF-8 at character {place + 1}: write it in UTF-8 (in Python without lone surrogates)"
-            )
+    if half := _HALF.search(text):
+        place = f"{what} is not UTF-8 at character {half.start() + 1}"
+        raise InputError(f"{place}: write it in UTF-8 (in Python without lone surrogates)")
 
 
 class InputWarning(UserWarning):

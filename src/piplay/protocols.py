@@ -12,9 +12,10 @@ following their constructors ask for:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Literal, Protocol, cast
 
 from piplay.border.checked import CheckedGame
 from piplay.border.parts import check_game
@@ -34,7 +35,9 @@ class Environment(Protocol):
     """What is played in.
 
     It may have ``check_fit(tokens, room)``, called before a run: warn (``InputWarning``) of what it shows that has more
-    than ``room`` tokens, as ``tokens`` counts those of a text.
+    than ``room`` tokens, as ``tokens`` counts those of a text. And it may have ``files``: of its options that are paths
+    the files that it reads there, by option; a run is refused where they have changed when it resumes. Without it they
+    are all files below a path that are not hidden.
     """
 
     @property
@@ -69,6 +72,27 @@ class TaskSource(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Healthy:
+    """The range of a metric's absolute value; outside it a run gives an alarm. See ``training/alarms.py``."""
+
+    metric: str
+    """Its name, as docs/metrics.md has it; ``*`` stands for anything."""
+    advice: str
+    """What it means to be outside, and what to do."""
+    low: float = 0.0
+    high: float = math.inf
+    of: Literal["", "base", "first", "recent"] = ""
+    """What the range is a multiple of: nothing, the metric's first value, the mean of its first values in a phase, or
+    the median of its last ones."""
+    floor: float = 0.0
+    """Below this nothing is too high, whatever it is a multiple of."""
+    share_of: str = ""
+    """The metrics, itself among them, of whose sum it is taken as a share."""
+    steps: int = 1
+    """Steps in a row outside, with the last of which the alarm is given."""
+
+
 class Game:
     """The base of games, with what most have in common. A game's constructor takes the phase's options by name."""
 
@@ -79,6 +103,9 @@ class Game:
     sometimes: ClassVar[Sequence[str]] = ()
     """The metrics that not every step has; ``*`` stands for anything. A phase may wait for them, and ``headline`` name
     them; any other name that the first step lacks is refused there."""
+
+    healthy: ClassVar[Sequence[Healthy]] = ()
+    """The ranges of its metrics outside which a run gives an alarm."""
 
     async def play(self, task: Any, context: Context) -> Episode:
         """Play one episode, top to bottom."""
@@ -144,6 +171,8 @@ class Evaluation:
 
     exports: Sequence[str] = ()
     """Policies whose weights are kept after each measurement, for a report to play."""
+    healthy: ClassVar[Sequence[Healthy]] = ()
+    """The ranges of its numbers, under ``eval/``, outside which a run gives an alarm."""
 
     def prepare(self, stage: Stage) -> Prepared:
         """Called once, before training: make what is measured by, where it is not there yet."""

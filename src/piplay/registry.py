@@ -1,7 +1,10 @@
 """Classes and functions by name, the package's or one's own, and objects made of them with options from a recipe.
 
-A reference is ``module:Name``, looked for in the rooms of the package that hold its kind, then on the Python path. A
-short name, ``leave_one_out`` for an advantage, is the class ``LeaveOneOutAdvantage`` in the room's module of that name.
+A reference is ``module:Name``, looked for in the rooms of the package that hold its kind, then on the Python path, the
+current folder last. A short name, ``leave_one_out`` for an advantage, is the class ``LeaveOneOutAdvantage`` in the
+room's module of that name.
+
+Importing a module runs it, so settings that may be anybody's, those of a run, are read within ``package_alone``.
 """
 
 from __future__ import annotations
@@ -11,14 +14,31 @@ import inspect
 import json
 import pkgutil
 import re
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
 from piplay.border.code import name_of, own, place_of, text_of
 from piplay.errors import InputError, nearest
+
+PACKAGE = "piplay."
+_ALONE = ContextVar("alone", default=False)
+_OUTSIDE: set[str] = set()
+
+
+@contextmanager
+def package_alone(alone: bool = True) -> Iterator[None]:
+    """Within it, references name what the package itself has for their kind, and no other module is imported."""
+    before = _ALONE.set(alone)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
 
 
 def resolve(reference: str, what: str, *rooms: str) -> Any:
@@ -27,10 +47,11 @@ def resolve(reference: str, what: str, *rooms: str) -> Any:
     Args:
         reference: ``module:Name``, or a short name.
         what: what it is, for messages and for the ending of a short name's class: "advantage", "loss", …
-        rooms: the packages that are searched before the Python path, where the command line puts the current folder.
+        rooms: the packages that are searched before the Python path.
 
     Raises:
-        InputError: there is none, with the names that there are or the nearest; or its module cannot be imported.
+        InputError: there is none, with the names that there are or the nearest; its module cannot be imported; or it
+            is not the package's, within ``package_alone``.
     """
     if re.fullmatch(r"[a-z]\w*", reference):
         return _by_short_name(reference, what, rooms)
@@ -39,10 +60,15 @@ def resolve(reference: str, what: str, *rooms: str) -> Any:
         raise InputError(f"{reference!r} names no {what}: give module:Name{_or_one_of(what, rooms)}")
     lacking = ""
     for place in (*(f"{room}.{module}" for room in rooms), module):
+        if place == module:
+            check_import(module, reference, what, *rooms)
         found = _module(place, what, reference)
         if found is None:
             continue
         if callable(thing := getattr(found, name, None)):
+            if not _of_package(thing):
+                _refuse_alone(reference, what)
+                _OUTSIDE.add(reference)
             return thing
         own = getattr(found, "__all__", None) or [
             key for key, value in vars(found).items() if getattr(value, "__module__", None) == found.__name__
@@ -52,6 +78,37 @@ def resolve(reference: str, what: str, *rooms: str) -> Any:
     where = " or ".join((*rooms, "the current folder"))
     lacking = lacking or f"no module {module!r}{nearest(module, known)} in {where}"
     raise InputError(f"there is no {what} {reference!r}: {lacking}")
+
+
+def check_import(module: str, reference: str, what: str, *rooms: str) -> None:
+    """Let a module that a reference names be imported, of the current folder too.
+
+    Raises ``InputError`` within ``package_alone``, where the module is in none of the rooms.
+    """
+    if any(f"{module}.".startswith(f"{room}.") for room in rooms):
+        return
+    _refuse_alone(reference, what)
+    if "" not in sys.path:  # last, so that no file of the current folder hides a library
+        sys.path.append("")
+
+
+def _refuse_alone(reference: str, what: str) -> None:
+    """Raises ``InputError`` within ``package_alone``."""
+    if _ALONE.get():
+        raise InputError(
+            f"the {what} {reference!r} is not the package's, and what a run's settings name may be anybody's code: "
+            "where you trust it, give --trust (in Python trust=True)"
+        )
+
+
+def named_outside() -> bool:
+    """Whether this process has been given anything that is not the package's."""
+    return bool(_OUTSIDE)
+
+
+def _of_package(thing: Any) -> bool:
+    """Whether it was written in the package: a module of the package has names of others too, such as ``Path``."""
+    return str(getattr(thing, "__module__", "")).startswith(PACKAGE)
 
 
 def names(what: str, *rooms: str) -> list[str]:
@@ -76,6 +133,8 @@ def make(reference: str, options: Mapping[str, Any], what: str, *rooms: str, **g
             class itself refuses it.
     """
     kind = resolve(reference, what, *rooms)
+    if not isinstance(kind, type):  # a function of the package does more than to make an object
+        _refuse_alone(reference, what)
     known = _parameters(kind)
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
     given = {name: value for name, value in given.items() if name in known or takes_all}
@@ -87,7 +146,8 @@ def make(reference: str, options: Mapping[str, Any], what: str, *rooms: str, **g
             there = f"it has {', '.join(mine)}" if mine else "it has none"
             raise InputError(f"the {what} {reference} has no option {name!r}{nearest(name, mine)}: {there}")
         try:
-            checked[name] = TypeAdapter(hints.get(name, Any)).validate_json(json.dumps(value), strict=True)
+            hint = hints.get(name, Any)
+            checked[name] = TypeAdapter(hint).validate_json(json.dumps(listed(value, hint)), strict=True)
         except ValidationError as error:
             problem = f"{error.errors()[0]['msg'].removeprefix('Value error, ')}, not {value!r}"
             raise InputError(f"option {name} of the {what} {reference}: {problem}") from error
@@ -97,6 +157,13 @@ def make(reference: str, options: Mapping[str, Any], what: str, *rooms: str, **g
             raise InputError(f"the {what} {reference} needs the option {name!r}: give it")
     with own(name_of(kind)):
         return kind(**given, **checked)
+
+
+def listed(value: Any, hint: Any) -> Any:
+    """A list that is written as text, with commas between its parts, where a type wants a list; else the value."""
+    if isinstance(value, str) and get_origin(hint) in (tuple, list, Sequence):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
 
 
 def options_of(kind: Any) -> list[str]:

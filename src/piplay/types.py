@@ -153,6 +153,14 @@ class PolicyRef:
 
 
 @dataclass(frozen=True, slots=True)
+class ToolFailure:
+    """A call that a tool did not answer."""
+
+    call: ToolCall
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Trajectory:
     """The ids that one role saw and wrote in one episode: append-only, never rendered again."""
 
@@ -170,6 +178,8 @@ class Trajectory:
     stop: StopReason
     version: int = 0
     """How many updates the policy had seen when its last turn was written."""
+    failure: ToolFailure | None = None
+    """What ended it where a tool failed."""
 
     @property
     def answer(self) -> str:

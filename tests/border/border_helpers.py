@@ -85,6 +85,9 @@ class IdleEngine(ScriptedEngine):
     def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Any]:
         return [np.zeros(len(sample.ids_T), np.float32) for sample in samples]
 
+    def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Any) -> list[Any]:
+        return [{} for _ in samples]
+
     def snapshot(self, policy: str, name: str) -> PolicyRef:
         return PolicyRef(policy, name)
 
@@ -103,6 +106,7 @@ class Heard:
 
     def began(self, *told: object) -> None: ...
     def phase(self, *told: object) -> None: ...
+    def measuring(self, *told: object) -> None: ...
     def evaluated(self, *told: object) -> None: ...
     def close(self, failed: bool) -> None: ...
 

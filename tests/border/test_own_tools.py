@@ -16,7 +16,7 @@ from piplay.border.play import tasks_of
 from piplay.chat.base import Chat
 from piplay.chat.native import Native
 from piplay.engine.protocol import EngineLost, Generate
-from piplay.errors import InputError
+from piplay.errors import InputError, Unavailable
 from piplay.rollout.context import Context
 from piplay.rollout.tools import ToolError
 from piplay.training.assemble import check_parts, load_engine, load_environment
@@ -80,13 +80,29 @@ def test_a_tool_that_is_wrong_is_named(
         loop.train()
 
 
-def test_a_tool_error_is_no_error_of_the_tool(adding: Chat, tmp_path: Path) -> None:
+def test_a_step_whose_tools_fail_is_not_learnt_from(adding: Chat, tmp_path: Path) -> None:
+    def down(self: Any, asked: Any) -> Any:
+        raise ToolError("down")
+
+    loop = loop_of(settings(f"{__name__}:Calls", **ROOM), adding, tmp_path / "run", sums(down), calls)
+    with pytest.raises(Unavailable, match=r"the tool add failed in 2 of 2 trajectories \(down\).*piplay resume"):
+        loop.train()
+    assert loop.run.rows() == []
+    assert loop.run.state().commits == 2, "before training, and again before it ended"
+
+
+def test_a_failure_that_is_tolerated_is_left_out_with_its_reason(
+    adding: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("piplay.training.loop.TOLERATED", 1.0)
+
     def down(self: Any, asked: Any) -> Any:
         raise ToolError("down")
 
     loop = loop_of(settings(f"{__name__}:Calls", **ROOM), adding, tmp_path / "run", sums(down), calls)
     loop.train()
     assert [row[f"guesser/stop/{StopReason.TOOL_FAILED}"] for row in loop.run.rows()] == [1.0, 1.0]
+    assert set(loop.run.rollouts["failure"].to_pylist()) == {"down"}
 
 
 def using(call: Any) -> type[Guess]:

@@ -65,7 +65,7 @@ def test_a_question_and_a_prompt_from_python(small_world: Path) -> None:
 @pytest.mark.slow
 def test_what_a_terminal_cannot_show_ends_nothing(small_world: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    words = ("eval", "base", "--limit", "1", "--threads", "1", "--world", str(small_world), "--out", str(out))
+    words = ("eval", "base", "--limit", "1", "--engine.threads", "1", "--world", str(small_world), "--out", str(out))
     done = program(*words, env={"PYTHONIOENCODING": "latin-1"})
     assert (done.returncode, done.stderr) == (0, b"")
     assert len((out / "records.jsonl").read_text(encoding="utf-8").splitlines()) == 4

@@ -167,3 +167,16 @@ def test_a_run_plays_with_its_own_policies(toy_recipe: Path, tmp_path: Path) -> 
     assert abs(trained.logprobs_T[length] - base.logprobs_T[length]) > 1e-6 or (
         trained.ids_T[length] != base.ids_T[length]
     )
+
+
+def test_ready_made_questions_are_chosen_by_their_hops_and_the_teacher_sees_its_privilege(small_world: Path) -> None:
+    settings = {"world": str(small_world), "engine.threads": 1, "phases.study.options.privilege": "half"}
+    config = load_config("privilege", settings)
+    shown = preview(config, "teacher", 2, hops=2)
+    assert [len(episode.task.path) for episode in shown.episodes] == [2, 2]
+    for episode in shown.episodes:
+        trajectory = episode.trajectories[0].trajectory
+        text = shown.chat.tokenizer.decode(trajectory.ids_T[: trajectory.prompt_len])
+        assert sum(step.evidence in text for step in episode.task.path) == 1
+    with pytest.raises(InputError, match="the source questions gave no question of 4 hops in 5 draws"):
+        preview(config, "student", 1, hops=4)

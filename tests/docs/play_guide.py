@@ -3,8 +3,9 @@
     python play_guide.py OUT GUIDE...
 
 Each guide has a folder of its own in OUT. A block with a file's name (``python look.py``) becomes that file; of a block
-``sh`` each line is a command, and ``sh track`` needs the trackers' libraries. ``piplay`` and ``python FILE`` run in a
-fork of this process, which has imported what takes long; other commands in bash. A line of JSON tells how each ended.
+``sh`` each line is a command. ``sh track`` needs the trackers' libraries; ``sh fetch`` needs a network and is left out.
+``piplay`` and ``python FILE`` run in a fork of this process, which has imported what takes long; other commands in
+bash. A line of JSON tells how each ended.
 """
 
 import importlib.util

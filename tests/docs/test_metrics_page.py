@@ -10,7 +10,9 @@ import pytest
 from toys.games import RECIPE
 
 from piplay.api import train
+from piplay.methods.pi_play.diagnostics import SHOWN
 from piplay.methods.pi_play.gates import Gate
+from piplay.methods.pi_play.spans import SPANS
 from piplay.training.listeners.trackers import numbers
 from piplay.types import StopReason
 
@@ -20,6 +22,8 @@ PLACES = {
     "GATE": f"(?:{'|'.join(get_args(Gate))}|passed)",
     "LOSS": "(?:pg|distill|kl|nll|nft)",
     "REASON": f"(?:{'|'.join(StopReason)})",
+    "SPAN": f"(?:{'|'.join(SPANS)})",
+    "z": f"(?:{'|'.join(SHOWN)})",
     "h": r"\d+",
     "i": r"\d+",
 }
@@ -43,7 +47,15 @@ def written(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path]
     more = {"kl": '{ policy = "base", weight = 0.1 }', "nll": "{ weight = 0.0 }", "nft": "{ weight = 0.0 }"}
     losses = {f"phases.study.learn.student.losses.{name}": loss for name, loss in more.items()}
     gates = {"phases.examine.options.gates": ["format"]}
-    train(file, run_dir=folder / "run", **gates, **{"policies.base": '{ follows = "student", tau = 0.0 }'}, **losses)
+    measured = {"evaluation.diagnose_every": 1, "evaluation.benchmark": str(small_world / "heldout.jsonl")}
+    train(
+        file,
+        run_dir=folder / "run",
+        **gates,
+        **measured,
+        **{"policies.base": '{ follows = "student", tau = 0.0 }'},
+        **losses,
+    )
     names: set[str] = set()
     for line in (folder / "run" / "metrics.jsonl").read_text(encoding="utf-8").splitlines():
         row = json.loads(line)

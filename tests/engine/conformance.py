@@ -14,6 +14,8 @@ from engine_helpers import TEACHER_VIEW, M, make_sample
 from transformers import PreTrainedModel
 from turns import END, LIVE, STOP, assert_same, contexts, drain, reference, request
 
+from piplay.algo.losses.distill import DistillLoss
+from piplay.algo.losses.nll import NllLoss
 from piplay.config import Policy
 from piplay.engine.protocol import Engine, Generate, Generated, Usage
 from piplay.types import Key, PolicyRef, Sample, Stop
@@ -209,6 +211,25 @@ class Conformance:
             ]
             for turn, score_T in zip(made, engine.score(ref, short, "whole"), strict=True):
                 np.testing.assert_allclose(score_T[1:], turn.logprobs, atol=1e-5)
+
+    def test_it_reads_what_losses_report_and_learns_nothing(self, start: Start) -> None:
+        """A token's NLL and KL to itself behind the same view, of samples whose own terms do not matter."""
+        engine = start()
+        learn(engine, 1)
+        samples = [make_sample(i, ("pg",)) for i in range(4)]
+        before = logprobs(engine, LIVE)
+        losses = {"nll": NllLoss(), "same": DistillLoss("student", view=""), "far": DistillLoss("base", top_k=3)}
+        read = engine.read(LIVE, samples, losses)
+        scored = engine.score(LIVE, samples)
+        for sample, found, score_T in zip(samples, read, scored, strict=True):
+            assert set(found) == {f"{term}/{name}" for term, loss in losses.items() for name in loss.metrics}
+            np.testing.assert_allclose(found["nll/nll"], -score_T, atol=1e-5)
+            assert not found["same/distill_kl"].any()
+            assert (found["far/distill_kl"][sample.owner_T == M] > 0).all()
+            assert all(value_T.shape == sample.ids_T.shape for value_T in found.values())
+            assert not any(value_T[sample.owner_T != M].any() for value_T in found.values())
+        np.testing.assert_array_equal(logprobs(engine, LIVE), before)
+        assert engine.read(LIVE, [], losses) == []
 
     def test_followers_move(self, start: Start, plain: Plain, tmp_path: Path) -> None:
         engine = start()

@@ -72,6 +72,9 @@ class RemoteEngine:
     def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
         return self._call("score", policy, samples, view)
 
+    def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
+        return self._call("read", policy, samples, losses)
+
     def snapshot(self, policy: str, name: str) -> PolicyRef:
         return self._call("snapshot", policy, name)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from toys.models import toy_model, toy_tokenizer
+from toys.models import tiny_gguf, toy_model, toy_tokenizer
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -127,9 +127,9 @@ def test_a_runs_directory_is_refused_with_what_to_give(tmp_path: Path, agent: st
 
 
 def test_a_gguf_file_is_unpacked_once_into_an_ordinary_folder(tmp_path: Path) -> None:
-    gguf = pytest.importorskip("gguf")
+    pytest.importorskip("gguf")
     file = tmp_path / "tiny.gguf"
-    written = _gguf(gguf, file)
+    written = tiny_gguf(file)
     folder = usable(file)
     assert (folder, usable(tmp_path)) == (tmp_path / "tiny", tmp_path / "tiny")
     model = AutoModelForCausalLM.from_pretrained(folder)
@@ -143,37 +143,3 @@ def test_a_gguf_file_is_unpacked_once_into_an_ordinary_folder(tmp_path: Path) ->
         usable(tmp_path)
     with pytest.raises(InputError, match="cannot be read as a GGUF model"):
         usable(tmp_path / "other.gguf")
-
-
-def _gguf(gguf, file: Path) -> torch.Tensor:
-    """A random Llama of one layer with a vocabulary of bytes, written by the package itself; its embeddings."""
-    rng = np.random.default_rng(0)
-    words = [f"<0x{i:02X}>" for i in range(61)] + ["<unk>", "<s>", "</s>"]
-    writer = gguf.GGUFWriter(str(file), "llama")
-    writer.add_context_length(64)
-    writer.add_embedding_length(32)
-    writer.add_block_count(1)
-    writer.add_feed_forward_length(64)
-    writer.add_head_count(4)
-    writer.add_head_count_kv(4)
-    writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_rope_dimension_count(8)
-    writer.add_vocab_size(len(words))
-    writer.add_tokenizer_model("llama")
-    writer.add_token_list(words)
-    writer.add_token_scores([0.0] * len(words))
-    writer.add_token_types([6] * 61 + [2, 3, 3])
-    writer.add_bos_token_id(62)
-    writer.add_eos_token_id(63)
-    embedding = rng.normal(size=(len(words), 32)).astype(np.float32)
-    shapes = {f"blk.0.attn_{name}": (32, 32) for name in ("q", "k", "v", "output")}
-    shapes |= {"blk.0.ffn_gate": (64, 32), "blk.0.ffn_up": (64, 32), "blk.0.ffn_down": (32, 64)}
-    shapes |= {"blk.0.attn_norm": (32,), "blk.0.ffn_norm": (32,), "output_norm": (32,), "output": (len(words), 32)}
-    writer.add_tensor("token_embd.weight", embedding)
-    for name, shape in shapes.items():
-        writer.add_tensor(f"{name}.weight", rng.normal(size=shape).astype(np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return torch.from_numpy(embedding)

@@ -29,7 +29,7 @@ from piplay.training.run_directory import Run
 
 pytestmark = pytest.mark.slow
 
-FEW = ("--threads", "1", "--limit", "2")
+FEW = ("--engine.threads", "1", "--limit", "2")
 
 
 def evaluated(*words: str | Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
@@ -112,7 +112,17 @@ def test_a_run_directory_means_its_student(
     assert (
         main(["train", str(toy_recipe), "--run-dir", str(run), "--iterations", "1", "--evaluation.per_hop", "0"]) == 0
     )
-    short = ("--world", small_world, *FEW, "--turns", "2", "--turn-tokens", "10", "--tokens", "1400")
+    short = (
+        "--world",
+        small_world,
+        *FEW,
+        "--limits.turns",
+        "2",
+        "--limits.turn-tokens",
+        "10",
+        "--limits.tokens",
+        "1400",
+    )
     of_run, _ = evaluated(run, *short, "--against", run / "final" / "student", tmp_path / "out")
     assert [row | {"model": ""} for row in of_run[:8]] == [row | {"model": ""} for row in of_run[8:]]
     told = capfd.readouterr().out
@@ -124,7 +134,7 @@ def test_a_run_is_measured_as_it_played(toy_recipe: Path, small_world: Path, tmp
     run = tmp_path / "run"
     words = "--iterations 1 --evaluation.per_hop 0 --limits.turn_tokens 7 --environment.top_k 2 --engine.dtype bfloat16"
     assert main(["train", str(toy_recipe), "--run-dir", str(run), *words.split()]) == 0
-    rows, found = evaluated(run, "--limit", "2", "--turns", "2", "--against", "base", tmp_path / "out")
+    rows, found = evaluated(run, "--limit", "2", "--limits.turns", "2", "--against", "base", tmp_path / "out")
     heldout = [question.question for question in read_world(small_world).heldout]
     assert {row["question"] for row in rows} <= set(heldout), "on what it searched"
     assert found["settings"]["world"] == str(small_world)
@@ -183,7 +193,7 @@ def test_a_benchmark_of_other_peoples_making(
         for i in range(3)
     ]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "test.parquet")
-    short = ("--turns", "2", "--turn-tokens", "10", "--tokens", "1400")
+    short = ("--limits.turns", "2", "--limits.turn-tokens", "10", "--limits.tokens", "1400")
     records, found = evaluated(
         toy("qwen3"), "--bench", tmp_path / "test.parquet", "--corpus", towns, *FEW, *short, tmp_path / "out"
     )

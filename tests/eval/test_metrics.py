@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from piplay.envs.search.match import normalise
-from piplay.eval.metrics import cover_em, em, f1, pass_at_k
+from piplay.eval.metrics import cover_em, cover_em_flashrag, em, f1, f1_flashrag, pass_at_k
 
 WORDS = st.lists(st.sampled_from(["bor", "tamsin", "The", "an", "Oum!", "1201", "..."]), max_size=6).map(" ".join)
 
@@ -71,3 +71,14 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample() -> None:
 def test_pass_at_k_of_what_cannot_be(wrong: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="not defined"):
         pass_at_k(*wrong)
+
+
+def test_flashrags_variants() -> None:
+    # By its definitions, worked out by hand.
+    assert f1_flashrag("yes it is", ["yes"]) == 0.0 < f1("yes it is", ["yes"])
+    assert f1_flashrag("Yes.", ["yes"]) == 1.0
+    assert f1_flashrag("no", ["a river"]) == 0.0
+    assert f1_flashrag("the old river", ["river"]) == f1("the old river", ["river"])
+    assert cover_em_flashrag("Parisian", ["Paris"]) == 1.0 > cover_em("Parisian", ["Paris"])
+    assert cover_em_flashrag("London", ["Paris"]) == 0.0
+    assert cover_em_flashrag("in Paris", ["Rome", "paris"]) == 1.0

@@ -11,7 +11,7 @@ from piplay.envs.search.question import Question
 from piplay.eval.notes import Notes
 from piplay.eval.scores import Answer, Record
 
-ANSWER = Answer("Oum", 1.0, 1.0, 1.0, (), "answered")
+ANSWER = Answer("Oum", 1.0, 1.0, 1.0, 1.0, 1.0, (), "answered")
 
 
 def rows(file: Path) -> list[dict[str, Any]]:
@@ -39,7 +39,7 @@ def test_answers_stand_there_as_they_come_and_at_the_end_in_order(tmp_path: Path
 def test_an_interruption_keeps_what_was_played(
     small_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["eval", "base", "--limit", "5", "--threads", "1", "--world", str(small_world)]
+    words = ["eval", "base", "--limit", "5", "--engine.threads", "1", "--world", str(small_world)]
     assert main([*words, "--out", str(tmp_path / "whole")]) == 0
     whole = rows(tmp_path / "whole" / "records.jsonl")
     add = Notes.add

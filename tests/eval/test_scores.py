@@ -48,6 +48,8 @@ def test_a_record_is_the_question_its_answer_and_its_samples() -> None:
         "em": 0.0,
         "f1": pytest.approx(0.5),
         "cover_em": 1.0,
+        "f1_flashrag": pytest.approx(0.5),
+        "cover_em_flashrag": 1.0,
         "queries": ("q0", "q1"),
         "stop": "answered",
     }

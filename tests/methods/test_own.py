@@ -86,10 +86,10 @@ def test_gates_of_the_package_are_asked_first_and_own_ones_in_their_order(tiny_c
 
 def test_a_reward_pays_students_and_only_what_earns_all_is_right(tiny_chat: Chat) -> None:
     task = Question("t", 2, "Where does it rise?", ("Oum",), BOR)
-    episode = play(tiny_chat, Study(rollouts=3, reward="test_own:letters"), task)
+    episode = play(tiny_chat, Study(rollouts=3, reward="test_own:letters", privilege="none"), task)
     assert [seat.reward for seat in episode.trajectories] == [1.0, 2 / 3, 0.0]
     assert episode.facts == {"k": 1.0}
-    exact = play(tiny_chat, Study(rollouts=3), task)
+    exact = play(tiny_chat, Study(rollouts=3, privilege="none"), task)
     assert [seat.reward for seat in exact.trajectories] == [1.0, 0.0, 0.0]
 
 

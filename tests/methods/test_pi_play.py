@@ -15,7 +15,7 @@ from piplay.errors import InputError
 from piplay.methods.pi_play.game import Examine, PrivilegedStudy, Study
 from piplay.methods.pi_play.gates import GATES, READ_GATES, USUAL_GATES, contested, passes, written_question
 from piplay.methods.pi_play.rewards import difficulty_reward, format_score
-from piplay.methods.pi_play.views import CHECKER, EXAMINER, STUDENT, examiner_view, student_view, teacher_view
+from piplay.methods.pi_play.views import CHECKER, EXAMINER, READER, STUDENT, examiner_view, student_view, teacher_view
 from piplay.rollout.driver import drive
 from piplay.types import Episode, ScoredTrajectory, StopReason, ToolUse, Trajectory
 
@@ -254,6 +254,26 @@ def test_every_step_of_the_path_is_checked_against_its_passage(
     ]
 
 
+@pytest.mark.parametrize(("answer", "gate"), [("oum", ""), ("Tamsin", "answerable"), ("", "answerable")])
+def test_a_reader_of_the_passages_has_to_come_to_the_same_answer(tiny_chat: Chat, answer: str, gate: str) -> None:
+    writes = script(GOOD, "Oum", "Oum", "x", "x")
+
+    def reads(request: Generate) -> str:
+        if "reader" not in request.key:
+            return writes(request)
+        assert request.temperature == 0
+        return says(answer)
+
+    episode, engine = examine(tiny_chat, reads, gates=[*USUAL_GATES, "answerable"])
+    assert (episode.facts["gate"], not episode.written) == (gate, bool(gate))
+    assert [played.trajectory.role for played in episode.trajectories][:2] == ["examiner", "reader"]
+    assert any("student" in request.key for request in engine.seen) == (not gate)
+    [seen] = [r.ids_T.tolist() for r in engine.seen if "reader" in r.key]
+    question = GOOD.removeprefix("Question: ").partition(" Answer:")[0]
+    both = "(1) Bor: Bor lies on the Tamsin. (2) Tamsin: The Tamsin rises in Oum."
+    assert seen == tiny_chat.prompt(READER, f"Passages: {both} Question: {question}").tolist()
+
+
 @pytest.mark.parametrize(
     ("answers", "expected"),
     [
@@ -411,17 +431,9 @@ def test_the_student_is_paid_for_an_exact_match_with_any_gold(tiny_chat: Chat) -
         np.testing.assert_array_equal(played.trajectory.ids_T[: played.trajectory.prompt_len], student)
 
 
-def test_without_a_path_the_teachers_prompt_is_the_students(tiny_chat: Chat) -> None:
-    engine = ScriptedEngine(tiny_chat, lambda request: "Oum")
-    task = Question("t", 2, "Where does it rise?", ("Oum",))
-    [episode] = drive([Study(rollouts=1).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
-    [played] = episode.trajectories
-    np.testing.assert_array_equal(played.views["privileged"], played.trajectory.ids_T[: played.trajectory.prompt_len])
-
-
 def test_a_student_that_a_limit_stops_is_not_paid(tiny_chat: Chat) -> None:
     engine = ScriptedEngine(tiny_chat, lambda request: searching("Oum") if request.key[-1] < 3 else "<tool_call>Oum")
-    task = Question("t", 2, "Where does it rise?", ("Oum", ""))
+    task = Question("t", 2, "Where does it rise?", ("Oum", ""), BOR, PATH)
     [episode] = drive([Study(rollouts=1).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
     assert (episode.trajectories[0].reward, episode.trajectories[0].trajectory.stop) == (0.0, StopReason.MALFORMED)
 

@@ -100,8 +100,9 @@ def test_a_run_of_two_players_has_every_chart_that_it_has_numbers_for(tree: Node
         "Evaluation by iteration",
         "Learning",
         "Time",
+        "How it was made",
     ]
-    assert [fold.text for fold in tree.all("summary")] == ["How they play", "The game's own numbers"]
+    assert [fold.text for fold in tree.all("summary")] == ["How they play", "The game's own numbers", "All settings"]
 
 
 def test_its_numbers_are_drawn_where_they_are(tree: Node) -> None:
@@ -142,7 +143,7 @@ def test_without_an_evaluation_the_page_says_so(tmp_path: Path) -> None:
 
 def test_tables_within_an_evaluation_are_charts_too(tmp_path: Path) -> None:
     evals = [{"iteration": m, "wins": {"random": 0.5 + m / 8, "self": 0.5}} for m in range(20)]
-    found = parse(page(read(made(tmp_path / "run", cards(), [step(1)], evals))))
+    found = parse(page(read(made(tmp_path / "run", cards(iterations=19), [step(1)], evals))))
     chart = figure(found, "Wins")
     assert said(chart)["random"] == {m: pytest.approx(0.5 + m / 8, rel=0.006) for m in range(20)}
     places = [float(n.attributes["x"]) for n in chart.all("text") if n.attributes.get("text-anchor") == "middle"]
@@ -151,7 +152,7 @@ def test_tables_within_an_evaluation_are_charts_too(tmp_path: Path) -> None:
 
 def test_exact_match_without_hops_is_a_number_like_any_other(tmp_path: Path) -> None:
     evals = [{"iteration": m, "em": 0.25 + m / 2} for m in range(2)]
-    found = parse(page(read(made(tmp_path / "run", cards(), [step(1)], evals))))
+    found = parse(page(read(made(tmp_path / "run", cards(iterations=19), [step(1)], evals))))
     assert said(figure(found, "Em"))["em"] == {0: 0.25, 1: 0.75}
 
 
@@ -180,7 +181,7 @@ def test_names_however_long_leave_room_for_their_lines(tmp_path: Path) -> None:
     logged = [step(n, **{f"moves/{'very_' * 12}long_{i}": float(n) for i in range(9)}) for n in (1, 2)]
     found = parse(page(read(made(tmp_path / "run", cards(), logged))))
     charts = [f for f, title in zip(found.all("figure"), titles(found), strict=True) if title == "Moves"]
-    assert [len(chart.all("polyline")) for chart in charts] == [6, 3]
+    assert [len(chart.all("polyline")) for chart in charts] == [8, 1]
     for chart in charts:
         for line in chart.all("polyline"):
             (left, _), (right, _) = (map(float, point.split(",")) for point in line.attributes["points"].split())

@@ -25,7 +25,7 @@ def test_what_is_missing_is_made_again_to_the_same_bits(
 ) -> None:
     for name in PLAYED:
         (run / name).unlink()
-    assert main(["report", str(run)]) == 0
+    assert main(["report", str(run), "--trust"]) == 0
     assert capfd.readouterr().out.splitlines() == [
         "playing grid.json and examples.json for the report",
         str(run / "report.html"),
@@ -37,7 +37,7 @@ def test_what_is_missing_is_made_again_to_the_same_bits(
 def test_what_is_there_is_not_played_again(run: Path, capfd: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(run / "final")
     shutil.rmtree(run / "snapshots")
-    assert main(["report", str(run)]) == 0
+    assert main(["report", str(run), "--trust"]) == 0
     assert capfd.readouterr().out == f"{run / 'report.html'}\n"
 
 
@@ -46,7 +46,7 @@ def test_where_the_world_is_gone_the_page_is_made_without(run: Path, capfd: pyte
         (run / name).unlink()
     config = (run / "config.json").read_text()
     (run / "config.json").write_text(config.replace("/small", "/gone"))
-    assert main(["report", str(run)]) == 0
+    assert main(["report", str(run), "--trust"]) == 0
     out = capfd.readouterr().out.splitlines()
     assert "the report lacks what would have to be played for it" in out[1]
     assert "no world folder" in out[1]
@@ -77,7 +77,7 @@ def test_a_report_that_fails_is_said_and_the_training_stands(
     assert "the report could not be made (ZeroDivisionError('a chart without an axis'))" in last
     assert f"piplay report {run}" in last
     with pytest.raises(ZeroDivisionError):
-        main(["report", str(run)])
+        main(["report", str(run), "--trust"])
 
 
 def test_no_run_no_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -120,7 +120,7 @@ def test_no_two_requests_of_a_batch_share_a_key(tiny_chat: Chat) -> None:
 def test_students_of_one_question_have_sessions_of_their_own(tiny_chat: Chat) -> None:
     engine = ScriptedEngine(tiny_chat, lambda request: "R1")
     task = Question("t", 1, "Which river?", ("R1",), PASSAGES[0])
-    drive([Study(rollouts=5).play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
+    drive([Study(rollouts=5, privilege="none").play(task, context(tiny_chat))], engine, tools(DictSearcher([])))
     assert len({request.session for request in engine.seen}) == 5
 
 

@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from piplay.methods.pi_play import Examine, Study
-from piplay.types import Episode
+from piplay.methods.pi_play.metrics import question_metrics
+from piplay.protocols import Audit, Game
+from piplay.rollout.context import Context
+from piplay.types import Episode, Task
 
 
 class _Paid:
@@ -99,3 +102,15 @@ class Pathless(_Paid, Examine):
         return [
             replace(e, written=tuple(replace(w, path=()) for w in e.written)) for e in super().finalize_batch(episodes)
         ]
+
+
+class HandedOut(Game):
+    """Writes the tasks that its source gives: nobody plays."""
+
+    roles: Sequence[str] = ()
+
+    async def play(self, task: Task, context: Context) -> Episode:
+        return Episode(context.key, task, (), written=(task,))
+
+    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
+        return question_metrics(episodes, audit)

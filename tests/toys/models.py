@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from toys.templates import LLAMA3, QWEN2, QWEN3
@@ -96,3 +97,39 @@ def toy_model(kind: str, folder: Path, template: str | None = None) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+def tiny_gguf(file: Path) -> torch.Tensor:
+    """A random Llama of one layer with a vocabulary of bytes, written by the package itself; its embeddings."""
+    import gguf
+
+    rng = np.random.default_rng(0)
+    words = [f"<0x{i:02X}>" for i in range(61)] + ["<unk>", "<s>", "</s>"]
+    writer = gguf.GGUFWriter(str(file), "llama")
+    writer.add_context_length(64)
+    writer.add_embedding_length(32)
+    writer.add_block_count(1)
+    writer.add_feed_forward_length(64)
+    writer.add_head_count(4)
+    writer.add_head_count_kv(4)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_rope_dimension_count(8)
+    writer.add_vocab_size(len(words))
+    writer.add_tokenizer_model("llama")
+    writer.add_token_list(words)
+    writer.add_token_scores([0.0] * len(words))
+    writer.add_token_types([6] * 61 + [2, 3, 3])
+    writer.add_bos_token_id(62)
+    writer.add_eos_token_id(63)
+    embedding = rng.normal(size=(len(words), 32)).astype(np.float32)
+    shapes = {f"blk.0.attn_{name}": (32, 32) for name in ("q", "k", "v", "output")}
+    shapes |= {"blk.0.ffn_gate": (64, 32), "blk.0.ffn_up": (64, 32), "blk.0.ffn_down": (32, 64)}
+    shapes |= {"blk.0.attn_norm": (32,), "blk.0.ffn_norm": (32,), "output_norm": (32,), "output": (len(words), 32)}
+    writer.add_tensor("token_embd.weight", embedding)
+    for name, shape in shapes.items():
+        writer.add_tensor(f"{name}.weight", rng.normal(size=shape).astype(np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return torch.from_numpy(embedding)

@@ -17,7 +17,8 @@ from piplay.rollout.tools import Tool, ToolError
 from piplay.types import Key, Owner, PolicyRef, StopReason, ToolResult, ToolUse, Trajectory, Turn
 
 LIMITS = Limits(turns=4, turn_tokens=200, tokens=4000)
-SEATS = {role: PolicyRef(role) for role in ("examiner", "student", "teacher")} | {"checker": PolicyRef("teacher")}
+SEATS = {role: PolicyRef(role) for role in ("examiner", "student", "teacher")}
+SEATS |= {role: PolicyRef("teacher") for role in ("checker", "reader")}
 
 
 class ScriptedEngine:

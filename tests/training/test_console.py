@@ -1,5 +1,6 @@
 """What a person reads of a run."""
 
+import re
 from io import StringIO
 from typing import Any
 
@@ -57,3 +58,33 @@ def test_nothing_measured_no_table() -> None:
     measured = make_evaluation(config, load_environment(config), {})
     assert isinstance(measured, PiPlayEvaluation)
     assert measured.table([{"iteration": 0}]) is None
+
+
+def test_on_a_terminal_step_lines_stay_above_a_bar_with_count_and_time() -> None:
+    shown = StringIO()
+    console = Console(width=80, file=shown, force_terminal=True, color_system=None)
+    config = load_config("smoke", {})
+    listener = ConsoleListener(config, console)
+    listener.phase(1, config.phases[0], 0, {"a/reward": "reward"})
+    steps = config.phases[0].steps
+    for step in (1, 2):
+        row = {
+            "iteration": 1,
+            "phase": "examine",
+            "step": step,
+            "of": steps,
+            "a/reward": 0.25,
+            "seconds": {"play": 1.5},
+        }
+        listener.step(row)
+    for done in (1, 2, 3):
+        listener.measuring(done, 8)
+    listener.evaluated(evaluation(0, 0.5), "half of them")
+    told = [line for line in re.split(r"[\r\n]+|\x1b\[[0-9;?]*[A-Za-z]", shown.getvalue()) if line.strip()]
+    lines = [line.strip() for line in told]
+    assert f"m1 examine 1/{steps}: reward 0.25, 1.5 s" in lines
+    assert f"m1 examine 2/{steps}: reward 0.25, 1.5 s" in lines
+    assert any(re.match(rf"iteration 1/\d examine .*{2}/{steps} \d:\d\d:\d\d", line) for line in lines)
+    assert any(re.match(r"evaluation .*[23]/8 \d:\d\d:\d\d", line) for line in lines)
+    assert lines[-1] == "before training: half of them"
+    assert all(len(line) <= 80 for line in told)

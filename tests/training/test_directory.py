@@ -75,13 +75,18 @@ def test_what_was_logged_after_the_last_checkpoint_is_cut_away(run: Run) -> None
         if n == 2:
             state.done = 2
             run.commit(state, save)
-    (run.folder / "rollouts" / "000005.new").write_text("half a file")
-    (run.folder / "checkpoints" / "new").mkdir()
+    (run.folder / "rollouts" / "000005.parquet.new").write_text("half a file")
+    (run.folder / "checkpoints" / "2.new").mkdir()
+    (run.folder / "rollouts" / "why.txt").write_text("somebody's own")
     with (run.folder / "metrics.jsonl").open("a") as file:
         file.write('{"n": 5, "ph')
     run.resume(lambda folder: None)
     assert run.rows() == [{"n": 1}, {"n": 2}]
-    assert sorted(path.name for path in (run.folder / "rollouts").iterdir()) == ["000001.parquet", "000002.parquet"]
+    assert sorted(path.name for path in (run.folder / "rollouts").iterdir()) == [
+        "000001.parquet",
+        "000002.parquet",
+        "why.txt",
+    ]
     assert [path.name for path in (run.folder / "checkpoints").iterdir()] == ["1"]
 
 
@@ -107,7 +112,7 @@ def test_a_checkpoint_that_cannot_be_saved_leaves_the_one_before(run: Run) -> No
         raise OSError("no space left on device")
 
     state.done = 2
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(InputError, match=r"no space.*piplay resume"):
         run.commit(state, full)
     assert run.resume(lambda folder: None).done == 1
 
@@ -146,6 +151,7 @@ def test_rollouts_are_one_row_a_trajectory(run: Run) -> None:
         "k": 2.0,
         "reward": 0.5,
         "stop": "answered",
+        "failure": "",
         "answer": "Oum",
         "calls": ['{"name": "search", "arguments": {"query": "Bor"}}'],
         "turns": ["", "Oum"],
@@ -170,14 +176,24 @@ def test_task_sets_come_back_in_the_order_of_their_iterations(run: Run) -> None:
 
 
 def test_an_existing_folder_is_refused(tmp_path: Path, config: Config) -> None:
+    (tmp_path / "diary.txt").write_text("somebody's own")
     with pytest.raises(InputError, match="already exists"):
         Run.create(tmp_path, config)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["diary.txt"]
+
+
+def test_a_run_takes_the_place_of_one_that_died_before_its_settings(tmp_path: Path, config: Config) -> None:
+    first = Run.create(tmp_path / "run", config)
+    (first.folder / "config.json").unlink()
+    (first.folder / "config.json.new").write_text("{")
+    with pytest.raises(InputError, match=r"was interrupted before it began: `piplay train … --run-dir"):
+        Run.open(first.folder)
+    assert Run.open(Run.create(first.folder, config).folder).config == config
 
 
 def test_a_place_that_cannot_be_made_is_refused(tmp_path: Path, config: Config) -> None:
     (tmp_path / "file").write_text("a file, no folder")
-    with pytest.raises(InputError, match="cannot be made"):
+    with pytest.raises(InputError, match=r"cannot be .*Not a directory"):
         Run.create(tmp_path / "file" / "run", config)
 
 

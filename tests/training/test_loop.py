@@ -39,6 +39,7 @@ class Silent:
     def began(self, *told: object) -> None: ...
     def phase(self, *told: object) -> None: ...
     def step(self, *told: object) -> None: ...
+    def measuring(self, *told: object) -> None: ...
     def evaluated(self, *told: object) -> None: ...
     def message(self, sentence: str) -> None:
         self.sentences.append(sentence)
@@ -279,7 +280,7 @@ def test_no_truth_reaches_the_weights(small_world: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("kind", ["tiny", "qwen3", "llama"])
-def test_without_a_path_equal_weights_do_not_pull_at_all(
+def test_behind_the_same_view_equal_weights_do_not_pull_at_all(
     toy_recipe: Path, toy: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     values: list[torch.Tensor] = []
@@ -295,7 +296,7 @@ def test_without_a_path_equal_weights_do_not_pull_at_all(
         "iterations": "1",
         "evaluation.per_hop": "0",
         "phases.examine.steps": "1",
-        "phases.write.game": "toys.games:Pathless",
+        "phases.study.learn.student.losses.distill.view": "",
     }
     still = play(toy_recipe, tmp_path / "still", settings | {"policies.student.lr": "0.0"})
     assert [row["student/distill_kl"] for row in rows_of(still, "study")] == [0.0, 0.0, 0.0]
@@ -418,18 +419,17 @@ def test_reserved_passages_can_be_given_back(recipe_on: Callable[[str, Path], Pa
         assert (len(environment.seeds), len(environment.reserved)) == (seeds, 40 - seeds)
 
 
-def test_where_no_probe_can_be_written_a_sentence_says_so(
+def test_where_no_probe_can_be_written_the_run_stops_there(
     recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path
 ) -> None:
-    """The probes' gates refuse everything, and the run itself goes on to its own refusal."""
+    """The probes' gates refuse everything: nothing is measured and nothing is trained."""
     listener = Silent()
     settings = {"phases.write.options.gates": '["format"]'}
     loop = loop_of(recipe_on("corpus", towns), tmp_path / "run", settings, listener)
-    with pytest.raises(InputError, match="no valid task"):
+    with pytest.raises(InputError, match="no question for an evaluation set that passes the gates in 20 tries"):
         loop.train()
-    [sentence] = listener.sentences
-    assert "no question for an evaluation set that passes the gates in 20 tries" in sentence
-    assert loop.state.evals == [{"iteration": 0}]
+    assert listener.sentences == []
+    assert (loop.state.evals, loop.run.rows()) == ([], [])
     assert not (loop.run.folder / "tasks" / "self_generated.parquet").exists()
 
 

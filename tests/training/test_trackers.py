@@ -38,7 +38,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Calla
                 with pytest.MonkeyPatch.context() as patch:
                     patch.setattr(LocalEngine, "train", interrupted(update))
                     assert main(command) == 130
-                command = ["resume", str(folder)]
+                command = ["resume", str(folder), "--trust"]
             assert main(command) == 0
         return made[tracker]
 

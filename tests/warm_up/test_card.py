@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 from toys.models import toy_model
 from transformers import AutoConfig
@@ -20,7 +19,7 @@ from piplay.tiny_base import fresh
 from piplay.tiny_base.fresh import Family
 from piplay.training.assemble import load_chat, load_engine, load_environment, playing, tiny_base, tool_specs
 from piplay.warm_up import Card
-from piplay.warm_up.card import _half, _names, _others
+from piplay.warm_up.card import _names, _others
 from piplay.warm_up.source import Lessons
 
 pytestmark = pytest.mark.slow
@@ -50,18 +49,12 @@ def test_a_card_measures_every_role(small_world: Path) -> None:
     assert f"{card['followed']:.2f}" in measure.sentence(card)
 
 
-def test_foreign_paths_are_of_others_and_halves_of_the_own(small_world: Path) -> None:
+def test_foreign_paths_are_of_others(small_world: Path) -> None:
     asked = first_of_each_hop(load_environment(load_config("pi-play", {"world": str(small_world)})).heldout, 8)
     for task, other in zip(asked, _others(asked), strict=True):
         assert task.hops == other.hops
         assert task.id != other.id
         assert not _names(task) & _names(other)
-    rng = np.random.default_rng(0)
-    for task in asked:
-        kept = _half(task, rng)
-        assert len(kept) == max(1, task.hops // 2)
-        places = [task.path.index(step) for step in kept]
-        assert places == sorted(places)
 
 
 def test_a_card_is_measured_with_its_recipe(small_world: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -123,6 +123,16 @@ def test_a_student_goes_on_only_where_its_hint_names_what_it_has_found(hint: str
         assert set(ends) == {1}
 
 
+def test_a_reader_is_shown_all_that_it_needs_and_no_path() -> None:
+    room = classroom(records=encyclopedia(9, 60))
+    for chain in [chain for _ in range(50) if (chain := room.chain(2))]:
+        lesson, values = room.answer(chain), room.values(chain)
+        assert all(room.passages[value].text in lesson.view for value in values[:-1])
+        assert (lesson.said[0].content, lesson.found) == (values[-1], ())
+        assert values[-1] in lesson.view
+        assert " > " not in lesson.view
+
+
 def test_how_often_an_unaided_student_goes_on_is_what_is_asked() -> None:
     room = classroom(goes_on=0.3, records=encyclopedia(9, 60))
     lessons = [room.study(chain, "alone") for _ in range(3000) if (chain := room.chain(3))]

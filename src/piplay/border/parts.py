@@ -19,6 +19,7 @@ ENGINE = (
     "usage",
     "train",
     "score",
+    "read",
     "snapshot",
     "forget",
     "save",

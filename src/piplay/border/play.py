@@ -22,6 +22,7 @@ COLUMNS = (
     "task",
     "reward",
     "stop",
+    "failure",
     "answer",
     "calls",
     "turns",
@@ -64,7 +65,7 @@ def tasks_of(source: Any, key: Key, count: int) -> list[Any]:
     return list(drawn)
 
 
-async def told(play: Callable[..., Any], task: Any, context: Any, check: Callable[[Episode], None] | None) -> Episode:
+async def told(play: Callable[..., Any], task: Any, context: Any, check: Callable[[Episode], None]) -> Episode:
     """An episode as a game's ``play`` tells it; ``check`` is shown it at once."""
     name = name_of(play)
     with own(name):
@@ -73,8 +74,7 @@ async def told(play: Callable[..., Any], task: Any, context: Any, check: Callabl
             raise InputError(f"{name} gave {kind_of(coroutine)} when it was called: write `async def`, without yield")
         episode = await coroutine
     episode = episode_of(episode, name)
-    if check is not None:
-        check(episode)
+    check(episode)
     return episode
 
 

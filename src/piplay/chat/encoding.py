@@ -8,6 +8,7 @@ each stretch, foreign text included, is encoded in one call of a copy of the tok
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Sequence
 from enum import Enum
 from functools import lru_cache
@@ -18,6 +19,9 @@ from transformers import PreTrainedTokenizerBase
 
 from piplay.errors import InputError
 from piplay.types import Json
+
+_UNASSIGNED = "\ufdd0"
+"""A character that stands for nothing and is in no vocabulary."""
 
 
 class Place(Enum):
@@ -46,7 +50,8 @@ class Encoder:
         self._tokenizer = tokenizer
         self.added: dict[str, int] = dict(tokenizer.get_added_vocab())
         self._added_ids = frozenset(self.added.values())
-        data = _without_added_tokens(json.loads(backend.to_str()))
+        ends = {tokenizer.eos_token, tokenizer.bos_token}
+        data = _without_added_tokens(json.loads(backend.to_str()), ends)
         self._plain: dict[Place, Any] = {}
         made: dict[str, Any] = {}
         for place in Place:
@@ -56,7 +61,24 @@ class Encoder:
             raise InputError(
                 f"{tokenizer.name_or_path} has no tokenizer with a vocabulary: copy its tokenizer.json there"
             )
+        self._check_unknown(ends)
         self.cut = lru_cache(maxsize=512)(self._cut)
+
+    def _check_unknown(self, ends: set[Any]) -> None:
+        """Raises ``InputError`` where a character that the vocabulary lacks fails, or would begin or end a turn."""
+        name = self._tokenizer.name_or_path
+        try:
+            ids = self.plain(_UNASSIGNED)
+        except Exception as error:  # tokenizers raises Exception itself
+            raise InputError(
+                f"the tokenizer of {name} has no token for a character that it does not know ({error}): give its model "
+                "an unk_token in tokenizer.json"
+            ) from error
+        if taken := [token for token in ends if self.added.get(token) in ids]:
+            raise InputError(
+                f"the tokenizer of {name} writes {taken[0]} for a character that it does not know, so that any text "
+                "could end a turn: give its model an unk_token of its own in tokenizer.json"
+            )
 
     def plain(self, text: str, place: Place = Place.START) -> list[int]:
         """Ids of text that holds no added token, whatever it spells."""
@@ -101,24 +123,36 @@ class Encoder:
         return tuple(piece for piece in [*pieces, text[done:]] if piece != "")
 
 
-def _without_added_tokens(data: Json) -> Json:
-    """A tokenizer's JSON in which no token is added and no added token is in the vocabulary."""
-    added = {token["content"] for token in data["added_tokens"]}
+def _without_added_tokens(data: Json, ends: set[Any]) -> Json:
+    """A tokenizer's JSON in which no token is added and no text spells an added token.
+
+    The token for what is unknown stays, unless it is one of ``ends`` and the vocabulary can do without.
+    """
+    ids = {token["content"]: token["id"] for token in data["added_tokens"]}
     data |= {"added_tokens": [], "post_processor": None, "truncation": None, "padding": None}
     model = data["model"]
     vocab = model.get("vocab")
     if isinstance(vocab, dict):
-        vocab = model["vocab"] = {token: i for token, i in vocab.items() if token not in added}
-        if model.get("unk_token") in added and model.get("type") == "BPE":
+        known = model["vocab"] = {token: i for token, i in vocab.items() if token not in ids}
+        if (unknown := model.get("unk_token")) in ids:
             model["unk_token"] = None
+            if unknown not in ends or model.get("type") != "BPE":
+                model["unk_token"] = _unspeakable()
+                known[model["unk_token"]] = ids[unknown]
         if "merges" in model:
             # A merge that makes or needs a token that is gone would not load.
             pairs = [tuple(merge.split(" ")) if isinstance(merge, str) else merge for merge in model["merges"]]
-            model["merges"] = [(a, b) for a, b in pairs if a in vocab and b in vocab and a + b in vocab]
+            inner = len(model.get("continuing_subword_prefix") or "")
+            model["merges"] = [(a, b) for a, b in pairs if a in known and b in known and a + b[inner:] in known]
     elif isinstance(vocab, list):
         # Here a token's place is its id: it stays, under a name that no text holds.
-        model["vocab"] = [[f"\x00{i}" if token in added else token, score] for i, (token, score) in enumerate(vocab)]
+        model["vocab"] = [[_unspeakable() if token in ids else token, score] for token, score in vocab]
     return data
+
+
+def _unspeakable() -> str:
+    """A name that no text has, because nobody could know it: it is drawn anew each time, and decides no id."""
+    return f"\x00{secrets.token_hex(16)}"
 
 
 def _prefixed(part: Json, place: Place) -> Json:

@@ -58,12 +58,14 @@ def cut(text: str, known: Sequence[Reasoning], syntax: CallSyntax | None) -> Sai
     """
     thought, said = list[str](), list[str]()
     call, malformed, at = None, False, 0
+    openings = [_Next(text, one.opening) for one in known]
+    closings = [_Next(text, one.closing) for one in known]
     while True:
-        blank = not "".join(said).strip()
-        events = [(text.find(one.opening, at), 0, one) for one in known]
-        events += [(text.find(one.closing, at), 1, one) for one in known]
+        events = [(openings[i].behind(at), 0, one) for i, one in enumerate(known)]
+        events += [(closings[i].behind(at), 1, one) for i, one in enumerate(known)]
         if syntax is not None:
-            events.append((syntax.find(text, at, blank and call is None), 2, known[0]))
+            first = call is None and not any(map(str.strip, said))
+            events.append((syntax.find(text, at, first), 2, known[0]))
         place, kind, one = min((event for event in events if event[0] >= 0), key=_earliest, default=(-1, -1, known[0]))
         if place < 0:
             said.append(text[at:])
@@ -100,6 +102,20 @@ def cut(text: str, known: Sequence[Reasoning], syntax: CallSyntax | None) -> Sai
         malformed = malformed or syntax.malformed(content)
     thoughts = "\n".join(filter(None, map(str.strip, thought)))
     return Said(thoughts, content.strip(), None if malformed else call, malformed)
+
+
+class _Next:
+    """Where a text has a piece next: looked for once, however often it is asked for before that place."""
+
+    def __init__(self, text: str, piece: str) -> None:
+        self._text, self._piece = text, piece
+        self._found = text.find(piece)
+
+    def behind(self, at: int) -> int:
+        """From ``at`` on, which never goes back; −1 where it has none."""
+        if 0 <= self._found < at:
+            self._found = self._text.find(self._piece, at)
+        return self._found
 
 
 def _earliest(event: tuple[int, int, Reasoning]) -> tuple[int, int, int]:

@@ -5,26 +5,40 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes, Positional, arg, subcommand
 
 from piplay.errors import InputError, check_text
+from piplay.registry import package_alone
+from piplay.terminal import TerminalConsole
 
 if TYPE_CHECKING:
     from piplay.config import Config
 
+RECIPES = sorted(path.stem for path in (Path(__file__).parents[1] / "recipes").glob("*.toml"))
+Trust = Annotated[
+    bool,
+    arg(
+        help="Import the code that a run names and the package does not have: a run of somebody else's may name any.",
+        help_behavior_hint="",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class Train:
-    """Play a recipe from its start. Every setting can be changed, e.g. --policies.student.lr 1e-4."""
+    """Play a recipe from its start. Every setting can be changed, e.g. --policies.student.lr 1e-4: `piplay settings
+    RECIPE` lists them."""
 
-    recipe: Positional[str] = "pi-play"
-    """The name of a recipe of the package, or a .toml file."""
+    recipe: Annotated[
+        Positional[str], arg(help=f"A recipe of the package ({', '.join(RECIPES)}), or a .toml file.")
+    ] = "pi-play"
     run_dir: Path | None = None
     """Where the run is written; by default the next free folder below runs/."""
     dry_run: bool = False
@@ -40,10 +54,19 @@ class Doctor:
 
 
 @dataclass(frozen=True)
+class Settings:
+    """Every setting of a recipe, with its value and what it is. Settings can be given as in train."""
+
+    recipe: Positional[str] = "pi-play"
+    """The name of a recipe of the package, or a .toml file."""
+
+
+@dataclass(frozen=True)
 class Resume:
     """Go on with an interrupted run from its last checkpoint, to the same bits."""
 
     run_dir: Positional[Path]
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -51,6 +74,7 @@ class Report:
     """Write RUN/report.html: one page about a run, finished or not."""
 
     run_dir: Positional[Path]
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -67,6 +91,7 @@ class Ask:
     """Of what is drawn at a temperature above 0."""
     json: bool = False
     """Print one JSON object for each answer, and nothing else."""
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -84,6 +109,7 @@ class Play:
     """Only tasks of so many hops."""
     run_dir: Path | None = None
     """A run whose policies play, as they stand, on what it searches; by default every policy is the base."""
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -156,6 +182,9 @@ class WarmUp:
     """The folder of the model that comes of it; its run is in the folder run there."""
     recipe: str = "warm-up"
     """The name of a recipe of the package, or a .toml file."""
+    corpus: Path | None = None
+    """Text with titles: two lessons of five are on the facts that it states; --sources.lessons.without BENCH leaves out
+    what a benchmark asks for."""
 
 
 @dataclass(frozen=True)
@@ -182,6 +211,7 @@ class Card:
     """Questions of each hop count."""
     examined: int = 200
     """Questions of each hop count that the examiner writes."""
+    trust: Trust = False
 
 
 @dataclass(frozen=True)
@@ -228,27 +258,50 @@ class Eval:
     """The system prompt; by default a run's own, else the game's, which is made for tiny models."""
     seed: int = 0
     """Of the samples, and of the resampling behind intervals and p."""
-    threads: int | None = None
-    """This and the next two: by default as a run had them, else 2, cpu and float32."""
-    device: str | None = None
-    dtype: Literal["float32", "bfloat16"] | None = None
+    threads: Annotated[int | None, arg(name="engine.threads")] = None
+    """This and the next two: by default as a run had them, else OMP_NUM_THREADS or 2, cpu and float32."""
+    device: Annotated[str | None, arg(name="engine.device")] = None
+    dtype: Annotated[Literal["float32", "bfloat16"] | None, arg(name="engine.dtype")] = None
     """What the models are held and computed in."""
-    turns: int | None = None
+    turns: Annotated[int | None, arg(name="limits.turns")] = None
     """Turns of one answer. This and the next two: by default as a run had them, else those of `pi-play`."""
-    turn_tokens: int | None = None
+    turn_tokens: Annotated[int | None, arg(name="limits.turn-tokens")] = None
     """Tokens of one turn."""
-    tokens: int | None = None
+    tokens: Annotated[int | None, arg(name="limits.tokens")] = None
     """Tokens of one answer with its prompt and all that was found."""
     strict: bool = False
     """Refuse what of a benchmark or a corpus cannot be read; by default it is skipped and counted."""
     out: Path | None = None
     """A new folder for records.jsonl (every answer, as it comes) and eval.json (every number). Of sets also one
     that was cut, by default one below evals/ that the options name."""
+    trust: Trust = False
+
+
+@dataclass(frozen=True)
+class Reproduce:
+    """Play an experiment of many runs: arms × seeds × starts, a table and curves. Run it again to go on."""
+
+    name: Positional[str] = "privilege"
+    """The name of an experiment of the package, or a .toml file. Settings of all runs can be changed as in train."""
+    arms: tuple[str, ...] = ()
+    """Some of its arms; by default all."""
+    seeds: tuple[int, ...] = (0, 1, 2)
+    steps: int | None = None
+    """Of each run; by default the experiment's."""
+    start: tuple[str, ...] = ("base",)
+    """Models that every arm starts from: Hugging Face folders, run directories, or base, the embedded tiny base."""
+    out: Path | None = None
+    """Where the runs are written; by default runs/NAME."""
+    recipe: str | None = None
+    """A recipe in the place of the experiment's."""
+    drop_weights: bool = False
+    """Keep of each finished run its numbers alone; by default its final models too."""
 
 
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Doctor, subcommand("doctor")]
+    | Annotated[Settings, subcommand("settings")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Ask, subcommand("ask")]
@@ -258,23 +311,28 @@ Command = (
     | Annotated[Pretrain, subcommand("pretrain")]
     | Annotated[Card, subcommand("card")]
     | Annotated[Eval, subcommand("eval")]
+    | Annotated[Reproduce, subcommand("reproduce")]
 )
 
 
 SETTABLE: dict[str, type] = {
     "train": Train,
     "doctor": Doctor,
+    "settings": Settings,
     "ask": Ask,
     "play": Play,
     "warm-up": WarmUp,
     "pretrain": Pretrain,
     "card": Card,
+    "reproduce": Reproduce,
 }
 """The commands that take settings besides their own options."""
 
 
-def run(arguments: Sequence[str]) -> None:
-    """Read the arguments and do what they say. Raises ``InputError`` and, for ``--help``, ``SystemExit``."""
+def parse(arguments: Sequence[str]) -> tuple[Any, dict[str, str]]:
+    """The command that the arguments name, and settings besides. Raises ``InputError`` and ``SystemExit``, the latter
+    for ``--help`` too.
+    """
     words = list(arguments)
     overrides: dict[str, str] = {}
     if words and words[0] in SETTABLE:
@@ -286,6 +344,21 @@ def run(arguments: Sequence[str]) -> None:
         args=words,
         config=(OmitSubcommandPrefixes, OmitArgPrefixes),
     )
+    return command, overrides
+
+
+def perform(parsed: tuple[Any, dict[str, str]]) -> None:
+    """Do what a command says. Raises ``InputError``.
+
+    What is somebody else's, a model or a run, brings no code along unless it is trusted; a recipe is one's own.
+    """
+    command, overrides = parsed
+    recipe_alone = isinstance(command, Play) and command.run_dir is None
+    with package_alone(not getattr(command, "trust", True) and not recipe_alone):
+        _do(command, overrides)
+
+
+def _do(command: Any, overrides: dict[str, str]) -> None:
     match command:
         case Train(recipe, _, True) | Doctor(recipe):
             from piplay.cli.doctor import doctor
@@ -296,10 +369,15 @@ def run(arguments: Sequence[str]) -> None:
             from piplay.api import train
 
             train(recipe, run_dir, **overrides)
-        case Resume(run_dir):
+        case Settings(recipe):
+            from piplay.cli.settings import show_settings
+            from piplay.config import load_config
+
+            show_settings(load_config(recipe, overrides))
+        case Resume(run_dir, trust):
             from piplay.api import resume
 
-            resume(run_dir)
+            resume(run_dir, trust=trust)
         case Ask():
             _ask(command, overrides)
         case Play():
@@ -308,9 +386,11 @@ def run(arguments: Sequence[str]) -> None:
             _report(command)
         case World():
             _world(command.do)
-        case WarmUp(model, out, recipe):
+        case WarmUp(model, out, recipe, corpus):
             from piplay.cli.warm_up import warm_up
 
+            if corpus is not None:
+                overrides["sources.lessons.corpus"] = str(corpus)
             warm_up(model, out, recipe, overrides)
         case Pretrain(out, shape, tags):
             from piplay.cli.warm_up import pretrain
@@ -320,6 +400,11 @@ def run(arguments: Sequence[str]) -> None:
             _card(command, overrides)
         case Eval():
             _eval(command)
+        case Reproduce():
+            from piplay.reproduce.command import reproduce
+
+            given = {key: value for key, value in vars(command).items() if key != "start"}
+            reproduce(**given, starts=command.start, overrides=overrides)
 
 
 def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str, str]]:
@@ -327,7 +412,7 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
 
     What the command itself takes stays.
     """
-    own = {option.name: option.type for option in fields(command)}
+    own = {option.name: option.default for option in fields(command)}
     kept: list[str] = []
     found: dict[str, str] = {}
     queue = list(words)
@@ -336,7 +421,7 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
         key, equals, value = word.partition("=")
         setting = key.removeprefix("--")
         name = setting.replace("-", "_")
-        if not word.startswith("--") or name == "help" or own.get(name) == "bool":
+        if not word.startswith("--") or name == "help" or isinstance(own.get(name.removeprefix("no_")), bool):
             kept.append(word)
             continue
         if not equals:
@@ -353,7 +438,7 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
 def _eval(command: Eval) -> None:
     from piplay.eval.command import evaluate
 
-    given, usual = vars(command), vars(Eval())
+    given, usual = ({k: v for k, v in vars(one).items() if k != "trust"} for one in (command, Eval()))
     others = [name for name, value in given.items() if name != "resume" and value != usual[name]]
     if command.resume is not None and others:
         raise InputError(f"--resume goes on with what was asked: leave out the {others[0].replace('_', '-')} beside it")
@@ -364,18 +449,18 @@ def _ask(command: Ask, overrides: dict[str, str]) -> None:
     import json
 
     from piplay.agent import load_agent
-    from piplay.cli.show import plain_console, show_steps
+    from piplay.cli.show import show_steps
 
     if command.question is not None and not command.question.strip():
         raise InputError("the question is empty: ask something")
     check_text(command.question or "", "the question")
-    agent = load_agent(command.model, **overrides)
+    agent = load_agent(command.model, trust=command.trust, **overrides)
     for question in _lines() if command.question is None else [command.question]:
         if command.json:
             reply = agent.ask(question, command.temperature, command.seed)
             print(json.dumps(reply.to_dict(), ensure_ascii=False), flush=True)
         else:
-            show_steps(agent.steps(question, command.temperature, command.seed), plain_console())
+            show_steps(agent.steps(question, command.temperature, command.seed), TerminalConsole())
 
 
 def _lines() -> Iterator[str]:
@@ -402,7 +487,7 @@ def _lines() -> Iterator[str]:
 def _play(command: Play, overrides: dict[str, str]) -> None:
     from piplay.agent import without_place
     from piplay.cli.preview import preview
-    from piplay.cli.show import plain_console, show_preview
+    from piplay.cli.show import show_preview
     from piplay.config import load_config
     from piplay.training.run_directory import Run
 
@@ -417,16 +502,22 @@ def _play(command: Play, overrides: dict[str, str]) -> None:
         settings = run.config.model_dump(mode="json", include={"model", "policies", "environment"})
         settings |= without_place(overrides)
     config = load_config(recipe, settings | overrides)
-    show_preview(preview(config, command.role, command.n, command.hops, weights), plain_console())
+    show_preview(preview(config, command.role, command.n, command.hops, weights), TerminalConsole())
 
 
 def _report(command: Report) -> None:
     from piplay.report.command import report
     from piplay.training.assemble import load_environment
+    from piplay.training.litter import sweep
+    from piplay.training.lock import holding
     from piplay.training.run_directory import Run
 
     run = Run.open(command.run_dir)
-    print(report(run, lambda: load_environment(run.config), print))
+    # Of a run under way another process is the writer, and the page alone is written here.
+    with holding(run.folder) if run.finished else nullcontext():
+        if run.finished:
+            sweep(run.folder)
+        print(report(run, lambda: load_environment(run.config), print))
 
 
 def _world(command: MakeWorld | ImportWorld | AskWorld) -> None:

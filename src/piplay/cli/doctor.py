@@ -26,6 +26,7 @@ from piplay.engine.local.engine import check_device
 from piplay.engine.local.memory import Estimate, estimate
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
+from piplay.terminal import TerminalConsole
 from piplay.training.assemble import (
     check_parts,
     check_passages,
@@ -37,8 +38,8 @@ from piplay.training.assemble import (
     tool_specs,
     with_model,
 )
+from piplay.training.checkpoints import KEPT
 from piplay.training.listeners.trackers import check_trackers
-from piplay.training.run_directory import KEPT_CHECKPOINTS
 from piplay.types import StopReason
 
 GB = 1e9
@@ -60,7 +61,7 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
     Raises:
         InputError: whatever a run would refuse, or it needs more memory than there is: then with what to change.
     """
-    console = Console(soft_wrap=True, highlight=False)
+    console = TerminalConsole()
     config = with_model(config)
     check_trackers(config.trackers)
     check_trainable(config.model)
@@ -163,7 +164,7 @@ def _snapshots(phase: Phase) -> int:
 def disk(config: Config, needed: Estimate, evaluation: Evaluation) -> int:
     """Bytes that a run has on disk at most: checkpoints, one of them on its way, and models, kept and final."""
     kept = len(evaluation.exports) * (config.iterations + 1)
-    return needed.checkpoint * (KEPT_CHECKPOINTS + 1) + needed.export * (kept + len(config.policies))
+    return needed.checkpoint * (KEPT + 1) + needed.export * (kept + len(config.policies))
 
 
 def available(device: str) -> tuple[str, int]:

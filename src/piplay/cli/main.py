@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import io
+import errno
 import os
 import sys
 import traceback
@@ -13,6 +13,16 @@ from typing import TextIO
 import piplay
 from piplay.border.code import TRACEBACK
 from piplay.errors import InputError, InputWarning, Unavailable, out_of_memory
+from piplay.terminal import discard_output, encodable_output, escaped, escaped_output, flush
+
+STORAGE = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EFBIG)
+AGAIN = (["reproduce"], ["warm-up"], ["pretrain"])
+"""Commands that go on where they were interrupted."""
+BROKEN_PIPE = 141
+"""The exit code of a program whose reader has gone, as a shell has it (128 + SIGPIPE)."""
+
+LONGEST = 2000
+"""Characters of a message."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -20,44 +30,75 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ``PIPLAY_TRACEBACK`` is set. Something needed that does not answer is a sentence too, and exit code 3.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words == ["--version"]:  # before the imports that take a second
-        print(f"piplay {piplay.__version__}")
-        return 0
-    from piplay.cli.commands import run
+    try:
+        if words == ["--version"]:  # before the imports that take a second
+            print(f"piplay {piplay.__version__}", flush=True)
+            return 0
+        return _run(words)
+    except BrokenPipeError as error:
+        discard_output()
+        if notes := _notes(error):
+            _complain(f"nobody reads the output any more{notes}")
+        return BROKEN_PIPE
 
-    # A recipe may name things of the current folder. It stands last, so that no file there hides a library.
-    if "" not in sys.path:
-        sys.path.append("")
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what a terminal cannot show ends no command
-            stream.reconfigure(errors="backslashreplace")
+
+def _run(words: Sequence[str]) -> int:
+    from piplay.cli.commands import parse, perform
+
+    encodable_output()
     warnings.simplefilter("always", InputWarning)
     warnings.showwarning = _warn
-    trains = words[:1] in (["train"], ["resume"])
+    trains = list(words[:1]) in (["train"], ["resume"])
     try:
-        run(words)
+        command = parse(words)
+        with escaped_output():
+            perform(command)
+        flush()
     except InputError as error:
         if os.environ.get(TRACEBACK):
             traceback.print_exception(error)
-        print(f"piplay: {error}", file=sys.stderr)
+        _complain(str(error))
         return 2
     except Unavailable as error:
-        print(f"piplay: {error}", file=sys.stderr)
+        _complain(str(error))
         return 3
+    except OSError as error:  # wherever storage fails; a file that is merely not there has been said by name
+        if error.errno not in STORAGE:
+            raise
+        remedy = "make room or make it writable" + (", then go on with `piplay resume`" if trains else "")
+        _complain(f"{error.filename or 'a file'}: {error.strerror}: {remedy}")
+        return 2
     except FloatingPointError as error:
-        print(f"piplay: {error}: start again with a lower learning rate (lr of its policy)", file=sys.stderr)
+        _complain(f"{error}: start again with a lower learning rate (lr of its policy)")
         return 1
-    except KeyboardInterrupt:
-        again = "; `piplay resume` goes on from the last checkpoint" if trains else ""
-        print(f"piplay: interrupted{again}", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        again = "; the same command goes on" if list(words[:1]) in AGAIN else ""
+        _complain(f"interrupted{_notes(error)}{again}")
         return 130
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
+        trains = words[:1] in (["train"], ["resume"])
         less = ": start again with less engine.cache_tokens or engine.micro_batch_tokens, see `piplay doctor`"
-        print(f"piplay: {str(error).strip().splitlines()[0]}{less if trains else ''}", file=sys.stderr)
+        lines = str(error).strip().splitlines() or ["there is not enough memory"]
+        _complain(f"{lines[0]}{less if trains else ''}")
         return 1
     return 0
+
+
+def _complain(sentence: str) -> None:
+    print(escaped(f"piplay: {_line(sentence)}"), file=sys.stderr)
+
+
+def _line(sentence: str) -> str:
+    """One line, whatever stands in what it quotes."""
+    whole = " ".join(sentence.splitlines())
+    return whole if len(whole) <= LONGEST else f"{whole[:LONGEST]} …"
+
+
+def _notes(error: BaseException) -> str:
+    """What was noted of how to go on, as the end of a sentence."""
+    return "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
 
 
 def _warn(
@@ -70,8 +111,12 @@ def _warn(
 ) -> None:
     """Show what was left out of the input as one sentence, other warnings as Python does."""
     known = issubclass(category, InputWarning)
-    shown = f"piplay: {message}\n" if known else warnings.formatwarning(message, category, filename, lineno, line)
-    (file or sys.stderr).write(shown)
+    shown = (
+        f"piplay: {_line(str(message))}\n"
+        if known
+        else warnings.formatwarning(message, category, filename, lineno, line)
+    )
+    (file or sys.stderr).write(escaped(shown))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from piplay.config import Config, Phase
 from piplay.envs.search.question import Question
 from piplay.errors import InputError, nearest
 from piplay.methods.pi_play.game import PrivilegedStudy
+from piplay.methods.pi_play.privilege import as_privilege
 from piplay.protocols import Audit, Environment, Game, TaskSource, make_game
 from piplay.rollout.stage import Stage
 from piplay.streams import stream
@@ -116,8 +117,9 @@ def _seated(config: Config, role: str) -> _Seated:
         raise InputError(
             f"the recipe {config.name} has no role {role!r}{nearest(role, roles)}; it has {', '.join(roles)}"
         )
-    about = "the teacher with its path"
-    return _Seated(teachers[role], PrivilegedStudy(), {"teacher": role}, 0.0, "teacher", about)
+    privilege = as_privilege(teachers[role].options.get("privilege", "true"))
+    about = "the teacher with its path" if privilege == "true" else f"the teacher, who is shown: {privilege}"
+    return _Seated(teachers[role], PrivilegedStudy(privilege=privilege), {"teacher": role}, 0.0, "teacher", about)
 
 
 def _teachers(phase: Phase) -> set[str]:
@@ -137,17 +139,27 @@ class _Tasks:
         """Tasks for a phase: of its own source, held out, or written for it."""
         source = self._sources[phase.tasks]
         if not isinstance(source, WrittenSource):
-            return [self._of_hops(task) for task in source.draw((*key, 0), count)]
+            return self._drawn(source, phase.tasks, key, count)
         if self._environment.heldout:
             return self._heldout(key, count)
         return self._written(phase.tasks, count)
 
-    def _of_hops(self, task: Task) -> Task:
+    def _drawn(self, source: TaskSource, name: str, key: Key, count: int) -> list[Task]:
+        """What a source gives; of so many hops, seed passages are asked for them and ready-made questions chosen."""
         if self._hops is None:
-            return task
-        _check_questions([task], f"--hops {self._hops}")
-        assert isinstance(task, Question)
-        return replace(task, hops=self._hops)
+            return source.draw((*key, 0), count)
+        found: list[Task] = []
+        for step in range(ROUNDS):
+            for task in _check_questions(source.draw((*key, step), count), f"--hops {self._hops}"):
+                if not task.question:
+                    found.append(replace(task, hops=self._hops))
+                elif task.hops == self._hops:
+                    found.append(task)
+            if len(found) >= count:
+                break
+        if not found:
+            raise InputError(f"the source {name} gave no question of {self._hops} hops in {ROUNDS} draws")
+        return found[:count]
 
     def _heldout(self, key: Key, count: int) -> list[Task]:
         tasks = list(self._environment.heldout)

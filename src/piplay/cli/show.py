@@ -23,11 +23,6 @@ LINE = 100
 """Characters of a passage that are shown."""
 
 
-def plain_console() -> Console:
-    """A console that reads nothing into what it prints, and leaves the breaking of lines to the terminal."""
-    return Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
-
-
 def show_steps(steps: Iterator[Turn | ToolUse | Reply], console: Console) -> None:
     """An agent's steps as they come: thoughts, tool calls with what they found, the answer with its sources."""
     for step in steps:
@@ -60,7 +55,9 @@ def _show_answer(reply: Reply, console: Console) -> None:
     if not reply.answer:
         if reply.trajectory.turns:
             console.print(_field("wrote", textwrap.shorten(reply.trajectory.turns[-1].text, LINE, placeholder=" …")))
-        console.print(Text.assemble(("no answer: ", "bold red"), ENDS[reply.stop]))
+        failure = reply.trajectory.failure
+        why = f" ({failure.reason})" if failure else ""
+        console.print(Text.assemble(("no answer: ", "bold red"), ENDS[reply.stop], why))
         return
     console.print(Text.assemble(("answer   ", "dim"), (reply.answer, "bold green")))
     for passage in reply.sources:

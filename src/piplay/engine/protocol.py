@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from piplay.algo.losses.base import Loss
+from piplay.errors import Unavailable
 from piplay.types import Floats, Ints, Key, PolicyRef, Sample, Stop
 
 
@@ -82,7 +83,7 @@ class Usage:
         }
 
 
-class EngineLost(Exception):  # noqa: N818 (said of the engine, not of the call)
+class EngineLost(Unavailable):
     """The engine or a part of it died; the run can be resumed from its last checkpoint."""
 
 
@@ -133,6 +134,13 @@ class Trainer(Protocol):
         """Log-probabilities of the samples' tokens behind one of their views, by default their own prompt.
 
         One array (T,) a sample; 0 where the model did not write.
+        """
+
+    def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
+        """What each loss reports of each token, with the policy in the place of the trained one; nothing is learnt.
+
+        One dict a sample: by ``TERM/NAME``, for every name in the loss's ``metrics``, an array (T,), 0 where the model
+        did not write. The samples' own terms are not looked at; every weight is 0.
         """
 
     def snapshot(self, policy: str, name: str) -> PolicyRef:

@@ -13,4 +13,4 @@ class PettingzooEnvironment(TextEnvironment):
 
     def new(self) -> Any:
         """See ``TextEnvironment.new``."""
-        return resolve(self._make, "environment")(**self._options)
+        return resolve(self._make, "environment", "piplay.envs")(**self._options)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.markup import escape
 
 from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
 from piplay.envs.search.question import Question
@@ -20,7 +21,9 @@ from piplay.eval.options import WORLD, check, place
 from piplay.eval.scores import Record, differences, summary
 from piplay.eval.sets.command import evaluate_sets, is_of_sets
 from piplay.eval.tables import show
+from piplay.terminal import TerminalConsole
 from piplay.training.assemble import BASE
+from piplay.training.listeners.console import progress
 
 NAMED = 5
 """Golds that are named of those that SQuAD's rule gets wrong."""
@@ -52,15 +55,16 @@ def _evaluate_by_hops(given: Mapping[str, Any]) -> None:
     if out is not None:
         _make(out)
 
-    console, notes = Console(soft_wrap=True), Notes(out, tasks)
+    console, notes = TerminalConsole(), Notes(out, tasks)
     results: dict[str, Any] = {"settings": settings, "models": []}
     said = [*(one.about for one in contestants if one.name != BASE), *lost_golds(bench, tasks)]
-    console.print("".join(f"{line}\n" for line in said), end="", markup=False, highlight=False)
+    console.print("".join(f"{line}\n" for line in said), end="")
     played: list[list[Record]] = []
     try:
         for contestant in contestants:
-            with console.status(f"{contestant.name} plays {len(tasks)} questions"):
-                played.append(contestant.play(tasks, samples, temperature, notes))
+            with progress(console) as bar:
+                task = bar.add_task(escape(contestant.name), total=len(tasks) * (2 if samples else 1))
+                played.append(contestant.play(tasks, samples, temperature, notes, partial(bar.advance, task)))
             numbers = summary(played[-1], seed)
             results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,13 @@ from piplay.training.assemble import (
     run_at,
     tool_specs,
 )
+from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.types import Episode
 
 TOP_K = 1
 """Passages that one search returns where neither the command nor a run says."""
+TOLERATED = 0.05
+"""The share of answers that a searcher may fail: they count as no answer, and are said. Of more there is no result."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,24 +53,35 @@ class Contestant:
     def about(self) -> str:
         return f"{self.name}: chat {self.stage.chat.why}"
 
-    def play(self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes) -> list[Record]:
-        """Every question greedily, and ``samples`` times at the temperature; each is noted as it is answered."""
+    def play(
+        self, tasks: Sequence[Question], samples: int, temperature: float, notes: Notes, told: Callable[[], None]
+    ) -> list[Record]:
+        """Every question greedily, and ``samples`` times at the temperature; each is noted, and told, as it comes."""
         torch.set_num_threads(self.settings["threads"])  # the process has one number, and the last engine set it
         by_task: dict[int, Episode] = {}
 
         def answered(episode: Episode) -> None:
             by_task[id(episode.task)] = episode
             notes.add(self.name, records([episode], ())[0])
+            told()
 
         def sampled(episode: Episode) -> None:
             notes.add(self.name, records([by_task[id(episode.task)]], [episode])[0])
+            told()
 
-        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered)
+        greedy = play_student(self.stage, self.policy, tasks, ("eval", "greedy"), note=answered, tolerated=TOLERATED)
         if not samples:
             return records(greedy, ())
         key = "eval", "samples"
         drawn = play_student(
-            self.stage, self.policy, tasks, key, samples=samples, temperature=temperature, note=sampled
+            self.stage,
+            self.policy,
+            tasks,
+            key,
+            samples=samples,
+            temperature=temperature,
+            note=sampled,
+            tolerated=TOLERATED,
         )
         return records(greedy, drawn)
 
@@ -85,6 +99,8 @@ def environment_of(
     environment = load_environment(config, truth=truth)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"the run {model} plays in the environment {usual.kind}: only what searches can be asked.")
+    if run:
+        warn_of_changes(run, config, environment)
     return environment
 
 
@@ -98,6 +114,7 @@ def contestant_of(name: str, environment: SearchEnvironment, given: Mapping[str,
     folder, run = model_folder(name), run_at(name)
     if run:
         check_asks(name, run.column_kinds())
+        warn_of_damage(run)
     usual = run.config if run else settings_of(Component(kind="search"), given["seed"])
     kind = usual.chat if run and given["chat"] == "auto" else given["chat"]
     limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})

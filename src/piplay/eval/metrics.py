@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from piplay.envs.search.match import contains, exact_match, folded, normalise
 from piplay.envs.search.values import canonical, mentions, same_value
 
+_CLOSED = frozenset(("yes", "no", "noanswer"))
+
 
 def em(answer: str, golds: Sequence[str], published: bool = True) -> float:
     """Exact match, 0 or 1."""
@@ -38,6 +40,23 @@ def _f1(said: Sequence[str], gold: Sequence[str]) -> float:
 def cover_em(answer: str, golds: Sequence[str], published: bool = True) -> float:
     """Whether the answer contains a gold as whole words, 0 or 1."""
     return float(any((contains if published else mentions)(answer, gold) for gold in golds))
+
+
+def f1_flashrag(answer: str, golds: Sequence[str]) -> float:
+    """F1 as FlashRAG has it: 0 where yes, no or noanswer stands against anything else; SQuAD's normalisation."""
+    said = normalise(answer)
+
+    def of(gold: str) -> float:
+        closed = said != gold and not _CLOSED.isdisjoint((said, gold))
+        return 0.0 if closed else _f1(said.split(), gold.split())
+
+    return max((of(normalise(gold)) for gold in golds), default=0.0)
+
+
+def cover_em_flashrag(answer: str, golds: Sequence[str]) -> float:
+    """Cover-EM as FlashRAG has it: whether the answer contains a gold as characters, within a word too, 0 or 1."""
+    said = normalise(answer)
+    return float(any(gold in said for gold in map(normalise, golds)))
 
 
 def pass_at_k(samples: int, correct: int, k: int) -> float:

@@ -12,16 +12,17 @@ from piplay.training.assemble import run_at
 WORLD = "world"
 """The benchmark that is a world's own held-out questions."""
 _LEAST = {
-    "limit": 1, "limit_per_set": 1, "samples": 0, "top_k": 1, "seed": 0, "threads": 1, "turns": 1, "turn_tokens": 1,
-    "tokens": 2,
+    "limit": 1, "limit-per-set": 1, "samples": 0, "top-k": 1, "seed": 0,
+    "engine.threads": 1, "limits.turns": 1, "limits.turn-tokens": 1, "limits.tokens": 2,
 }  # fmt: skip
 
 
 def check(given: Mapping[str, Any]) -> None:
     """Raises ``InputError`` for what can be seen to be wrong without reading a file."""
-    for name, number in _LEAST.items():
-        if given[name] is not None and given[name] < number:
-            raise InputError(f"--{name.replace('_', '-')} is {given[name]}: give a number of at least {number}.")
+    for option, number in _LEAST.items():
+        value = given[option.rpartition(".")[2].replace("-", "_")]
+        if value is not None and value < number:
+            raise InputError(f"--{option} is {value}: give a number of at least {number}.")
     check_text(given["prompt"], "--prompt")
     if not 0 < given["temperature"] < float("inf"):
         raise InputError(f"--temperature is {given['temperature']}: give a number above 0.")

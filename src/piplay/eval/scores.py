@@ -11,12 +11,14 @@ import numpy as np
 
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import query_of, searches
-from piplay.eval.metrics import cover_em, em, f1, pass_at_k
+from piplay.eval.metrics import cover_em, cover_em_flashrag, em, f1, f1_flashrag, pass_at_k
 from piplay.eval.statistics import bootstrap, paired_bootstrap, wilson
 from piplay.types import Episode, Key, ScoredTrajectory
 
 ALL = "all"
-SHARES = ("em", "cover_em")
+SCORES = ("em", "f1", "cover_em", "f1_flashrag", "cover_em_flashrag")
+"""Those of a greedy answer; the last two are FlashRAG's variants, whatever a benchmark is scored by."""
+SHARES = ("em", "cover_em", "cover_em_flashrag")
 """Scores that are 0 or 1 for each question: proportions, with Wilson's interval."""
 
 
@@ -28,6 +30,8 @@ class Answer:
     em: float
     f1: float
     cover_em: float
+    f1_flashrag: float
+    cover_em_flashrag: float
     queries: tuple[str, ...]
     stop: str
 
@@ -42,7 +46,7 @@ class Record:
 
     def scores(self) -> dict[str, float]:
         """Each score of the question by name; with K samples also ``avg@K`` and ``pass@k`` for k = 1, 2, 4, … K."""
-        named = {"em": self.greedy.em, "f1": self.greedy.f1, "cover_em": self.greedy.cover_em}
+        named = {name: float(getattr(self.greedy, name)) for name in SCORES}
         if self.samples:
             n, correct = len(self.samples), sum(int(sample.em) for sample in self.samples)
             named[f"avg@{n}"] = correct / n
@@ -85,7 +89,9 @@ def _answer(scored: ScoredTrajectory, task: Question) -> Answer:
     trajectory, rule = scored.trajectory, (task.answers, task.published)
     said = trajectory.answer
     queries = tuple(query_of(use.call) for use in searches(trajectory))
-    return Answer(said, em(said, *rule), f1(said, *rule), cover_em(said, *rule), queries, str(trajectory.stop))
+    flashrag = f1_flashrag(said, task.answers), cover_em_flashrag(said, task.answers)
+    scores = em(said, *rule), f1(said, *rule), cover_em(said, *rule), *flashrag
+    return Answer(said, *scores, queries, str(trajectory.stop))
 
 
 def by_hops(played: Sequence[Record]) -> dict[str, list[Record]]:

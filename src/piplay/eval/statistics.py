@@ -65,6 +65,15 @@ def paired_bootstrap(first_N: Sequence[float], second_N: Sequence[float], seed: 
     return Difference(float(difference_N.mean()), _percentiles(mean_B), p)
 
 
+def holm(ps: Sequence[float]) -> list[float]:
+    """Holm's adjusted p-values (1979): of m sorted ascending, the i-th is max_{j ≤ i} min(1, (m − j + 1) p_j)."""
+    adjusted, most = [0.0] * len(ps), 0.0
+    for rank, i in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        most = max(most, min(1.0, (len(ps) - rank) * ps[i]))
+        adjusted[i] = most
+    return adjusted
+
+
 def _means(values_N: npt.NDArray[np.float64], seed: int, key: Key) -> npt.NDArray[np.float64]:
     """Means of as many values drawn with replacement, once a resample."""
     rng, count = stream(seed, key), len(values_N)

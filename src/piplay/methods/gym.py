@@ -142,7 +142,7 @@ class Demonstrate(Play):
     _script: Any = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._script = resolve(self.script, "script") if self.script else None
+        self._script = resolve(self.script, "script", "piplay.envs.gym") if self.script else None
 
     def _shown(self, rollout: int) -> bool:
         return self._script is not None and rollout % 2 == 1

@@ -19,6 +19,7 @@ from piplay.methods.judges import VOTED_SOMETIMES, vote, vote_metrics
 from piplay.methods.pi_play.game import Study
 from piplay.methods.pi_play.gates import written_question
 from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
+from piplay.methods.pi_play.privilege import Privilege
 from piplay.methods.proposals import answers_of, attempts, propose
 from piplay.protocols import Audit, Game
 from piplay.rollout.context import Context
@@ -97,8 +98,12 @@ class Challenge(Game):
         return row | ({"distinct": len(set(asked)) / len(asked)} if asked else {})
 
 
+@dataclass
 class Solve(Study):
     """Solvers on a question and its voted answer: .9 · correct + .1 · format."""
+
+    privilege: Privilege = "none"
+    """No teacher reads it."""
 
     async def play(self, task: Question, context: Context) -> Episode:
         """See ``Study.play``."""

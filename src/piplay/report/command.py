@@ -12,6 +12,9 @@ from piplay.report.page import page
 from piplay.report.read import question_sets, read
 from piplay.training.run_directory import Run
 
+READ = ("metrics.jsonl", "summary.json", "rollouts/", "tasks/", "snapshots/", "final/", "grid.json", "examples.json")
+"""What of a run a report is made of."""
+
 
 def report(run: Run, environment: Callable[[], Environment], say: Callable[[str], None]) -> Path:
     """Write the report of a run, finished or not; where it is.
@@ -20,6 +23,8 @@ def report(run: Run, environment: Callable[[], Environment], say: Callable[[str]
     and the models are there. Where the run's environment is gone ``say`` is told so and the report is made without
     them.
     """
+    for sentence in run.damage(*READ):
+        say(sentence)
     try:
         _play_missing(run, environment, say)
     except InputError as error:
@@ -41,7 +46,7 @@ def _play_missing(run: Run, environment: Callable[[], Environment], say: Callabl
     made = environment()
     chat = load_chat(run.final(run.config.agent), run.config.chat, tool_specs(made))
     for name in missing:
-        run.write(name, json.dumps(makers[name](run, made, chat), ensure_ascii=False) + "\n")
+        run.write_more(name, json.dumps(makers[name](run, made, chat), ensure_ascii=False) + "\n")
 
 
 def _missing(run: Run) -> list[str]:

@@ -36,6 +36,8 @@ MARKERS = (
     "M0,-4l4,4l-4,4l-4,-4z",
     "M-4,0h8M0,-4v8",
     "M-3,-3l6,6M-3,3l6,-6",
+    "M0,4l-4,-7h8z",
+    "M-4,0a4,4 0 0,1 8,0z",
 )
 """Line i has marker i, and the colour and dash of the style's class ``s{i}``."""
 
@@ -48,6 +50,8 @@ class Curve:
 
     name: str
     stretches: Sequence[Points]
+    metric: str = ""
+    """The metric that it shows, or several by a pattern with ``*``: an alarm of one of them is the chart's."""
 
 
 def over_steps(
@@ -68,6 +72,14 @@ def over_iterations(title: str, unit: str, caption: str, lines: Sequence[Curve],
         iterations = [mark for mark in ticks(first, last) if first <= mark <= last]
     places = {m: f"{m:g}" if m else "base" for m in iterations}
     return _chart(title, unit, caption, lines, frame, axes(frame, places, "iterations done", 15), "iteration")
+
+
+def over(title: str, unit: str, caption: str, lines: Sequence[Curve], x_label: str) -> Html:
+    """Lines of shares over any number from 0 on; ``x_label`` says which."""
+    last = max(x for line in lines for stretch in line.stretches for x, _ in stretch)
+    marks = ticks(0.0, last)
+    frame = _frame(lines, 0.0, max(last, marks[-1]), shares=True)
+    return _chart(title, unit, caption, lines, frame, axes(frame, {x: number(x) for x in marks}, x_label, 15), x_label)
 
 
 def thinned(stretches: Sequence[Points], most: int = MOST_POINTS) -> list[Points]:

@@ -24,12 +24,13 @@ EXACT_MATCH = re.compile(r"iteration|em|(em|n|teacher_em)_by_hops/.+")
 OF_A_STEP = re.compile(
     r"n|iteration|step|of|written|seconds/.+|rollout/.+|gate/.+|format/.+|(tasks|k|accuracy|informative|truth)/\d+"
     r"|true|false|ill_typed|unknown|false_agreement|teacher/em"
+    r"|pass/\d+|privilege/(utility|divergence|kl)/.+|privilege/(auroc|conflict|context_only|illusion)"
 )
 """Metrics that say where a step stands, how it was played, or what other charts show."""
 OF_A_ROLE = re.compile(
     r"reward|length|length_max|tokens_written|turns|tool_calls|stop/.+|searches|repeated_queries"
     r"|weight/.+|loss|pg_loss|tokens|entropy|clipped|logprob_diff_max|grad_norm"
-    r"|distill_kl|teacher_entropy|teacher_nll"
+    r"|distill_kl|teacher_entropy|teacher_nll|illusion|no_search"
 )
 """The same of ``ROLE/name``, without the role."""
 SUMS_UP = {"accuracy": r"accuracy/\d+", "solved": r"k/\d+", "wasted": r"truth/\d+"}

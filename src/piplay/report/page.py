@@ -8,8 +8,10 @@ from pathlib import Path
 from piplay.config import Component
 from piplay.methods.pi_play.evaluation import measured, titled
 from piplay.report import generic, sections
+from piplay.report.about import about
 from piplay.report.examples import examples
 from piplay.report.markup import Html, join, number, share, tag
+from piplay.report.privilege import privilege
 from piplay.report.read import Record
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -47,6 +49,7 @@ def _parts(record: Record) -> list[Html]:
         _folded("The game's own numbers", own, more),
     )
     parts = [
+        ("Alarms", None, _alarms(record)),
         ("Before and after", None, _charts(sections.outcome(record))),
         ("Evaluation by iteration", None, _charts(generic.evaluation(record))),
         ("Learning", strip, join(*learning)),
@@ -54,10 +57,16 @@ def _parts(record: Record) -> list[Html]:
         ("Whether they are true", None, _charts(sections.truth(record))),
         ("Examiners against students", None, _charts(sections.grid(record))),
         ("The teacher's health", None, _charts(sections.teacher(record))),
+        ("What the path is worth", None, _charts(privilege(record))),
         ("Time", None, _charts(sections.time(record))),
+        ("How it was made", None, about(record)),
         ("Examples", None, join(*examples(found)) if found and found["examples"] else Html()),
     ]
     return [tag("section", tag("h2", name), note, content) for name, note, content in parts if content]
+
+
+def _alarms(record: Record) -> Html:
+    return tag("ul", *(tag("li", alarm.sentence) for alarm in record.alarms)) if record.alarms else Html()
 
 
 def _charts(charts: list[Html]) -> Html:

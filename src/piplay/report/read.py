@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Any
 
@@ -16,6 +18,7 @@ from piplay.errors import InputError
 from piplay.registry import resolve
 from piplay.report.curves import Curve
 from piplay.report.svg import Block
+from piplay.training.alarms import Alarm, alarms
 from piplay.training.run_directory import Run
 
 LARGEST = 1e100
@@ -34,10 +37,16 @@ class Record:
     seconds: float
     """Wall-clock seconds, up to the last checkpoint where the run is not finished."""
     finished: bool
+    alarms: list[Alarm]
+    """Where numbers left the ranges that are healthy."""
     grid: dict[str, Any] | None
     """See ``replay.play_grid``."""
     examples: dict[str, Any] | None
     """See ``replay.play_examples``."""
+    version: str = ""
+    """Of the piplay that made the run."""
+    begun: str = ""
+    """The day on which it began."""
 
     @property
     def blocks(self) -> list[Block]:
@@ -72,8 +81,21 @@ class Record:
             for _, rows in self.phases:
                 points = [(float(row["n"]), float(row[key])) for row in rows if is_number(row.get(key))]
                 stretches += [points] if points else []
-            found += [Curve(name, stretches)] if stretches else []
+            found += [Curve(name, stretches, key)] if stretches else []
         return found
+
+    def outside(self, metrics: Iterable[str], steps: Container[int] | None = None) -> str:
+        """What the alarms of some metrics say, patterns with ``*`` among them; empty where there is none.
+
+        ``steps``: those that count; by default all.
+        """
+        wanted = [metric for metric in metrics if metric]
+        found = [
+            alarm.sentence
+            for alarm in self.alarms
+            if any(fnmatchcase(alarm.metric, metric) for metric in wanted) and (steps is None or alarm.n in steps)
+        ]
+        return f"Outside its range: {'; '.join(found)}." if found else ""
 
     def by_hops(self, prefix: str) -> list[Curve]:
         """The curves of ``prefix/1``, ``prefix/2``, …, as far as there are any."""
@@ -136,9 +158,15 @@ def read(run: Run) -> Record:
         evals, seconds = summary["eval"], summary["wall_seconds"]
     grid = _json(run, "grid.json", ("students", "sets"))
     examples = _json(run, "examples.json", ("examples", "view"))
-    return Record(
-        run.config, _phases(run.config, run.rows()), evals, seconds, run.finished, grid or None, examples or None
-    )
+    day = date.fromtimestamp((run.folder / "config.json").stat().st_mtime).isoformat()
+    version = str(_json(run, "piplay.json", ("version",))["version"])
+    rows = run.rows()
+    try:
+        found = alarms(run.config, rows, evals)
+    except InputError:  # a class of one's own that is not here any more has no ranges
+        found = []
+    played, more = _phases(run.config, rows), (grid or None, examples or None, version, day)
+    return Record(run.config, played, evals, seconds, run.finished, found, *more)
 
 
 def in_search(config: Config) -> bool:

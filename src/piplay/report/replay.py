@@ -17,10 +17,12 @@ from torch import Tensor
 
 from piplay.algo.losses.base import Scoring
 from piplay.chat.base import Chat
+from piplay.chat.pieces import pieces, text_of
 from piplay.config import Config
 from piplay.engine.local.attention import load_model
 from piplay.envs.search.question import Question
 from piplay.methods.pi_play.evaluation import play_student
+from piplay.methods.pi_play.privilege import Privilege, as_privilege
 from piplay.protocols import Environment
 from piplay.report.read import question_sets
 from piplay.rollout.stage import Stage
@@ -70,10 +72,11 @@ def play_examples(run: Run, environment: Environment, chat: Chat) -> dict[str, A
     name, last = list(question_sets(run).items())[-1]
     questions = [q for hops in sorted({q.hops for q in last}) for q in [q for q in last if q.hops == hops][:CANDIDATES]]
     teacher = teacher_of(config)
+    privilege = shown_by(config) if teacher and teacher.view else "none"
 
     def told(folder: Path, questions: Sequence[Question]) -> list[tuple[ScoredTrajectory, Scores]]:
         # One after the other, so that no more than two models are there at a time.
-        played = _play(folder, config, environment, chat, questions)
+        played = _play(folder, config, environment, chat, questions, privilege)
         if teacher is None:
             return [(one, []) for one in played]
         mine, other = (load_model(path, device, dtype) for path in (folder, run.final(teacher.policy)))
@@ -138,6 +141,13 @@ def teacher_of(config: Config) -> Scoring | None:
     return None
 
 
+def shown_by(config: Config) -> Privilege:
+    """What the phase in which the agent learns shows its teacher."""
+    phases = [phase for phase in config.phases if config.agent in (phase.seats[role] for role in phase.learn)]
+    found: Privilege = as_privilege(phases[-1].options.get("privilege", "true"))
+    return found
+
+
 @torch.no_grad()
 def score(chat: Chat, student: Any, teacher: Any, played: ScoredTrajectory, view: str) -> Scores:
     """KL(student ‖ teacher) over the whole vocabulary and both models' likeliest tokens, at each token of the model.
@@ -160,27 +170,19 @@ def score(chat: Chat, student: Any, teacher: Any, played: ScoredTrajectory, view
     ]
 
 
-def pieces(chat: Chat, ids: Sequence[int]) -> list[str]:
-    """The text that each token adds; together they are the whole text.
-
-    A token that ends within a character adds nothing; the one that completes the character adds it.
-    """
-    found, told = [], ""
-    for end in range(1, len(ids) + 1):
-        text = _text(chat, ids[:end])
-        whole = end == len(ids) or not text.endswith("\ufffd")
-        found.append(text[len(told) :] if whole else "")
-        told = text if whole else told
-    return found
-
-
 def _play(
-    folder: Path, config: Config, environment: Environment, chat: Chat, questions: Sequence[Question]
+    folder: Path,
+    config: Config,
+    environment: Environment,
+    chat: Chat,
+    questions: Sequence[Question],
+    privilege: Privilege = "none",
 ) -> list[ScoredTrajectory]:
-    """One greedy rollout a question by the model in a folder."""
+    """One greedy rollout a question by the model in a folder; with the view of a teacher who is shown ``privilege``."""
     engine = load_engine(playing(config, folder))
     stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
-    return [episode.trajectories[0] for episode in play_student(stage, config.agent, questions, ("report",))]
+    played = play_student(stage, config.agent, questions, ("report",), privilege=privilege)
+    return [episode.trajectories[0] for episode in played]
 
 
 def _rollout(chat: Chat, played: ScoredTrajectory, scores: Scores) -> dict[str, Any]:
@@ -194,7 +196,7 @@ def _rollout(chat: Chat, played: ScoredTrajectory, scores: Scores) -> dict[str, 
         if owner is Owner.MODEL:
             part["tokens"] = [{"text": text} | next(rows, {}) for text in pieces(chat, ids)]
         else:
-            part |= {"text": _text(chat, ids), "count": len(ids)}
+            part |= {"text": text_of(chat, ids), "count": len(ids)}
         parts.append(part)
     return {
         "answer": trajectory.answer,
@@ -219,10 +221,6 @@ def _logprobs(model: Any, ids_T: Ints, places_R: Ints) -> Tensor:
 def _likeliest(chat: Chat, logp_R_V: Tensor) -> list[list[tuple[str, float]]]:
     logp_R_K, ids_R_K = logp_R_V.topk(min(TOP, logp_R_V.shape[-1]), dim=-1)
     return [
-        [(_text(chat, [token]), round(p, 3)) for token, p in zip(ids, ps, strict=True)]
+        [(text_of(chat, [token]), round(p, 3)) for token, p in zip(ids, ps, strict=True)]
         for ids, ps in zip(ids_R_K.tolist(), logp_R_K.exp().tolist(), strict=True)
     ]
-
-
-def _text(chat: Chat, ids: Sequence[int]) -> str:
-    return str(chat.tokenizer.decode(list(ids), skip_special_tokens=False))

@@ -27,14 +27,16 @@ def outcome(record: Record) -> list[Html]:
     before = before_after(
         title,
         "share of questions, greedy; pale: before, full: after",
-        "Healthy: the full bars stand above the pale ones by more than the whiskers (95 % intervals), most of all "
+        record.outside(["eval/em"])
+        or "Healthy: the full bars stand above the pale ones by more than the whiskers (95 % intervals), most of all "
         "where the base failed.",
         groups,
     )
     by_iteration = over_iterations(
         f"{title} by iteration",
         "share of questions, greedy",
-        "Healthy: every iteration adds something, first at few hops and then at more, and none takes away.",
+        record.outside(["eval/em", "eval/em_by_hops/*"])
+        or "Healthy: every iteration adds something, first at few hops and then at more, and none takes away.",
         _of_evals(evals, "em_by_hops"),
         shares=True,
     )
@@ -155,7 +157,7 @@ def _above(record: Record, name: str, least: float) -> list[Curve]:
 
 def _unanswered(record: Record) -> list[Curve]:
     return [
-        Curve(curve.name, [[(x, 1 - y) for x, y in stretch] for stretch in curve.stretches])
+        Curve(curve.name, [[(x, 1 - y) for x, y in stretch] for stretch in curve.stretches], f"{curve.name}/stop/*")
         for curve in record.by_role("stop/answered")
     ]
 
@@ -167,6 +169,7 @@ def tasks(record: Record) -> list[Html]:
     charts = []
     for iteration in sorted({row["iteration"] for row in record.rows}):
         counts = record.gates(iteration)
+        steps = {row["n"] for row in record.rows if row["iteration"] == iteration}
         names: list[str] = [gate for gate in GATES if gate in asked or gate in counts]
         names += sorted(counts.keys() - {*names, "passed"})
         if counts:
@@ -174,7 +177,8 @@ def tasks(record: Record) -> list[Html]:
                 funnel(
                     f"Gates, iteration {iteration}",
                     "questions left after each, and refused",
-                    "Healthy: most questions pass, and no one gate refuses most of the others.",
+                    record.outside(["gate/*"], steps)
+                    or "Healthy: most questions pass, and no one gate refuses most of the others.",
                     {gate: counts[gate] for gate in names},
                     counts["passed"],
                 )
@@ -289,7 +293,8 @@ def teacher(record: Record) -> list[Html]:
             over_iterations(
                 "The teacher with the path" if "questions" in evals[0] else "The teacher with the true path",
                 f"{measured(evals[0])}, greedy",
-                "Healthy: flat and high at every hop count, and above the student alone.",
+                record.outside(["eval/teacher_em_by_hops/*"])
+                or "Healthy: flat and high at every hop count, and above the student alone.",
                 _of_evals(evals, "teacher_em_by_hops"),
                 shares=True,
             )
@@ -324,12 +329,16 @@ def _over_steps(
     record: Record, title: str, unit: str, caption: str, lines: Sequence[Curve], shares: bool = False
 ) -> list[Html]:
     """The chart, where there is anything to draw."""
-    return [over_steps(title, unit, caption, lines, record.blocks, shares)] if lines else []
+    said = record.outside(line.metric for line in lines) or caption
+    return [over_steps(title, unit, said, lines, record.blocks, shares)] if lines else []
 
 
 def _of_evals(evals: Sequence[Mapping[str, Any]], key: str) -> list[Curve]:
     hops = evals[0][key] if evals else ()
-    return [Curve(hops_name(h), [[(float(row["iteration"]), float(row[key][h])) for row in evals]]) for h in hops]
+    return [
+        Curve(hops_name(h), [[(float(row["iteration"]), float(row[key][h])) for row in evals]], f"eval/{key}/{h}")
+        for h in hops
+    ]
 
 
 def _table(evals: Sequence[Mapping[str, Any]]) -> Html:

@@ -49,7 +49,12 @@ class Frame:
 
 def figure(title: str, unit: str, caption: str, *body: str) -> Html:
     """A chart under its title; ``unit`` labels its upright axis, or says what its numbers are."""
-    return tag("figure", tag("h3", title, " ", tag("small", unit)), *body, tag("figcaption", caption))
+    return tag(
+        "figure",
+        tag("h3", title, " ", tag("small", unit)),
+        *body,
+        tag("figcaption", caption, class_="alarm" if caption.startswith("Outside") else None),
+    )
 
 
 def canvas(title: str, height: float, *shapes: str) -> Html:
@@ -92,7 +97,7 @@ def axes(frame: Frame, places: Mapping[float, str], x_label: str, drop: float) -
 def step_axes(frame: Frame, blocks: Sequence[Block]) -> list[Html]:
     """The same over the steps of a run, with its phases in a strip under the axis and its iterations above."""
     first, last, bottom = blocks[0].first, blocks[-1].last, HEIGHT - BOTTOM
-    places = {mark: number(mark) for mark in ticks(first, last) if first <= mark <= last}
+    places = {mark: number(mark) for mark in ticks(first, last) if first <= mark <= last and mark == int(mark)}
     shapes = axes(frame, places, "step of the run", 22)
     for block in blocks:
         left, right = frame.x(block.first - 0.5), frame.x(block.last + 0.5)

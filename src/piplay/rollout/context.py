@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine, Generator, Iterable, Mapping
+from collections.abc import Coroutine, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -15,7 +15,20 @@ from piplay.engine.protocol import Generate, Generated
 from piplay.errors import InputError
 from piplay.rollout.tools import ToolError
 from piplay.streams import stream
-from piplay.types import Ints, Key, Owner, PolicyRef, StopReason, ToolCall, ToolResult, ToolUse, Trajectory, Turn
+from piplay.types import (
+    Ints,
+    Key,
+    Owner,
+    PolicyRef,
+    StopReason,
+    Task,
+    ToolCall,
+    ToolFailure,
+    ToolResult,
+    ToolUse,
+    Trajectory,
+    Turn,
+)
 
 Result = TypeVar("Result")
 
@@ -69,6 +82,8 @@ class Context:
     """Role to the system prompt that a run wants for it; a game has its own for the others."""
     seed: int = 0
     """The run's."""
+    batch: Sequence[Task] = ()
+    """The tasks of all episodes that are played at once, its own among them."""
     opened: set[Key] = field(default_factory=set, repr=False, compare=False)
     """The keys of the episode's dialogues: the same set in all contexts of an episode."""
 
@@ -128,6 +143,7 @@ class Dialogue:
         self.uses: list[ToolUse] = []
         self.stop: StopReason | None = None
         """Why it cannot go on; None while it can."""
+        self.failure: ToolFailure | None = None
         self._ids: list[Ints] = [prompt]
         self._owners: list[np.ndarray[Any, np.dtype[np.int8]]] = [_owned(prompt, Owner.PROMPT)]
         self._logprobs = [np.zeros(len(prompt), np.float32)]
@@ -195,8 +211,9 @@ class Dialogue:
             return None
         try:
             result: ToolResult = await ToolRequest(call)
-        except ToolError:
+        except ToolError as error:
             self.stop = StopReason.TOOL_FAILED
+            self.failure = ToolFailure(call, str(error) or type(error).__name__)
             return None
         if not self._hear(self.context.chat.tool_turn(result.text, call.name, self._last), Owner.TOOL):
             return None
@@ -229,6 +246,7 @@ class Dialogue:
             tuple(self.uses),
             stop if self.stop is None else self.stop,
             self._version,
+            self.failure,
         )
 
     @property

@@ -17,12 +17,12 @@ from types import CoroutineType
 from typing import Any, TypeVar
 
 from piplay.border.code import name_of, own
-from piplay.border.play import answers_of
 from piplay.engine.protocol import Sampler
 from piplay.errors import InputError
+from piplay.rollout.answers import answers
 from piplay.rollout.context import CloseRequest, GatherRequest, Request, ToolRequest, TurnRequest
 from piplay.rollout.tools import Tool, ToolError
-from piplay.types import Key, ToolCall
+from piplay.types import Key
 
 Result = TypeVar("Result")
 
@@ -162,7 +162,7 @@ class _ToolsInline:
 
     def answered(self, wait: bool) -> list[Fulfilled]:
         asked, self._open = self._open, []
-        results = _answers(self._tools, [request.call for _, request in asked])
+        results = answers(self._tools, [request.call for _, request in asked])
         return [(running, request, result) for (running, request), result in zip(asked, results, strict=True)]
 
     def close(self) -> None: ...
@@ -183,7 +183,7 @@ class _ToolsInThreads(_ToolsInline):
     def answered(self, wait: bool) -> list[Fulfilled]:
         if self._open:
             calls = [request.call for _, request in self._open]
-            self._under_way.append((self._open, self._pool.submit(_answers, self._tools, calls)))
+            self._under_way.append((self._open, self._pool.submit(answers, self._tools, calls)))
             self._open = []
         done = [batch for batch in self._under_way if batch[1].done()]
         if wait and not done and self._under_way:
@@ -197,28 +197,3 @@ class _ToolsInThreads(_ToolsInline):
 
     def close(self) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _answers(tools: Mapping[str, Tool], calls: Sequence[ToolCall]) -> list[Any]:
-    """A result or a ``ToolError`` for each call, each tool's calls as one batch.
-
-    Where a batch fails each call is tried alone, so that one bad call fails one.
-    """
-    results: list[Any] = [None] * len(calls)
-    for name in dict.fromkeys(call.name for call in calls):
-        places = [place for place, call in enumerate(calls) if call.name == name]
-        batch = [calls[place] for place in places]
-        try:
-            found: Sequence[Any] = answers_of(tools[name], batch)
-        except ToolError:
-            found = [_alone(tools[name], call) for call in batch]
-        for place, result in zip(places, found, strict=True):
-            results[place] = result
-    return results
-
-
-def _alone(tool: Tool, call: ToolCall) -> Any:
-    try:
-        return answers_of(tool, [call])[0]
-    except ToolError as failure:
-        return failure

@@ -13,10 +13,10 @@ from transformers.utils import logging
 from piplay.envs.world.generate import encyclopedia, varied
 from piplay.envs.world.questions import BENCHMARK_FORMS, EXAMINER_FORM
 from piplay.envs.world.render import passage
-from piplay.methods.pi_play.views import CHECKER, EXAMINER, STUDENT
+from piplay.methods.pi_play.views import CHECKER, EXAMINER, READER, STUDENT
 from piplay.streams import stream
 from piplay.tiny_base.tokenizer import train_tokenizer
-from piplay.warm_up.classroom import READER, WRITER
+from piplay.warm_up.classroom import LISTER, WRITER
 from piplay.warm_up.source import FIRST_WORLD_SEED
 
 logging.disable_progress_bar()
@@ -63,7 +63,15 @@ def fresh(folder: Path, family: Family = "qwen3", template: bool = True, seed: i
 
 def tokenizer_texts(seed: int) -> Iterator[str]:
     """Text of worlds of lessons for the vocabulary, and every prompt and form of question."""
-    prompts = (CHECKER, EXAMINER, STUDENT, READER, WRITER, "Hops: 1. Passage: Path: x > y Note: yes no none")
+    prompts = (
+        CHECKER,
+        EXAMINER,
+        STUDENT,
+        LISTER,
+        WRITER,
+        READER,
+        "Hops: 1. Passages: Passage: Path: x > y Note: yes no none",
+    )
     for form in (*BENCHMARK_FORMS, EXAMINER_FORM, *prompts):
         yield from [f"search(query) Question: Answer: Give the. Who or what is {form}"] * 2000
     for number in range(WORLDS):

@@ -16,7 +16,7 @@ from piplay.chat.base import Chat
 from piplay.chat.choose import choose
 from piplay.config import Config, Limits, Lora, Policy
 from piplay.engine.local.adapters import base_of
-from piplay.engine.local.folders import check_fit, usable
+from piplay.engine.local.folders import LOCAL, check_fit, usable
 from piplay.engine.protocol import Engine
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, TaskSource, make_game
@@ -66,7 +66,7 @@ def load_chat(model: Path, kind: str = "auto", tools: tuple[ToolSpec, ...] = (),
     """
     model = usable(model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(model, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(model, **LOCAL)
         ends = _end_ids(model)
     except Exception as error:  # a damaged file raises whatever its reader stumbles over
         raise InputError(f"the tokenizer of {model} cannot be loaded: {repr(error).splitlines()[0]}") from error
@@ -80,7 +80,7 @@ def _end_ids(model: Path) -> list[int]:
     if not (model / "generation_config.json").is_file():
         return []
     ends = GenerationConfig.from_pretrained(model, local_files_only=True).eos_token_id
-    return [ends] if isinstance(ends, int) else list(ends or ())
+    return [ends] if isinstance(ends, int) else [int(end) for end in ends or ()]
 
 
 def with_model(config: Config) -> Config:

@@ -22,7 +22,7 @@ from piplay.config import Learn, Phase, ReplaySettings
 from piplay.engine.protocol import Trainer
 from piplay.registry import make
 from piplay.streams import stream
-from piplay.types import Episode, PolicyRef, Sample, ScoredTrajectory, State
+from piplay.types import Episode, Owner, PolicyRef, Sample, ScoredTrajectory, State
 
 
 def make_advantage(learn: Learn, state: State, iteration: int = 1, update: int = 0) -> Advantage:
@@ -86,6 +86,7 @@ class Learner:
                 continue
             state["updates"] += 1
             row |= {f"{role}/weight/{term}": weight for term, (_, weight) in losses.items()}
+            row[f"{role}/advantage"] = _mean_advantage(samples)
             lr = None if learn.lr is None else value(learn.lr, iteration, done)
             update = updates.setdefault(policy, _Update(learn, lr))
             update.samples.extend(samples)
@@ -147,6 +148,13 @@ class Learner:
             for part in splits(update.samples, update.learn.updates)
         ]
         return found[0] if len(found) == 1 else _means(found)
+
+
+def _mean_advantage(samples: Sequence[Sample]) -> float:
+    """The mean absolute advantage, over tokens that the model wrote, then over samples."""
+    written = [np.abs(one.advantage_T[one.owner_T == Owner.MODEL]) for one in samples if one.advantage_T is not None]
+    means = [float(token_T.mean()) for token_T in written if len(token_T)]
+    return float(np.mean(means)) if means else 0.0
 
 
 def live(episodes: Sequence[Episode], role: str, policy: str) -> list[ScoredTrajectory]:

@@ -11,20 +11,26 @@ for m in 1..M:
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from piplay.border.parts import unplayed_seats
 from piplay.border.play import Columns
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine
-from piplay.errors import InputError
+from piplay.errors import InputError, Unavailable
 from piplay.protocols import Environment, Evaluation, Game, Place, TaskSource, make_game
+from piplay.rollout.answers import answers_again
 from piplay.rollout.stage import Seats, Stage
+from piplay.rollout.tools import ToolsFailed
+from piplay.training.alarms import alarms
 from piplay.training.assemble import make_evaluation, make_sources
 from piplay.training.checks import PhaseChecks, check_states
 from piplay.training.learner import Learner
@@ -48,6 +54,9 @@ class Listener(Protocol):
     def step(self, row: Mapping[str, Any]) -> None:
         """A step is done: its row of metrics.jsonl."""
 
+    def measuring(self, done: int, of: int) -> None:
+        """An evaluation goes on: so many of at most so many trajectories are played."""
+
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made: a row of the summary's ``eval``, and what it says in a line."""
 
@@ -56,6 +65,13 @@ class Listener(Protocol):
 
     def close(self, failed: bool) -> None:
         """Nothing more will be told; said by whoever made the listener, not by the loop."""
+
+
+Played = TypeVar("Played")
+MOST_PAUSE = 30.0
+"""Seconds between two tries whether a tool answers again."""
+TOLERATED = 0.2
+"""The share of a step's trajectories that tools may fail: they are left out of training, of more the step is."""
 
 
 class Loop:
@@ -69,7 +85,8 @@ class Loop:
 
     def train(self) -> None:
         """Play the run from where it stands to its end."""
-        self._restore(self.run.resume(self.engine.load), self.run.checkpoint())
+        state = self.run.resume(self.engine.load, self.listener.message)
+        self._restore(state, self.run.checkpoint_of(state))
         self.listener.began(self.run.rows(), self.state.evals)
         phases = self.config.phases
         if not self.state.evals:
@@ -84,13 +101,14 @@ class Loop:
             else:
                 self._commit()
         for name in self.config.policies:
-            self.engine.export(name, self.run.final(name))
+            self._export(name, self.run.final(name))
         self.run.finish(
             {
                 "recipe": self.config.name,
                 "seed": self.config.seed,
                 "wall_seconds": round(time.monotonic() - self._began, 1),
                 "eval": self.state.evals,
+                "alarms": [asdict(alarm) for alarm in alarms(self.config, self.run.rows(), self.state.evals)],
             }
         )
 
@@ -129,7 +147,8 @@ class Loop:
         clock = _Clock()
         seats, before = self._seats(phase, game, key), self.engine.usage()
         tasks = self.sources[phase.tasks].draw(key, phase.episodes)
-        played = self.stage.play(game.play, key, tasks, seats, phase.temperature, checks.early)
+        play = partial(self.stage.play, game.play, key, tasks, seats, phase.temperature, checks.early, TOLERATED)
+        played = self._patiently(play, self._commit)
         episodes = game.finalize_batch(played)
         checks.played(episodes)
         clock.lap("play")
@@ -152,7 +171,7 @@ class Loop:
             self.state.recent = [*self.state.recent, row[phase.until.metric]][-phase.until.steps :]
         last = self.state.step + 1 == phase.steps or self._ends_early(phase)
         place = Place(iteration, phase, self.state.step, last)
-        measured = self.evaluation.after_step(self.stage, place, self.sources)
+        measured = self._patiently(lambda: self.evaluation.after_step(self.stage, place, self.sources))
         row.add(measured)
         if self.state.step == 0:
             checks.first(self.state, self.evaluation, row, measured, episodes)
@@ -233,21 +252,62 @@ class Loop:
         return ", ".join(told)
 
     def _prepare(self) -> None:
-        prepared = self.evaluation.prepare(self.stage)
+        prepared = self._patiently(lambda: self.evaluation.prepare(self.stage))
         for name, tasks in prepared.tasks.items():
             self.run.save_tasks(name, tasks)
         if prepared.sentence:
             self.listener.message(prepared.sentence)
 
     def _evaluate(self, iteration: int) -> None:
-        measured = self.evaluation.measure(self.stage, iteration)
+        measured = self._patiently(lambda: self.evaluation.measure(self._watched(), iteration))
         row = {"iteration": iteration} | measured
         if measured:
             self.listener.evaluated(row, self.evaluation.sentence(row))
         for policy in self.evaluation.exports:
-            self.engine.export(policy, self.run.snapshot(iteration))
+            self._export(policy, self.run.snapshot(iteration))
         self.state.evals.append(row)
         self._commit()
+
+    def _export(self, policy: str, folder: Path) -> None:
+        self.run.export(folder, lambda new: self.engine.export(policy, new))
+
+    def _patiently(self, play: Callable[[], Played], save: Callable[[], None] = lambda: None) -> Played:
+        """What ``play`` gives once the tools that it needs answer.
+
+        Where they do not, ``save`` is called before they are waited for; raises ``Unavailable`` where that is in vain.
+        """
+        began: float | None = None
+        while True:
+            try:
+                return play()
+            except ToolsFailed as failed:
+                if began is None:
+                    began = time.monotonic()
+                    save()
+                self._await(failed, began)
+
+    def _await(self, failed: ToolsFailed, began: float) -> None:
+        """Return once the tool answers again. Raises ``Unavailable`` where its patience is over."""
+        tool = self.stage.tools[failed.call.name]
+        patience = getattr(tool, "patience", 0.0)
+        if patience:
+            self.listener.message(f"{failed}: nothing is learnt from that; waiting for it, at most {patience:g} s")
+        pause = 1.0
+        while (left := began + patience - time.monotonic()) > 0:
+            time.sleep(min(pause, left))
+            if answers_again(tool, failed.call):
+                self.listener.message(f"the tool {failed.call.name} answers again: playing that once more")
+                return
+            pause = min(2 * pause, MOST_PAUSE)
+        raise Unavailable(
+            f"{failed}: nothing is learnt from that and what came before is saved; mend the tool, then go on with "
+            f"`piplay resume {self.run.folder}`"
+        ) from failed
+
+    def _watched(self) -> Stage:
+        """The stage of an evaluation, whose listener is told of each episode that ends."""
+        done, most = itertools.count(1), self.evaluation.cost()
+        return replace(self.stage, ended=lambda: self.listener.measuring(next(done), most))
 
     def _commit(self) -> None:
         check_states(self.config, self.state, self.evaluation)

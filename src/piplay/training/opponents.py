@@ -27,8 +27,8 @@ class OpponentPools:
     def __init__(
         self, phase: Phase, settings: Opponents, states: dict[str, State], trainer: Trainer, seed: int
     ) -> None:
-        """``states``: by policy, what checkpoints keep: how many steps were played, which snapshots there are, and
-        what they won from each other."""
+        """``states``: by policy, what checkpoints keep: how many steps were begun and which was the last, which
+        snapshots there are, and what they won from each other."""
         self._phase, self._settings, self._trainer, self._seed = phase, settings, trainer, seed
         learning = {phase.seats[role] for role in phase.learn}
         self._contested = [role for role, policy in phase.seats.items() if policy in learning]
@@ -38,9 +38,11 @@ class OpponentPools:
     def refresh(self, key: Key, play: Matches) -> None:
         """Called before each step: take a snapshot where one is due, and let it meet the others where that counts."""
         for policy, state in self._states.items():
+            if state.get("step") == list(key):  # of a checkpoint that was saved before the step could be played
+                continue
             if state["steps"] % self._settings.every == 0:
                 self._take(policy, state, key, play)
-            state["steps"] += 1
+            state["steps"], state["step"] = state["steps"] + 1, list(key)
 
     def seat(self, key: Key, count: int) -> list[Seats]:
         """Who plays each of so many episodes: of the roles that learn one is live, the others are snapshots."""

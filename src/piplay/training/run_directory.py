@@ -1,28 +1,32 @@
 """The run on disk: settings, metrics, rollouts, tasks, checkpoints; resumes to the bit.
 
-    piplay.json       which piplay made it: schema of the directory, version, commit where known
+    piplay.json       which piplay made it: schema of the directory, version, commit where known; hashes of the settings
+                      and of what the run reads (model, world, corpus)
     config.json       the resolved settings
-    machine.json      what it is played on, and with how many threads; written again when it resumes
+    machine.json      what it is played on, and where it went on otherwise (machine.py)
     metrics.jsonl     one row a step; seconds live under "seconds"
     rollouts/         one parquet file a step, one row a trajectory
     tasks/            one parquet file a written task set, and one of a self-generated evaluation set
-    checkpoints/N/    everything needed to go on; the last two are kept
+    checkpoints/N/    everything needed to go on, with a manifest of hashes; the last two are kept (checkpoints.py)
     snapshots/M/      the agent's policy after iteration M, 0 the base, as Hugging Face folders
-    summary.json      recipe, seed, wall seconds, evaluations
+    summary.json      recipe, seed, wall seconds, evaluations, alarms
+    manifest.json     at the end: the hash of every file above but those that only tell
     final/POLICY/     the policies at the end, as Hugging Face folders
     grid.json, examples.json, report.html    what is played once more at the end, and the page about it (report/)
     tensorboard/, wandb/, wandb-id   what trackers keep, where the settings name them
+    lock              held by the one process that writes (lock.py)
 
-A checkpoint is written beside its place and renamed, so it is whole or absent. What was logged after the last one is
-cut away when the run resumes, and played again.
+What is written has another name until it is whole. What was logged after the checkpoint that is gone on from is cut
+away when the run resumes, and played again. Files of others in these folders stay.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import os
-import shutil
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +35,16 @@ import pyarrow.parquet as pq
 
 from piplay.config import Config, validated
 from piplay.errors import InputError
+from piplay.files import digest, put, remove, storing, sync, write_folder, write_whole
+from piplay.training.checkpoints import MANIFEST, Checkpoint, Checkpoints, difference
+from piplay.training.litter import FOLDERS, only_begun, sweep
 from piplay.training.machine import commit
-from piplay.training.state import SCHEMA, RunState, read_state, task_of, task_tree
+from piplay.training.state import SCHEMA, RunState, task_of, task_tree
 from piplay.types import Episode, ScoredTrajectory, Task
 from piplay.version import current_version
 
-KEPT_CHECKPOINTS = 2
-FOLDERS = ("rollouts", "tasks", "checkpoints")
+SETTINGS = ("piplay.json", "config.json")
+METRICS = "metrics.jsonl"
 
 
 class Run:
@@ -45,33 +52,46 @@ class Run:
 
     def __init__(self, folder: Path, config: Config) -> None:
         self.folder, self.config = folder, config
+        self._checkpoints = Checkpoints(folder, config)
+        self._hashes: dict[str, str] = {}
+        """Of what is written once: settings, rollouts, task sets, snapshots, final policies."""
+        self._metrics = hashlib.sha256()
+        """Of the rows so far."""
 
     def __repr__(self) -> str:
         return f"Run({str(self.folder)!r})"
 
     @classmethod
-    def create(cls, folder: Path, config: Config) -> Run:
-        """A new run in a directory that does not exist yet."""
+    def create(cls, folder: Path, config: Config, sources: Mapping[str, str] | None = None) -> Run:
+        """A new run in a directory that holds none yet.
+
+        ``sources``: by name the hashes of what it reads. The settings are written last: without them it is no run, and
+        the next one takes the directory.
+        """
         cls.vacant(folder)
-        try:
-            folder.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(f"the run directory {folder} cannot be made: {error.strerror}") from error
-        for name in FOLDERS:
-            (folder / name).mkdir()
         run = cls(folder, config)
+        settings = config.model_dump_json(indent=2) + "\n"
         made_by = {"schema": SCHEMA, "version": current_version(), "commit": commit()}
+        made_by |= {"settings": hashlib.sha256(settings.encode()).hexdigest(), "sources": dict(sources or {})}
+        with run.storing("name another place, or make room or make it writable"):
+            for name in FOLDERS:
+                (folder / name).mkdir(parents=True, exist_ok=True)
         run.write("piplay.json", json.dumps(made_by, indent=2) + "\n")
-        run.write("config.json", config.model_dump_json(indent=2) + "\n")
+        run.write("config.json", settings)
+        run._hashes = {name: digest(folder / name) for name in SETTINGS}
         return run
 
     @staticmethod
     def vacant(folder: Path) -> None:
-        """Raises ``InputError`` where the directory exists: nothing is overwritten."""
-        if folder.exists():
-            raise InputError(
-                f"the run directory {folder} already exists: go on with `piplay resume {folder}` or name another"
-            )
+        """Raises ``InputError`` where something is in the directory: nothing is overwritten.
+
+        What a process left that died before it wrote the settings is nothing.
+        """
+        with storing(folder, "name another place"):
+            if folder.exists() and not only_begun(folder):
+                raise InputError(
+                    f"the run directory {folder} already exists: go on with `piplay resume {folder}` or name another"
+                )
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -79,75 +99,110 @@ class Run:
         folder = Path(folder)
         file = folder / "config.json"
         if not file.is_file():
-            raise InputError(f"{folder} is no run directory: it has no config.json")
+            begun = only_begun(folder) and (folder / "piplay.json").is_file()
+            then = (
+                f", it was interrupted before it began: `piplay train … --run-dir {folder}` begins it" if begun else ""
+            )
+            raise InputError(f"{folder} is no run directory: it has no config.json{then}")
         for name in FOLDERS:
             if not (folder / name).is_dir():
                 raise InputError(f"{folder} is no complete run directory: it has no folder {name}")
-        _check_schema(folder)
-        try:
-            tree = json.loads(file.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{file} is damaged ({error}): the run cannot be resumed") from error
-        return cls(folder, validated(tree, str(file)))
+        settings = _made_by(folder)["settings"]
+        if why := difference(file, settings):
+            raise InputError(f"{file} {why}: restore it, or train again; a run keeps the settings that it began with")
+        return cls(folder, validated(json.loads(file.read_text(encoding="utf-8")), str(file)))
 
-    def resume(self, load: Callable[[Path], None]) -> RunState:
-        """The last committed state, its weights loaded, and what was logged after it cut away; a new state if none.
+    @property
+    def sources(self) -> dict[str, str]:
+        """By name the hashes of what the run read when it began."""
+        return dict(_made_by(self.folder)["sources"])
 
-        Raises ``InputError`` where the checkpoint is damaged.
+    def storing(self, remedy: str = "") -> AbstractContextManager[None]:
+        """See ``files.storing``: of this run, which has its last checkpoint whatever happens."""
+        again = f"make room or make it writable, then go on from the last checkpoint with `piplay resume {self.folder}`"
+        return storing(self.folder, remedy or again)
+
+    def resume(self, load: Callable[[Path], None], say: Callable[[str], None] = lambda sentence: None) -> RunState:
+        """The newest state that is whole, its weights loaded, what was logged after it cut away; a new state if none.
+
+        ``say`` is told what was found damaged. Raises ``InputError`` where no checkpoint is whole, or something that
+        all of them need is damaged.
         """
-        shutil.rmtree(self.folder / "checkpoints" / "new", ignore_errors=True)
-        state = self.state()
-        if state.commits:
-            load(self.folder / "checkpoints" / str(state.commits))
-        self._cut(state.done)
+        with self.storing():
+            sweep(self.folder)
+            found, problems = self._checkpoints.newest(self._check)
+            for problem in problems:
+                say(f"{problem}: going on from the one before")
+            if found is None and self.rows():
+                say("there is no checkpoint yet: the run begins again from its first step")
+            if found is not None:
+                load(found.folder)
+            state = found.state if found else RunState()
+            self._cut(state.done)
+            settings = {name: digest(self.folder / name) for name in SETTINGS}
+            self._hashes = {name: value for name, value in found.run.items() if name != METRICS} if found else settings
         return state
 
     def state(self) -> RunState:
-        """The last committed state; a new one if there is none. Raises ``InputError`` where it is damaged."""
-        numbers = self._checkpoints()
-        return read_state(self.folder / "checkpoints" / str(numbers[-1]) / "state.json") if numbers else RunState()
+        """The newest state that is whole; a new one if there is none. Raises ``InputError`` where all are damaged."""
+        with self.storing():
+            found, _ = self._checkpoints.newest()
+        return found.state if found else RunState()
 
-    def _checkpoints(self) -> list[int]:
-        return sorted(int(path.name) for path in (self.folder / "checkpoints").iterdir() if path.name.isdigit())
+    def checkpoint(self) -> Path | None:
+        """The folder of the newest checkpoint that is whole, or None where there is none yet."""
+        with self.storing():
+            found, _ = self._checkpoints.newest()
+        return found.folder if found else None
+
+    def checkpoint_of(self, state: RunState) -> Path | None:
+        """The folder of the checkpoint that a state is of; None for a new one."""
+        return self.folder / "checkpoints" / str(state.commits) if state.commits else None
+
+    def _check(self, found: Checkpoint) -> None:
+        """Raises ``InputError`` where a file of the run is not what a checkpoint goes on from."""
+        for name, value in found.run.items():
+            if name == METRICS:
+                kept = hashlib.sha256(b"".join(self._lines()[: found.state.done])).hexdigest()
+                why = "" if kept == value else f"lacks some of the {found.state.done} steps, or they are other ones"
+            else:
+                why = difference(self.folder / name, value)
+            if why:
+                raise InputError(f"{self.folder / name} is damaged: it {why}")
 
     def commit(self, state: RunState, save: Callable[[Path], None]) -> None:
         """Make everything up to here permanent."""
-        state.commits += 1
-        new = self.folder / "checkpoints" / "new"
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir()
-        save(new)
-        if (self.folder / "metrics.jsonl").exists():
-            _sync(self.folder / "metrics.jsonl")
-        for name in ("rollouts", "tasks"):
-            _sync(self.folder / name)
-        _replace(new / "state.json", json.dumps(state.tree()) + "\n")
-        for path in new.iterdir():
-            _sync(path)
-        new.rename(new.parent / str(state.commits))
-        _sync(new.parent)
-        for number in self._checkpoints()[:-KEPT_CHECKPOINTS]:
-            shutil.rmtree(new.parent / str(number))
+        with self.storing():
+            for name in (METRICS, "rollouts", "tasks"):
+                if (self.folder / name).exists():
+                    sync(self.folder / name)
+            state.commits += 1
+            self._checkpoints.write(state, self._hashes | {METRICS: self._metrics.hexdigest()}, save)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append one row to the metrics."""
-        with (self.folder / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
+        line = (json.dumps(row) + "\n").encode()
+        with self.storing(), (self.folder / METRICS).open("ab") as file:
+            file.write(line)
+        self._metrics.update(line)
 
     def rows(self) -> list[dict[str, Any]]:
         """All rows that were logged."""
-        file = self.folder / "metrics.jsonl"
         rows: list[dict[str, Any]] = []
-        for line in file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else ():
+        for line in self._lines():
             # A line that was being written when the process died is not JSON, and is the last.
             try:
-                row = json.loads(line)
+                row = json.loads(line.decode("utf-8", errors="replace"))
             except ValueError:
                 break
             if not isinstance(row, dict):
                 break
             rows.append(row)
         return rows
+
+    def _lines(self) -> list[bytes]:
+        file = self.folder / METRICS
+        return file.read_bytes().splitlines(keepends=True) if file.exists() else []
 
     @property
     def metrics(self) -> pa.Table:
@@ -186,19 +241,14 @@ class Run:
         """What came of the run; None while it is not complete."""
         return json.loads((self.folder / "summary.json").read_text(encoding="utf-8")) if self.finished else None
 
-    def checkpoint(self) -> Path | None:
-        """The folder of the last checkpoint, or None where there is none yet."""
-        numbers = self._checkpoints()
-        return self.folder / "checkpoints" / str(numbers[-1]) if numbers else None
-
     def save_episodes(self, number: int, episodes: Sequence[Episode]) -> None:
         """One row a trajectory."""
         rows = [_row(episode, scored) for episode in episodes for scored in episode.trajectories]
-        _write_parquet(rows, self.folder / "rollouts" / f"{number:06d}.parquet")
+        self._write_parquet(f"rollouts/{number:06d}.parquet", rows)
 
     def save_tasks(self, name: str, tasks: Sequence[Task]) -> None:
         """A written task set, with the passage each started from and the path by which it was made."""
-        _write_parquet([task_tree(task) for task in tasks], self.folder / "tasks" / f"{name}.parquet")
+        self._write_parquet(f"tasks/{name}.parquet", [task_tree(task) for task in tasks])
 
     def task_sets(self) -> dict[str, list[Task]]:
         """The written task sets by name, first iteration first."""
@@ -213,9 +263,50 @@ class Run:
         """Where a policy lies at the end."""
         return self.folder / "final" / policy
 
+    def export(self, folder: Path, write: Callable[[Path], None]) -> None:
+        """Let ``write`` fill a folder of the run, a snapshot or a final policy, whole or not at all."""
+        with self.storing():
+            found = write_folder(folder, write)
+        below = folder.relative_to(self.folder).as_posix()
+        stale = [name for name in self._hashes if name.startswith(f"{below}/")]
+        for name in stale:
+            del self._hashes[name]
+        self._hashes |= {f"{below}/{name}": value for name, value in found.items()}
+
     def finish(self, summary: Mapping[str, Any]) -> None:
         """Write the summary, last of all."""
-        self.write("summary.json", json.dumps(summary, indent=2) + "\n")
+        text = json.dumps(summary, indent=2) + "\n"
+        self._note({METRICS: self._metrics.hexdigest(), "summary.json": hashlib.sha256(text.encode()).hexdigest()})
+        self.write("summary.json", text)
+
+    def write_more(self, name: str, text: str) -> None:
+        """Write a file that is made of a finished run."""
+        self._hashes = self._manifest()
+        self._note({name: hashlib.sha256(text.encode()).hexdigest()})
+        self.write(name, text)
+
+    def _note(self, hashes: Mapping[str, str]) -> None:
+        self._hashes |= hashes
+        self.write(MANIFEST, json.dumps(self._hashes, indent=1) + "\n")
+
+    def _manifest(self) -> dict[str, str]:
+        file = self.folder / MANIFEST
+        try:
+            return {str(name): str(value) for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
+        except (OSError, ValueError, AttributeError) as error:
+            raise InputError(f"{file} cannot be read ({error}): restore it, or train again") from error
+
+    def damage(self, *places: str) -> list[str]:
+        """A sentence for each file of a finished run that is not what the run left, of these or below these folders."""
+        if not self.finished:
+            return []
+        try:
+            hashes = self._manifest()
+        except InputError as error:
+            return [f"whether {self.folder} is as the run left it cannot be told: {error}"]
+        found = {name: value for name, value in hashes.items() if name.startswith(tuple(places))}
+        wrong = {name: difference(self.folder / name, value) for name, value in found.items()}
+        return [f"{self.folder / name} {why}: restore it, or train again" for name, why in wrong.items() if why]
 
     @property
     def finished(self) -> bool:
@@ -224,37 +315,47 @@ class Run:
 
     def write(self, name: str, text: str) -> None:
         """Write a file of the run, whole or not at all."""
-        _replace(self.folder / name, text)
+        with self.storing():
+            put(self.folder / name, text.encode())
+
+    def _write_parquet(self, name: str, rows: list[dict[str, Any]]) -> None:
+        table = pa.Table.from_pylist(rows)
+        with self.storing():
+            self._hashes[name] = write_whole(
+                self.folder / name, lambda new: pq.write_table(table, new, compression="zstd")
+            )
 
     def _cut(self, done: int) -> None:
-        kept = [row for row in self.rows() if row["n"] <= done]
-        if [row["n"] for row in kept] != list(range(1, done + 1)):
-            raise InputError(
-                f"{self.folder / 'metrics.jsonl'} is damaged: it lacks some of the {done} steps; restore it, or "
-                "begin again"
-            )
-        if (self.folder / "metrics.jsonl").exists():
-            self.write("metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+        """Cut away what was logged after ``done`` steps, of what this run wrote."""
+        kept = b"".join(self._lines()[:done])
+        self._metrics = hashlib.sha256(kept)
+        if (self.folder / METRICS).exists():
+            put(self.folder / METRICS, kept)
         for path in (self.folder / "rollouts").iterdir():
-            if not path.stem.isdigit() or int(path.stem) > done:
-                path.unlink()
+            if re.fullmatch(r"\d{6,}\.parquet", path.name, re.ASCII) and int(path.stem) > done:
+                remove(path)
 
 
-def _check_schema(folder: Path) -> None:
-    """Raises ``InputError`` where another piplay wrote the run in a form that this one does not read."""
+def _made_by(folder: Path) -> dict[str, Any]:
+    """What ``piplay.json`` says. Raises ``InputError`` where another piplay wrote the run in a form that this one does
+    not read.
+    """
     file = folder / "piplay.json"
     if not file.is_file():
         raise InputError(f"the run {folder} was made by piplay 0.1, which this one does not read: use that one for it")
     try:
         made_by = json.loads(file.read_text(encoding="utf-8"))
         schema, version = int(made_by["schema"]), str(made_by["version"])
-    except (ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{file} is damaged ({error}): restore it, or train again") from error
     if schema != SCHEMA:
         raise InputError(
             f"the run {folder} was made by piplay {version} in schema {schema}, and this one reads schema {SCHEMA}: "
             "use that piplay for it"
         )
+    if not isinstance(made_by.get("settings"), str) or not isinstance(made_by.get("sources"), dict):
+        raise InputError(f"{file} is damaged (it lacks hashes of settings and sources): restore it, or train again")
+    return dict(made_by)
 
 
 def _row(episode: Episode, scored: ScoredTrajectory) -> dict[str, Any]:
@@ -270,6 +371,7 @@ def _row(episode: Episode, scored: ScoredTrajectory) -> dict[str, Any]:
         **episode.facts,
         "reward": scored.reward,
         "stop": str(trajectory.stop),
+        "failure": trajectory.failure.reason if trajectory.failure else "",
         "answer": trajectory.answer,
         "calls": [json.dumps({"name": use.call.name, "arguments": use.call.arguments}) for use in trajectory.uses],
         "turns": [turn.text for turn in trajectory.turns],
@@ -285,28 +387,6 @@ def _iteration(name: str) -> int:
     return int(name[1:].partition("-")[0])
 
 
-def _write_parquet(rows: list[dict[str, Any]], path: Path) -> None:
-    new = path.with_suffix(".new")
-    pq.write_table(pa.Table.from_pylist(rows), new, compression="zstd")
-    _sync(new)
-    os.replace(new, path)
-
-
 def _joined(tables: list[pa.Table]) -> pa.Table:
     """Tables as one. A column of nothing but empty lists has no type of its own and takes that of the others."""
     return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})
-
-
-def _replace(path: Path, text: str) -> None:
-    new = path.with_name(path.name + ".new")
-    new.write_text(text, encoding="utf-8")
-    _sync(new)
-    os.replace(new, path)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -23,22 +24,26 @@ from piplay.training.assemble import (
     tool_specs,
     with_model,
 )
+from piplay.training.fingerprints import check_unchanged, fingerprints
 from piplay.training.listeners.console import ConsoleListener, show_table
 from piplay.training.listeners.group import ListenerGroup
 from piplay.training.listeners.trackers import check_trackers, trackers_of
+from piplay.training.listeners.watch import WatchListener
+from piplay.training.lock import holding
 from piplay.training.loop import Loop
-from piplay.training.machine import machine
+from piplay.training.machine import kept, machine
 from piplay.training.run_directory import Run
 
+Begin = Callable[[Mapping[str, str]], Run]
+"""Gives the run's directory, made or opened; what it is given are the hashes of what the run reads."""
 
-def play(
-    config: Config, begin: Callable[[], Run], listener: ConsoleListener, console: Console
-) -> tuple[Run, Environment]:
+
+def play(config: Config, begin: Begin, listener: ConsoleListener, console: Console) -> tuple[Run, Environment]:
     """Train, and say how it goes. The engine lives in here: what plays afterwards finds its memory free.
 
     Args:
         config: the settings.
-        begin: makes the run directory, or opens it; called once everything is found to be in order.
+        begin: called once everything is found to be in order.
         listener: what prints to ``console``.
 
     Raises:
@@ -51,14 +56,13 @@ def play(
     chat = load_chat(config.model or tiny_base(), config.chat, tool_specs(environment), config.limits.tokens)
     check_passages(environment, chat, config.limits)
     engine = load_engine(config)
-    run = begin()
+    run = begin(fingerprints(config, config.model or tiny_base(), environment))
     if config.model is not None:
-        console.print(f"chat: {chat.why}", highlight=False)
-    console.print(f"run directory: {run.folder}", highlight=False)
-    record = machine() | {"threads": config.engine.threads, "device": config.engine.device}
-    record["deterministic"] = engine.deterministic
-    run.write("machine.json", json.dumps(record, indent=2) + "\n")
-    with ListenerGroup([listener, *trackers_of(run)]) as listeners:
+        console.print(f"chat: {chat.why}")
+    console.print(f"run directory: {run.folder}")
+    _record_machine(run, config.engine.device, engine.deterministic, listener.message)
+    watch = WatchListener(config, listener.message)
+    with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
         loop = Loop(run, environment, engine, chat, listeners)
         loop.train()
     table = loop.evaluation.table(loop.state.evals)
@@ -67,24 +71,68 @@ def play(
     minutes = loop.state.seconds / 60
     learns = any(phase.learn for phase in config.phases)
     policies = "the trained policies are" if learns else "no phase has a `learn`, so the policies are still the base,"
-    console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}", highlight=False)
+    console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}")
     return run, environment
+
+
+def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[str], None]) -> None:
+    """Write down what the run is played on, and say where that gives other bits than before."""
+    file = run.folder / "machine.json"
+    before = None
+    if file.exists():
+        try:
+            before = dict(json.loads(file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            say(f"{file} is damaged ({error}): what the run was played on before is not known")
+    now = machine() | {"device": device, "deterministic": deterministic}
+    record, sentence = kept(before, now, len(run.rows()))
+    if sentence:
+        say(sentence)
+    run.write("machine.json", json.dumps(record, indent=2) + "\n")
+
+
+@contextmanager
+def begun(folder: Path, config: Config) -> Iterator[Begin]:
+    """What begins a run in a folder, which is held from then on."""
+    with ExitStack() as held:
+
+        def begin(sources: Mapping[str, str]) -> Run:
+            held.enter_context(holding(folder))
+            return Run.create(folder, config, sources)
+
+        yield begin
+
+
+@contextmanager
+def gone_on(run: Run) -> Iterator[Begin]:
+    """What goes on with a run, which is held at once."""
+    with holding(run.folder):
+
+        def begin(sources: Mapping[str, str]) -> Run:
+            check_unchanged(run, sources)
+            return run
+
+        yield begin
 
 
 def with_absolute_paths(config: Config) -> Config:
     """The same from wherever it is resumed."""
     config = with_model(config)
-    model = config.model.absolute() if config.model else None
-    environment = _absolute(config.environment, "environment", "piplay.envs")
-    sources = {
-        name: source if source.kind == "written" else _absolute(source, "source", *SOURCE_ROOMS)
-        for name, source in config.sources.items()
+    evaluation = config.evaluation and _absolute(config.evaluation, "evaluation", "piplay.methods", "piplay.envs")
+    placed = {
+        "model": config.model.absolute() if config.model else None,
+        "environment": _absolute(config.environment, "environment", "piplay.envs"),
+        "evaluation": evaluation,
+        "sources": {
+            name: source if source.kind == "written" else _absolute(source, "source", *SOURCE_ROOMS)
+            for name, source in config.sources.items()
+        },
     }
-    return config.model_copy(update={"model": model, "environment": environment, "sources": sources})
+    return config.model_copy(update=placed)
 
 
 def _absolute(part: Component, what: str, *rooms: str) -> Component:
-    """The same with absolute paths among its options."""
-    names = path_options(resolve(part.kind, what, *rooms))
-    places = {name: str(Path(part.options[name]).absolute()) for name in names if part.options.get(name)}
-    return part.model_copy(update=places)
+    """The same with its paths as they are from anywhere; ``what`` and ``rooms`` as in ``registry.resolve``."""
+    options = part.options
+    names = [name for name in path_options(resolve(part.kind, what, *rooms)) if options.get(name)]
+    return part.model_copy(update={name: str(Path(options[name]).absolute()) for name in names})

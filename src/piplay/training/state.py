@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -11,10 +10,11 @@ from typing import Any
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
 from piplay.border.code import name_of
+from piplay.config import Config
 from piplay.errors import InputError
 from piplay.types import State, Task
 
-SCHEMA = 2
+SCHEMA = 3
 """Of run directories: raised when an older piplay could not read a newer one's, or the other way round."""
 
 
@@ -50,15 +50,35 @@ class RunState:
         return asdict(self)
 
 
-def read_state(file: Path) -> RunState:
-    """What a checkpoint's ``state.json`` holds. Raises ``InputError`` where it is damaged."""
+def read_state(file: Path, config: Config) -> RunState:
+    """What a checkpoint's ``state.json`` holds. Raises ``InputError`` where it is damaged or no state of such a run."""
     try:
-        return RunState(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise InputError(
-            f"the checkpoint {file.parent} is damaged ({file.name} cannot be read: {error}): delete this folder to "
-            "resume from the one before"
-        ) from error
+        state = TypeAdapter(RunState).validate_json(file.read_bytes(), strict=True)
+    except OSError as error:
+        raise InputError(f"the checkpoint {file.parent} is damaged ({file.name}: {error.strerror})") from error
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        problem = f"{where}: {error.errors()[0]['msg']}".removeprefix(": ")
+        raise InputError(f"the checkpoint {file.parent} is damaged ({file.name}: {problem})") from error
+    if problem := _inconsistent(state, config):
+        raise InputError(f"the checkpoint {file.parent} is damaged ({file.name}: {problem})")
+    return state
+
+
+def _inconsistent(state: RunState, config: Config) -> str:
+    """What no run of these settings can have come to; empty for a state that one can."""
+    places = len(config.phases) * config.iterations
+    if not 0 <= state.phase <= places:
+        return f"phase {state.phase} of {places}"
+    steps = config.phases[state.phase % len(config.phases)].steps if state.phase < places else 0
+    if not 0 <= state.step <= steps:
+        return f"step {state.step} of {steps}"
+    most = sum(phase.steps for phase in config.phases) * config.iterations
+    if not state.step <= state.done <= most:
+        return f"{state.done} steps done, {state.step} of them in this phase, {most} in all"
+    if len(state.evals) > config.iterations + 1:
+        return f"{len(state.evals)} evaluations in {config.iterations} iterations"
+    return ""
 
 
 def task_tree(task: Task) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from piplay.methods.pi_play.metrics import em_by_hops
 from piplay.methods.pi_play.seed_passages import draw_seeds
 from piplay.protocols import Audit, Environment, Evaluation, ReportTable, make_game
 from piplay.rollout.stage import Stage
-from piplay.streams import stream
 from piplay.types import Episode, State
 
 HOPS = 4
@@ -58,15 +57,13 @@ class Card(Evaluation):
     def measure(self, stage: Stage, iteration: int) -> dict[str, Any]:
         """See ``Evaluation.measure``."""
         policy, asked, key = self._config.agent, self._questions, ("card", iteration)
-        rng = stream(self._config.seed, ("card", "hints"))
         foreign = [replace(task, path=other.path) for task, other in zip(asked, _others(asked), strict=True)]
-        half = [replace(task, path=_half(task, rng)) for task in asked]
         met = play_teacher(stage, policy, foreign, (*key, "foreign"))
         row: dict[str, Any] = {
             "alone": _em(play_student(stage, policy, asked, (*key, "alone"))),
             "sampled": _em(play_student(stage, policy, [*asked, *asked], (*key, "sampled"), temperature=1.0)),
             "true": _em(play_teacher(stage, policy, asked, (*key, "true"))),
-            "half": _em(play_teacher(stage, policy, half, (*key, "half"))),
+            "half": _em(play_teacher(stage, policy, asked, (*key, "half"), "half")),
             "foreign": _em(met),
             "followed": round(float(np.mean([_followed(e, task) for e, task in zip(met, asked, strict=True)])), 3),
             "questions": {str(hops): count for hops, count in sorted(Counter(task.hops for task in asked).items())},
@@ -143,11 +140,6 @@ def _others(tasks: Sequence[Question]) -> list[Question]:
 
 def _names(task: Question) -> set[str]:
     return {step.query for step in task.path}
-
-
-def _half(task: Question, rng: np.random.Generator) -> tuple[Any, ...]:
-    kept = np.sort(rng.permutation(len(task.path))[: max(1, len(task.path) // 2)])
-    return tuple(task.path[i] for i in kept)
 
 
 def _followed(episode: Episode, own: Question) -> bool:

@@ -21,15 +21,18 @@ from piplay.envs.world.render import foreign_fact
 from piplay.methods.pi_play.views import (
     CHECKER,
     EXAMINER,
+    READER,
     STUDENT,
     checker_view,
     examiner_view,
+    path_text,
+    privileged_view,
+    reader_view,
     student_view,
-    teacher_view,
 )
 from piplay.warm_up.lesson import Lesson, Said
 
-READER = "List the facts of the passage."
+LISTER = "List the facts of the passage."
 WRITER = "Write the question of the path."
 STUDENT_FORMS = (*BENCHMARK_FORMS, EXAMINER_FORM, EXAMINER_FORM, "Give the {chain}.", "Who or what is the {chain}?")
 HINTS = ("alone", "true", "half", "foreign", "false", "none")
@@ -50,7 +53,7 @@ class Classroom:
     """How often a student goes on to the next hop that nothing tells to."""
 
     def lesson(self, kind: str) -> Lesson | None:
-        """A lesson of a kind: ``read``, ``check``, or ``examine``, ``write`` and the ``HINTS`` with a number of hops.
+        """A lesson of a kind: ``read``, ``check``, or ``examine``, ``answer``, ``write`` and the ``HINTS`` with hops.
 
         None where this world has no such chain.
         """
@@ -65,6 +68,8 @@ class Classroom:
                 return self.write(chain)
             case "examine":
                 return self.examine(chain)
+            case "answer":
+                return self.answer(chain)
             case _:
                 return self.study(chain, name)
 
@@ -103,12 +108,20 @@ class Classroom:
         notes = _notes(chain[1], values)
         return [Step(value, value, note) for value, note in zip(values, notes, strict=False)]
 
+    def asked(self, chain: Chain, forms: Sequence[str]) -> str:
+        """The question of a chain, in one of the forms."""
+        return ask(self.rng, *chain, forms)
+
+    def left(self, values: Sequence[str], relations: Sequence[str]) -> str:
+        """What is still asked of the first of the values, in words: "river of the capital of Bor"."""
+        return chain_phrase(values[0], relations)
+
     def read(self) -> Lesson:
         """One passage, all facts of its entity in any order."""
         entity = self.records.entities[int(self.rng.integers(len(self.records.entities)))]
         facts = list(entity.facts.items())
         said = " ".join(f"{r}: {v}." for r, v in (facts[i] for i in self.rng.permutation(len(facts))))
-        return Lesson("", "read", "reader", READER, show([self.passages[entity.name]]), (Said(content=said),))
+        return Lesson("", "read", "lister", LISTER, show([self.passages[entity.name]]), (Said(content=said),))
 
     def check(self) -> Lesson:
         """One passage and a note of it, true half of the time: look the fact up again, then yes or no.
@@ -122,7 +135,7 @@ class Classroom:
         if self.rng.random() < 0.5:
             values = [v for r, v in entity.facts.items() if r != relation]
             others = [e for e in self.records.entities if e is not entity]
-            values += [e.facts[relation] for e in others if relation in e.facts][: len(values)]
+            values += [e.facts[relation] for e in others if relation in e.facts][: max(1, len(values))]
             notes = [(relation, v) for v in values]
             foreign = [(r, v) for e in others for r, v in e.facts.items() if foreign_fact(r, e.name, v) in told.text]
             notes = foreign if foreign and self.rng.random() < 0.4 else notes
@@ -134,7 +147,7 @@ class Classroom:
 
     def write(self, chain: Chain) -> Lesson:
         """A path, its question and its answer."""
-        path = " ".join(f"{step.query} > {step.evidence}" for step in self.path(chain))
+        path = path_text(self.path(chain))
         return Lesson("", f"write{len(chain[1])}", "writer", WRITER, path, (Said(content=self._question(chain)),))
 
     def examine(self, chain: Chain) -> Lesson:
@@ -149,25 +162,33 @@ class Classroom:
             "", f"examine{len(relations)}", "examiner", EXAMINER, view, (*said, last), tuple(map(self._shown, between))
         )
 
+    def answer(self, chain: Chain) -> Lesson:
+        """A question from the passages along its chain: a note of each, then the answer."""
+        values = self.values(chain)
+        view = reader_view([self.passages[value] for value in values[:-1]], self.asked(chain, STUDENT_FORMS))
+        said = Said(" ".join(_notes(chain[1], values)), values[-1])
+        return Lesson("", f"answer{len(chain[1])}", "reader", READER, view, (said,))
+
     def study(self, chain: Chain, hint: str) -> Lesson:
         """A student's whole episode behind one of the ``HINTS``.
 
         Before each search it says what is still asked, in the same words however the question was put: "river of the
         capital of Bor", then "river of Fendor". Where it does not go on, it answers with what it has found.
         """
-        start, relations = chain
-        question = ask(self.rng, start, relations, STUDENT_FORMS)
+        relations = chain[1]
+        question = self.asked(chain, STUDENT_FORMS)
         values, notes = self.values(chain), _notes(relations, self.values(chain))
         steps = self._hint(chain, hint)
         named = {step.query for step in steps}
-        view = f"{student_view(question)} Path:" if hint == "none" else teacher_view(question, steps)
+        view = privileged_view(question, path_text(steps)) if steps or hint == "none" else student_view(question)
         last = 1
         while last < len(relations) and (values[last] in named or self.rng.random() < self.goes_on):
             last += 1
         said = []
         for hop in range(last):
             before = f"{notes[hop - 1]} " if hop else ""
-            said.append(Said(before + chain_phrase(values[hop], relations[hop:]), call=search(values[hop])))
+            left = self.left(values[hop:], relations[hop:])
+            said.append(Said(before + left, call=search(values[hop])))
         said.append(Said(notes[last - 1], values[last]))
         teaches = f"{hint}{len(relations)}"
         return Lesson(
@@ -181,7 +202,7 @@ class Classroom:
         path = self.path(chain)
         match hint:
             case "half":
-                kept = np.sort(self.rng.permutation(len(path))[: max(1, len(path) // 2)])
+                kept = np.sort(self.rng.permutation(len(path))[: -(-len(path) // 2)])
                 return [path[i] for i in kept]
             case "false":
                 return self._false(chain)
@@ -206,7 +227,7 @@ class Classroom:
         return [Step(x, x, note) for x, note in zip(values, _notes(chain[1], values), strict=False)]
 
     def _question(self, chain: Chain) -> str:
-        return f"Question: {ask(self.rng, *chain, (EXAMINER_FORM,))} Answer: {self.values(chain)[-1]}"
+        return f"Question: {self.asked(chain, (EXAMINER_FORM,))} Answer: {self.values(chain)[-1]}"
 
     def _shown(self, name: str) -> str:
         return show([self.passages[name]])

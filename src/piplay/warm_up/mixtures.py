@@ -15,6 +15,7 @@ LOOKUP: Mixture = {
     "foreign1": 0.3, "foreign2": 1.0, "foreign3": 0.8, "foreign4": 0.6,
     "false2": 0.3, "false3": 0.2, "none2": 0.2, "none3": 0.2,
     "examine1": 2.0, "examine2": 2.0, "examine3": 2.0, "examine4": 2.0,
+    "answer1": 0.3, "answer2": 0.5, "answer3": 0.3,
     "write2": 0.3, "write3": 0.4, "write4": 0.6,
 }  # fmt: skip
 """Finding a fact by its relation word, which comes only where it is asked densely: four times a passage."""
@@ -27,7 +28,8 @@ LANGUAGE_MODEL: Mixture = {
     "half2": 0.6, "half3": 0.8, "half4": 0.4,
     "foreign1": 0.4, "foreign2": 2.5, "foreign3": 1.5, "foreign4": 0.3,
     "false2": 0.4, "false3": 0.4, "none1": 0.2, "none2": 0.4, "none3": 0.3,
-    "examine1": 1.2, "examine2": 1.2, "examine3": 0.8, "write2": 0.2, "write3": 0.2,
+    "examine1": 1.2, "examine2": 1.2, "examine3": 0.8, "answer1": 0.6, "answer2": 0.6, "answer3": 0.3,
+    "write2": 0.2, "write3": 0.2,
 }  # fmt: skip
 """The same for a model that can read and copy."""
 

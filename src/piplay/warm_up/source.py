@@ -19,6 +19,7 @@ from piplay.types import Episode, Key, State
 from piplay.warm_up.classroom import HINTS, Classroom
 from piplay.warm_up.lesson import Lesson
 from piplay.warm_up.mixtures import MIXTURES
+from piplay.warm_up.text import Text
 
 FIRST_WORLD_SEED = 1_000_000
 """Worlds of lessons have seeds from here on; those that are played and measured in have small ones."""
@@ -28,7 +29,7 @@ _TRIES = 100
 
 
 class Lessons:
-    """A ``TaskSource`` of lessons on fictional worlds, drawn by a mixture of their kinds."""
+    """A ``TaskSource`` of lessons on fictional worlds, and on text, drawn by a mixture of their kinds."""
 
     def __init__(
         self,
@@ -42,6 +43,9 @@ class Lessons:
         simple: float = 0.1,
         strange: float = 0.0,
         pieces_of: Path | None = None,
+        corpus: Path | None = None,
+        corpus_share: float = 0.4,
+        without: Path | None = None,
     ) -> None:
         """Draw lessons by their odds.
 
@@ -56,6 +60,9 @@ class Lessons:
             simple: the share of worlds with one-word relations and easy names; half of these have plain passages too.
             strange: of the others the share that is made of pieces of words.
             pieces_of: the model folder whose tokenizer has these pieces, so that every token is copied somewhere.
+            corpus: text whose passages have titles, for lessons on the facts that it states of them.
+            corpus_share: the share of classrooms that are made of it.
+            without: a benchmark in FlashRAG's layout: passages that its questions name as evidence are left out.
 
         Raises:
             InputError: an unknown kind of lesson, a share that is none, or no pieces.
@@ -65,7 +72,8 @@ class Lessons:
         for hint in hints:
             if hint not in HINTS:
                 raise InputError(f"the source {NAME}: there is no hint {hint!r}{nearest(hint, HINTS)}")
-        for name, share in (("goes_on", goes_on), ("simple", simple), ("strange", strange)):
+        shares = {"goes_on": goes_on, "simple": simple, "strange": strange, "corpus_share": corpus_share}
+        for name, share in shares.items():
             if not 0 <= share <= 1:
                 raise InputError(f"the source {NAME} has {name} = {share}: give a share from 0 to 1")
         if strange and pieces_of is None:
@@ -75,6 +83,7 @@ class Lessons:
         odds = {kind: odd for kind, odd in MIXTURES[mixture].items() if not kind.startswith(left_out)}
         self._kinds, odds_K = list(odds), np.array(list(odds.values()), float)
         self._odds_K = odds_K / odds_K.sum()
+        self._text, self._corpus_share = Text(corpus, without) if corpus is not None else None, corpus_share
         self._pieces = word_pieces(pieces_of) if pieces_of is not None and strange else []
 
     def draw(self, key: Key, count: int) -> list[Lesson]:
@@ -102,8 +111,10 @@ class Lessons:
         return None
 
     def _classroom(self, key: Key) -> Classroom:
-        """A varied table or a small encyclopedia that no one has met."""
+        """A varied table or a small encyclopedia that no one has met, or facts of the corpus."""
         rng = stream(self._seed, key)
+        if self._text is not None and rng.random() < self._corpus_share:
+            return self._text.classroom(rng, self._goes_on)
         world_seed = FIRST_WORLD_SEED + int(rng.integers(2**40))
         simple, strange = rng.random() < self._simple, rng.random() < self._strange
         plain = simple and rng.random() < 0.5

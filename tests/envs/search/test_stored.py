@@ -153,6 +153,35 @@ def test_what_a_killed_process_left_is_cleared(cache: Path) -> None:
     assert entries(cache).keys() == {"a"}
 
 
+@pytest.mark.parametrize("how", ["flipped", "cut", "emptied", "removed", "added"])
+@pytest.mark.parametrize("kind", ["bm25", "passages"])
+@pytest.mark.usefixtures("large")
+def test_what_is_damaged_is_made_again(tmp_path: Path, cache: Path, kind: str, how: str) -> None:
+    """Each file of the cache in turn: what is found stays what a searcher in memory finds."""
+    corpus = write(tmp_path / "corpus.jsonl", PASSAGES[:60])
+    queries = [passage.text for passage in PASSAGES[:60:9]]
+
+    def found() -> list[list[str]]:
+        searcher = BM25Searcher(read_corpus(corpus))
+        return [[passage.id for passage in passages] for passages in searcher.search(queries, 3)]
+
+    wanted = found()
+    [folder] = [folder for folder in cache.iterdir() if kind in folder.name]
+    for file in sorted(folder.iterdir()):
+        raw = file.read_bytes()
+        if how == "removed":
+            file.unlink()
+        elif how == "added":
+            (folder / "more").touch()
+        else:
+            middle = len(raw) // 2
+            changed = {"flipped": raw[:middle] + bytes([raw[middle] ^ 1]) + raw[middle + 1 :], "cut": raw[:-1]}
+            file.write_bytes(changed.get(how, b""))
+        with pytest.warns(InputWarning, match=r"was damaged and is made again"):
+            assert found() == wanted
+        assert found() == wanted
+
+
 def test_what_fails_leaves_nothing_and_can_be_tried_again(cache: Path) -> None:
     def fail(half: Path) -> None:
         (half / "some").write_text("x")
@@ -179,7 +208,7 @@ def _slowly(log: Path) -> None:
         time.sleep(0.3)
         (half / "second").write_text("2")
 
-    assert {file.name for file in kept("a", make).iterdir()} == {"first", "second"}
+    assert {file.name for file in kept("a", make).iterdir()} == {"first", "second", "hashes.json"}
 
 
 def test_of_several_processes_one_makes_it(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_ask_says_where_a_chain_breaks(tmp_path, capsys):
     assert ask(f"What is the river of the mentor of {person.name}?", tmp_path / "w") is Verdict.ILL_TYPED
     assert f'2. {mentor} has no "river"' in capsys.readouterr().out
     assert ask("What is the river of Nowhere at all?", tmp_path / "w") is Verdict.ILL_TYPED
-    assert 'the start has no "river"' in capsys.readouterr().out
+    assert 'Nothing here is called "' in capsys.readouterr().out
     assert ask("Hello", tmp_path / "w") is Verdict.UNKNOWN
 
 

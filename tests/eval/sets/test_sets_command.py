@@ -24,7 +24,7 @@ from piplay.rollout.tools import ToolError
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("--threads", "1", "--turn-tokens", "8", "--baselines", "closed-book,one-search")
+SMALL = ("--engine.threads", "1", "--limits.turn-tokens", "8", "--baselines", "closed-book,one-search")
 
 
 def rows(out: Path) -> list[dict[str, Any]]:
@@ -151,8 +151,8 @@ def test_a_model_that_searches_is_told_from_one_that_cannot(
     (tmp_path / "hotpotqa").mkdir()
     (tmp_path / "hotpotqa" / "dev.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     monkeypatch.chdir(tmp_path)
-    options = "--bench hotpotqa --bench-dir . --baselines closed-book --compare search-r1 --limit-per-set 6 --threads 1"
-    assert main(["eval", "base", "--world", str(small_world), *options.split()]) == 0
+    options = "--bench hotpotqa --bench-dir . --baselines closed-book --compare search-r1 --limit-per-set 6"
+    assert main(["eval", "base", "--world", str(small_world), *options.split(), "--engine.threads", "1"]) == 0
     [out] = (tmp_path / "evals").iterdir()
     whole = json.loads((out / "eval.json").read_text(encoding="utf-8"))
     found = whole["arms"]

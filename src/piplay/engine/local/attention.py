@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AutoModelForCausalLM
+from transformers.utils import logging
 
-from piplay.errors import InputError
+from piplay.engine.local.folders import LOCAL
+from piplay.errors import InputError, out_of_memory
 
 NAME = "piplay"
 _ALIKE = "use Qwen2, Qwen3, Llama or a model alike"
@@ -122,13 +123,7 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
     Raises:
         InputError: the folder holds no such model, or one whose layers do not all attend to the whole past.
     """
-    try:
-        model = AutoModelForCausalLM.from_pretrained(path, dtype=dtype, attn_implementation=NAME, local_files_only=True)
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error
-    except KeyError as error:
-        raise InputError(f"{path} has an attention of its own that cannot be replaced: {_ALIKE}") from error
+    model = _read(path, dtype)
     config = model.config
     if config.get_text_config() is not config:
         raise InputError(f"{path} is a model of more than text ({config.model_type}): save its language model alone")
@@ -138,11 +133,41 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
     model = model.to(device).eval()
     try:
         problem = _unlike(model)
-    except (NotImplementedError, AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path} cannot be used: {str(error).splitlines()[0]}") from error
+    except Exception as error:  # a model of others raises whatever it likes
+        if out_of_memory(error):
+            raise
+        raise InputError(f"{path} cannot be used: {_first_line(error)}") from error
     if problem:
         raise InputError(f"{path} {problem}, which is not supported: {_ALIKE}")
     return model
+
+
+def _read(path: Path, dtype: torch.dtype) -> Any:
+    """The model as transformers reads it, where all of its weights are there."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.CRITICAL)  # its reports fill a screen
+    try:
+        model, told = AutoModelForCausalLM.from_pretrained(
+            path, dtype=dtype, attn_implementation=NAME, output_loading_info=True, **LOCAL
+        )
+    except KeyError as error:
+        raise InputError(f"{path} has an attention of its own that cannot be replaced: {_ALIKE}") from error
+    except Exception as error:  # a damaged file raises whatever its reader stumbles over
+        if out_of_memory(error):
+            raise
+        raise InputError(f"{path} is not a folder with a Hugging Face language model: {_first_line(error)}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+    if lacking := sorted(map(str, (*told["missing_keys"], *told["mismatched_keys"]))):
+        raise InputError(
+            f"{path} lacks {len(lacking)} of its model's weights, such as {lacking[0]}, or has them in another shape: "
+            "config.json and weights are of two models, or files are missing; fetch it again"
+        )
+    return model
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class _Counted:
@@ -173,6 +198,8 @@ def _unlike(model: Any) -> str:
     parts = model.get_output_embeddings()(model.base_model(**given, view=counted).last_hidden_state)
     if counted.layers != model.config.num_hidden_layers:
         return f"has an attention of its own ({model.config.model_type})"
+    if not whole.isfinite().all():
+        raise InputError("its logits are not finite, so its weights are damaged: fetch it again")
     if not torch.allclose(whole, parts, rtol=1e-2, atol=1e-4):
         return "changes its logits behind the head (as models that scale or cap them do)"
     model.set_attn_implementation("eager")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -138,10 +139,8 @@ class LocalEngine:
         changing = [PolicyRef(name) for name in (policy, *self._policies.followers(policy))]
         self._refuse_while_writing(changing)
         student = self._policies.trained(policy)
-        asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
-        others = {name: self._policies.model(PolicyRef(name)) for name in sorted(asked)}
         with recomputing(student):
-            metrics, any_loss = Trainer(student, losses, others, self._tokens).accumulate(samples)
+            metrics, any_loss = Trainer(student, losses, self._asked(losses), self._tokens).accumulate(samples)
         metrics["grad_norm"] = self._policies.step(policy, lr) if any_loss else 0.0
         self._policies.follow(policy)
         for ref in changing:
@@ -150,6 +149,14 @@ class LocalEngine:
 
     def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
         return score(self._policies.model(policy), samples, view, self._tokens)
+
+    def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
+        return Trainer(self._policies.model(policy), losses, self._asked(losses), self._tokens).read(samples)
+
+    def _asked(self, losses: Mapping[str, Loss]) -> dict[str, Any]:
+        """The models that losses ask, by policy."""
+        asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
+        return {name: self._policies.model(PolicyRef(name)) for name in sorted(asked)}
 
     def snapshot(self, policy: str, name: str) -> PolicyRef:
         return self._policies.snapshot(policy, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 from piplay.engine.local.adapters import base_of
 from piplay.errors import InputError
 
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+"""How transformers is to read a folder: nothing is fetched, and no code that it brings along is run."""
 _ORIGIN = "gguf.json"
 """In a folder made of a GGUF file: the file's size and time, by which a changed one is told."""
 
@@ -31,8 +34,8 @@ def usable(model: Path) -> Path:
         return _dequantised(file)
     if not model.is_dir():
         raise InputError(
-            f"there is no model folder {model}: give a Hugging Face folder with config, weights and tokenizer, or a "
-            "GGUF file"
+            f"there is no model folder {model}: {_download(str(model))}give a Hugging Face folder with config, weights "
+            "and tokenizer, or a GGUF file"
         )
     if (model / "piplay.json").is_file():
         final = model / "final" / _agent(model)
@@ -45,6 +48,14 @@ def usable(model: Path) -> Path:
             f"base_model_name_or_path of {model / 'adapter_config.json'}"
         )
     return model
+
+
+def _download(name: str) -> str:
+    """What fetches a model that is named as on the Hugging Face Hub; empty for other names."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", name):
+        return ""
+    folder = f"models/{name.partition('/')[2]}"
+    return f"if the Hub's is meant, `hf download {name} --local-dir {folder}` and give {folder}; else "
 
 
 def _agent(run: Path) -> str:
@@ -62,9 +73,9 @@ def check_fit(model: Path, tokenizer: PreTrainedTokenizerBase, tokens: int | Non
         InputError: the model has no row for some id, or was made for fewer positions.
     """
     try:
-        config = AutoConfig.from_pretrained(base_of(model) or model, local_files_only=True).get_text_config()
-    except (OSError, ValueError) as error:
-        raise InputError(f"{model} has no config.json that can be read: {str(error).splitlines()[0]}") from error
+        config = AutoConfig.from_pretrained(base_of(model) or model, **LOCAL).get_text_config()
+    except Exception as error:  # a damaged file raises whatever its reader stumbles over
+        raise InputError(f"{model} has no config.json that can be read: {repr(error).splitlines()[0]}") from error
     ids, rows = max(tokenizer.get_vocab().values(), default=0) + 1, getattr(config, "vocab_size", None)
     if rows is not None and ids > rows:
         raise InputError(
@@ -137,9 +148,14 @@ def _unpack(file: Path, folder: Path) -> None:
     how = getattr(transformers, "GgufConfig", None)
     unpacked = {"quantization_config": how(dequantize=True)} if how else {}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, **LOCAL)
         packed = AutoModelForCausalLM.from_pretrained(
-            file.parent, gguf_file=file.name, dtype=torch.bfloat16, local_files_only=True, **unpacked
+            file.parent,
+            gguf_file=file.name,
+            dtype=torch.bfloat16,
+            local_files_only=True,
+            trust_remote_code=False,
+            **unpacked,
         )
     except Exception as error:  # its readers raise whatever they stumble over
         raise InputError(f"{file} cannot be read as a GGUF model: {repr(error).splitlines()[0]}") from error

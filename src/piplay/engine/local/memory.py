@@ -21,6 +21,7 @@ from piplay.engine.local import adapters
 from piplay.engine.local.attention import NAME, head_dim, kv_heads
 from piplay.engine.local.cache import PAGE, pages
 from piplay.engine.local.checkpointing import enable, recomputing
+from piplay.engine.local.folders import LOCAL
 from piplay.engine.local.update import HEAD_ROWS, loss_bytes
 from piplay.errors import InputError
 
@@ -171,7 +172,7 @@ def _layer_row(config: Any) -> int:
 def _shape(path: Path, dtype: torch.dtype) -> Any:
     """The model of a folder without its data."""
     try:
-        config = AutoConfig.from_pretrained(path, local_files_only=True)
+        config = AutoConfig.from_pretrained(path, **LOCAL)
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=NAME).eval()
     except (OSError, ValueError) as error:

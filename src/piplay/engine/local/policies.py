@@ -35,7 +35,7 @@ from piplay.engine.local import adapters
 from piplay.engine.local.attention import load_model
 from piplay.engine.local.checkpointing import enable
 from piplay.engine.local.optimizers import Optimizer
-from piplay.errors import InputError, nearest
+from piplay.errors import InputError, nearest, out_of_memory
 from piplay.types import PolicyRef
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.jinja")
@@ -286,7 +286,9 @@ def _named(weights: Mapping[str, Parameter]) -> dict[str, Tensor]:
 def _read(path: Path) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, RuntimeError) as error:  # the last is torch's, of a file that it cannot map
+        if out_of_memory(error):
+            raise
         raise InputError(f"Checkpoint file {path} is missing or cut short ({error}); resume from another.") from error
     return tensors
 

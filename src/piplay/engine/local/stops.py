@@ -8,6 +8,7 @@ from pathlib import Path
 
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from piplay.engine.local.folders import LOCAL
 from piplay.errors import InputError
 
 
@@ -47,7 +48,7 @@ class StopTexts:
     @cached_property
     def _tokenizer(self) -> PreTrainedTokenizerBase:
         try:
-            return AutoTokenizer.from_pretrained(self._path, local_files_only=True)
+            return AutoTokenizer.from_pretrained(self._path, **LOCAL)
         except Exception as error:  # a damaged file raises whatever its reader stumbles over
             reason = repr(error).splitlines()[0]
             raise InputError(

@@ -11,7 +11,7 @@ no (tokens, vocabulary) tensor of a row ever exists, for any of them. Which loss
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +54,15 @@ class Trainer:
             ValueError: a sample has a term that there is no loss for, or lacks a view that one reads; a loss asks a
                 policy that there is none of; a model token in a prompt, or arrays of different lengths.
         """
+        tally = self._tally(samples)
+        return tally.metrics(), any(map(_has_loss, samples))
+
+    def read(self, samples: Sequence[Sample]) -> list[dict[str, Floats]]:
+        """What the losses report of each token; see ``protocol.Trainer.read``. Raises as ``accumulate`` does."""
+        weightless = [replace(s, terms={t: np.zeros(len(s.ids_T), np.float32) for t in self.losses}) for s in samples]
+        return self._tally(weightless).by_token(weightless)
+
+    def _tally(self, samples: Sequence[Sample]) -> _Tally:
         for sample in samples:
             self._check(sample)
         # Rows are uniform in whether they need a backward and in their terms, and equal prompts stand together.
@@ -64,7 +73,7 @@ class Trainer:
             members = [i for i in range(len(samples)) if kinds[i] == kind]
             for indices in _filled(samples, members, begun, self.micro_batch_tokens):
                 self._row(indices, [samples[i] for i in indices], backward=not kind[0], tally=tally)
-        return tally.metrics(), any(not silent for silent, _ in kinds)
+        return tally
 
     def _check(self, sample: Sample) -> None:
         _check_arrays(sample)
@@ -244,6 +253,21 @@ class _Tally:
             term, name = metric
             result[f"{term}/{name}" if name in result else name] = number
         return result
+
+    def by_token(self, samples: Sequence[Sample]) -> list[dict[str, Floats]]:
+        """What the losses reported of each sample's tokens (T,), by term and name."""
+        found: list[dict[str, Floats]] = [{} for _ in samples]
+        for term, name in self._means:
+            if not term:
+                continue
+            value_S = np.concatenate(self._values.get((term, name), [np.zeros(0)]))
+            sample_S = np.concatenate(self._samples.get((term, name), [np.zeros(0, np.int64)]))
+            for number, sample in enumerate(samples):
+                value_T = np.zeros(len(sample.ids_T), np.float32)
+                # A sample's tokens stand in their order, whichever row it was in.
+                value_T[_written(sample)] = value_S[sample_S == number]
+                found[number][f"{term}/{name}"] = value_T
+        return found
 
 
 def _over_rollouts(value_S: np.ndarray[Any, Any], sample_S: np.ndarray[Any, Any]) -> float:

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from piplay.errors import InputError
 from piplay.protocols import Audit, Environment
-from piplay.registry import resolve
+from piplay.registry import check_import, resolve
 from piplay.rollout.tools import Tool
 from piplay.streams import stream
 from piplay.types import Episode, Json, Key, Task
@@ -64,8 +64,8 @@ class TextEnvironment(ABC):
             InputError: there is no such environment, or its actions are not a number each.
         """
         self._make, self._options = make, dict(options or {})
-        self._observe = resolve(observe, "function") if observe else None
-        self._hidden = resolve(hidden, "function") if hidden else None
+        self._observe = resolve(observe, "function", "piplay.envs.gym") if observe else None
+        self._hidden = resolve(hidden, "function", "piplay.envs.gym") if hidden else None
         env = self.new()
         for agent in env.possible_agents:
             count = getattr(env.action_space(agent), "n", None)
@@ -123,6 +123,9 @@ class GymEnvironment(TextEnvironment):
             import gymnasium
         except ImportError as error:
             raise InputError("the environment gym needs Gymnasium: pip install 'piplay[envs]'") from error
+        module, colon, _ = self._make.partition(":")
+        if colon:
+            check_import(module, self._make, "environment", "piplay.envs.gym")
         try:
             return Alone(gymnasium.make(self._make, **self._options))
         except Exception as error:  # an environment of others raises whatever it likes

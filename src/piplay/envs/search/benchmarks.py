@@ -189,7 +189,7 @@ def _parsed(text: str) -> Any:
     """A list that is written as JSON or as Python writes it; None where it is neither."""
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         pass
     try:
         return ast.literal_eval(text.strip())

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from piplay.errors import InputError
+from piplay.errors import InputError, InputWarning
+from piplay.files import digest, remove, sync
+
+HASHES = "hashes.json"
+"""In a folder of the cache: the SHA-256 of its other files."""
 
 
 def cache_folder() -> Path:
@@ -24,16 +30,17 @@ def fingerprint(path: Path) -> str:
 
 
 def kept(name: str, make: Callable[[Path], None]) -> Path:
-    """The folder ``name`` of the cache, which ``make`` fills when it is not there yet.
+    """The folder ``name`` of the cache, which ``make`` fills when it is not there yet, or not as it was made.
 
     It is there whole or not at all: ``make`` is given a folder beside it, which is synced and renamed. Of several
-    processes that want it, one makes it and the others wait. What a killed one has left is cleared by the next.
+    processes that want it, one makes it and the others wait. What a killed one has left is cleared by the next. Its
+    files are compared with the hashes of when they were made: a search in a damaged index would find other passages.
 
     Raises InputError when the cache cannot be written; what ``make`` raises goes through.
     """
     folder = cache_folder() / name
     half = folder.with_name(f"{name}.half")
-    while not folder.is_dir():
+    while not _whole(folder):
         try:
             half.mkdir(parents=True, exist_ok=True)
             _make(half, folder, make)
@@ -43,6 +50,19 @@ def kept(name: str, make: Callable[[Path], None]) -> Path:
                 "set XDG_CACHE_HOME to a folder that can."
             ) from error
     return folder
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a folder is there and every file of it is what was made."""
+    if not folder.is_dir():
+        return False
+    try:
+        hashes = json.loads((folder / HASHES).read_text(encoding="utf-8"))
+        return {file.name for file in folder.iterdir()} == {HASHES, *hashes} and all(
+            digest(folder / file) == value for file, value in hashes.items()
+        )
+    except (OSError, ValueError, TypeError):
+        return False
 
 
 def _make(half: Path, folder: Path, make: Callable[[Path], None]) -> None:
@@ -55,12 +75,16 @@ def _make(half: Path, folder: Path, make: Callable[[Path], None]) -> None:
         if not half.is_dir() or not os.path.samestat(os.fstat(lock), half.stat()):
             return
         for left in half.iterdir():
-            left.unlink()
+            remove(left)
         try:
             make(half)
+            hashes = {file.name: digest(file) for file in half.iterdir()}
+            (half / HASHES).write_text(json.dumps(hashes), encoding="utf-8")
             for file in half.iterdir():
-                with file.open("rb") as written:
-                    os.fsync(written.fileno())
+                sync(file)
+            if folder.exists():
+                warnings.warn(f"{folder} was damaged and is made again", InputWarning, stacklevel=4)
+                remove(folder)
             half.rename(folder)
         except BaseException:
             shutil.rmtree(half, ignore_errors=True)

@@ -6,6 +6,7 @@ import json
 import re
 import warnings
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -23,7 +24,7 @@ from piplay.errors import InputError, InputWarning
 
 _DOCUMENTS = (".txt", ".md")
 _GIVE = f"give a file ({', '.join(FORMATS)}; packed: {', '.join(PACKED)}) or a folder of such or of .txt and .md files"
-_HEADING = re.compile(r" {0,3}#{1,6}\s+(.*?\w.*?)(?:\s+#+)?\s*")
+_HEADING = re.compile(r" {0,3}#{1,6}(?=\s)")
 _FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}.*)")
 
 
@@ -69,6 +70,12 @@ def read_corpus(path: Path, words: int = 50, strict: bool = False) -> Sequence[P
         ) from error
 
 
+def files_read(path: Path) -> list[Path]:
+    """The files that ``read_corpus`` reads there."""
+    documents, tables = _inside(path, warn=False) if path.is_dir() else _alone(path)
+    return tables or documents
+
+
 def _alone(path: Path) -> tuple[list[Path], list[Path]]:
     if path.suffix.lower() in _DOCUMENTS:
         return [path], []
@@ -77,8 +84,8 @@ def _alone(path: Path) -> tuple[list[Path], list[Path]]:
     raise InputError(f"{path} is no file of a kind that is known: {_GIVE}.")
 
 
-def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The documents of a folder, or its files of rows. A README beside such files is no document."""
+def _inside(folder: Path, warn: bool = True) -> tuple[list[Path], list[Path]]:
+    """The documents of a folder, or its files of rows; a README beside such is no document. ``warn`` where both are."""
     for name in ("passages.jsonl", "corpus.jsonl", *(f"corpus.jsonl{end}" for end in PACKED)):
         if (folder / name).exists():
             return [], [folder / name]
@@ -88,7 +95,7 @@ def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
     tables = [path for path in there if is_table(path)]
     if tables and all(path.stem.lower() in ("readme", "license", "licence") for path in documents):
         return [], tables
-    if tables and documents:
+    if tables and documents and warn:
         warnings.warn(
             f"{folder}: its documents are read, and {len(tables)} other files ({tables[0].name}) are left out: name "
             "one to read that instead",
@@ -96,7 +103,10 @@ def _inside(folder: Path) -> tuple[list[Path], list[Path]]:
             stacklevel=4,
         )
     if not documents:
-        raise InputError(f"{folder} holds no document and no file of rows: {_GIVE}.")
+        kinds = Counter(path.suffix.lower() or path.name for path in there)
+        found = ", ".join(f"{number} {kind}" for kind, number in kinds.most_common(5))
+        holds = f" but {found}{' …' if len(kinds) > 5 else ''}" if found else ""
+        raise InputError(f"{folder} holds no document and no file of rows{holds}: {_GIVE}.")
     return documents, []
 
 
@@ -157,7 +167,7 @@ def _stored(path: Path, files: Sequence[Path], strict: bool) -> tuple[StoredPass
             raise InputError(f"{path} changed while it was read: start again.")
         (folder / "skipped.json").write_text(json.dumps(skipped.reasons), encoding="utf-8")
 
-    folder = kept(f"{content}-passages-2", check)
+    folder = kept(f"{content}-passages-3", check)
     skipped = Skipped(strict, json.loads((folder / "skipped.json").read_text(encoding="utf-8")))
     if strict and skipped.reasons:
         reason, (_, place) = next(iter(skipped.reasons.items()))
@@ -240,6 +250,16 @@ def _cut(document: str, stem: str, words: int) -> Iterator[tuple[str, str]]:
         yield from ((title, text.rstrip()) for text in texts)
 
 
+def _heading(line: str) -> str:
+    """The text of a line that is a ``#`` heading, without the ``#`` that may close it; empty where there is none."""
+    opened = _HEADING.match(line)
+    words = line[opened.end() :].split() if opened else []
+    if len(words) > 1 and not words[-1].strip("#"):
+        del words[-1]
+    text = " ".join(words)
+    return text if re.search(r"\w", text) else ""
+
+
 def _sections(document: str, stem: str) -> Iterator[tuple[str, list[list[str]]]]:
     """(title, paragraphs as words) of each stretch between ``#`` headings; a ``#`` inside a code fence is none.
 
@@ -250,8 +270,8 @@ def _sections(document: str, stem: str) -> Iterator[tuple[str, list[list[str]]]]
     fenced = False
     for line in document.splitlines():
         fenced ^= bool(_FENCE.fullmatch(line))
-        if not fenced and (heading := _HEADING.fullmatch(line)):
-            stretches.append((" ".join(heading[1].split()), [[]]))
+        if not fenced and (heading := _heading(line)):
+            stretches.append((heading, [[]]))
         elif line.strip():
             stretches[-1][1][-1].extend(line.split())
         else:

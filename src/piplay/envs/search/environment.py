@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from piplay.envs.search.benchmarks import task_of
 from piplay.envs.search.bm25 import TITLE_WEIGHT
-from piplay.envs.search.corpus import read_corpus
+from piplay.envs.search.corpus import files_read, read_corpus
 from piplay.envs.search.question import Passage, Question, show
 from piplay.envs.search.searcher import Searcher
 from piplay.envs.search.stored import Changed, Chosen
@@ -48,6 +48,8 @@ class SearchEnvironment:
         shown_words: int | None = None,
         strict: bool = False,
         reserve: float = 0.1,
+        timeout: float = 60.0,
+        patience: float = 300.0,
     ) -> None:
         """Read what is searched, and index it. Long because each setting has its sentence here.
 
@@ -68,6 +70,9 @@ class SearchEnvironment:
             strict: whether what cannot be read of a corpus is refused; by default it is skipped and counted.
             reserve: the share of a corpus's passages that self-play does not start from: questions to measure by are
                 made from them.
+            timeout: seconds after which a batch of searches counts as failed.
+            patience: seconds that a run waits for a searcher that fails to answer again, before it ends and can be
+                resumed.
 
         Raises:
             InputError: a setting is out of range, world and corpus are both given, or what they name cannot be read.
@@ -75,6 +80,7 @@ class SearchEnvironment:
         if world is not None and corpus is not None:
             raise InputError("the environment search has a world and a corpus: give one of them")
         _check(top_k, passage_words, shown_words, title_weight, reserve)
+        _check_seconds(timeout, patience)
         make = _searcher(searcher, title_weight or (None if corpus is None else TITLE_WEIGHT))
         self.corpus = corpus
         self.seeds: Sequence[Passage] = ()
@@ -91,7 +97,7 @@ class SearchEnvironment:
         if corpus is not None:
             self.seeds, self.reserved = reserve_passages(passages, seed, reserve)
         self.searcher = make(passages)
-        self.tools = (SearchTool(self.searcher, top_k, shown_words),)
+        self.tools = (SearchTool(self.searcher, top_k, shown_words, timeout, patience),)
         if shown_words is not None:
             self.seeds, self.reserved = (Changed(found, self._cut) for found in (self.seeds, self.reserved))
         self._passages: Sequence[Passage] = passages
@@ -144,6 +150,11 @@ class SearchEnvironment:
         self.labelled = [task_of(question) for question in world.train]
         self.audit = lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else ""))
 
+    @property
+    def files(self) -> Mapping[str, Sequence[Path]]:
+        """See ``Environment``: of a folder with a corpus only some files are read."""
+        return {} if self.corpus is None else {"corpus": files_read(self.corpus)}
+
     def describe(self) -> str:
         """See ``Environment.describe``."""
         return f"{len(self.seeds)} passages to start from, {len(self.heldout)} held-out questions"
@@ -173,3 +184,10 @@ def _check(top_k: int, passage_words: int, shown_words: int | None, title_weight
         raise InputError(f"environment.title_weight is {title_weight}: give a number above 0")
     if not 0 <= reserve < 1:
         raise InputError(f"environment.reserve is {reserve}: give a share from 0 to below 1")
+
+
+def _check_seconds(timeout: float, patience: float) -> None:
+    if not 0 < timeout < math.inf:
+        raise InputError(f"environment.timeout is {timeout}: give seconds above 0")
+    if not 0 <= patience < math.inf:
+        raise InputError(f"environment.patience is {patience}: give seconds, 0 for none")

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from piplay.envs.search.postings import Document, Documents, Postings
 
-FORMAT = "2"
+FORMAT = "3"
 """Of a saved index. It rises when tokens, scores or files change."""
 DENSE = 4000
 """Passages up to which scoring all of them is quicker than choosing."""

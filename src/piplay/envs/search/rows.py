@@ -92,7 +92,7 @@ def rows(path: Path, skipped: Skipped, names: Collection[str], headless: tuple[s
     with path.open("rb") as file:
         head = file.read(4)
     if head == _PARQUET:
-        yield from _parquet(path, names)
+        yield from _parquet(path, skipped, names)
         return
     if ending == ".parquet":
         raise InputError(f"{path} cannot be read as parquet: it does not start as such a file does.")
@@ -218,7 +218,7 @@ def _table(
             yield Row(place, -1, dict(zip(columns if known else headless, cells, strict=False)))
 
 
-def _parquet(path: Path, names: Collection[str]) -> Iterator[Row]:
+def _parquet(path: Path, skipped: Skipped, names: Collection[str]) -> Iterator[Row]:
     import pyarrow as pa  # 30 MB and half a second, for these files alone
     import pyarrow.parquet as pq
 
@@ -231,8 +231,34 @@ def _parquet(path: Path, names: Collection[str]) -> Iterator[Row]:
             )
         number = 0
         for batch in file.iter_batches(4096, columns=columns):
-            for record in batch.to_pylist():
+            for record in _records(batch):
                 number += 1
-                yield Row(f"row {number}", -1, _lowered(record))
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as parquet: {str(error).splitlines()[0]}.") from error
+                if isinstance(record, str):
+                    skipped.add(path, f"row {number}", record)
+                else:
+                    yield Row(f"row {number}", -1, _lowered(record))
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise InputError(f"{path} cannot be read as parquet: {_line(error)}.") from error
+
+
+def _records(batch: Any) -> Iterator[dict[str, Any] | str]:
+    """The rows of a piece of parquet, each as a dict, or why it cannot be read: text that is no UTF-8, a date that
+    there never was.
+    """
+    try:
+        whole: list[dict[str, Any]] = batch.to_pylist()
+    except Exception:  # whatever Python's own types refuse; which row it was is found below
+        whole = []
+    yield from whole
+    for at in range(len(whole), batch.num_rows):
+        try:
+            [record] = batch.slice(at, 1).to_pylist()
+        except UnicodeDecodeError:
+            record = "is not UTF-8"
+        except Exception as error:
+            record = f"has a value that cannot be read ({_line(error)})"
+        yield record
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -30,6 +30,10 @@ class SearchTool:
     """Passages that one search returns."""
     shown_words: int | None = None
     """Words of them all that it shows; by default all."""
+    timeout: float | None = None
+    """Seconds for a batch of searches; by default they are waited for."""
+    patience: float = 0.0
+    """Seconds that a run waits for a searcher that failed to answer again."""
     spec: ToolSpec = SEARCH
 
     def answer(self, calls: Sequence[ToolCall]) -> list[ToolResult]:

@@ -13,7 +13,7 @@ from piplay.envs.world.join import Join, arranged, join
 from piplay.envs.world.questions import Solver, Verdict
 from piplay.envs.world.store import World, default_world, read_world, write_world
 from piplay.envs.world.tables import Summary, count, read_tables
-from piplay.errors import InputError
+from piplay.errors import InputError, nearest
 
 MIN_SIZE, MAX_SIZE = 100, 1_000_000
 """Entities below which the ten types of the encyclopedia have hardly two members each, and up to which it is tried."""
@@ -86,12 +86,17 @@ def ask(question: str, world: Path | None = None) -> Verdict:
     if solution.verdict is Verdict.UNKNOWN:
         print('  Not read as a chain of relations; ask like "What is the river of the capital of X?"')
         return solution.verdict
+    if solution.stranger:
+        known = [name.lower() for name in ground.records.by_name]
+        print(f'  Nothing here is called "{solution.stranger}"{nearest(solution.stranger, known)}.')
+        return solution.verdict
     place = {name: i for i, name in enumerate(ground.records.by_name)}
     values = [solution.start]
     for number, relation in enumerate(solution.relations, 1):
         owners = [value for value in values if value in place and relation in ground.records.by_name[value].facts]
         if not owners:
-            print(f'  {number}. {" or ".join(filter(None, values)) or "the start"} has no "{relation}"')
+            facts = {fact for value in values if value in place for fact in ground.records.by_name[value].facts}
+            print(f'  {number}. {" or ".join(filter(None, values))} has no "{relation}"{nearest(relation, facts)}')
             break
         for owner in owners[:SHOWN]:
             print(f"  {number}. {relation} of {owner}: {'; '.join(ground.records.by_name[owner].right(relation))}")
@@ -119,17 +124,19 @@ def _print_summary(summary: Summary) -> None:
     if summary.aliases:
         print(f"  other names: {summary.aliases}")
     marks = ", ".join(f"{mark} {times}" for mark, times in summary.missing.most_common())
-    left = {
-        f"cells that hold a mark for nothing ({marks}; --keep-missing keeps them)": summary.missing.total(),
-        "cells that are no short value": summary.skipped_cells,
-        "rows without a usable name": summary.unnamed,
-        "rows with the name of an earlier row": summary.duplicates,
-        "rows without facts": summary.bare,
-        "other names that another row has": summary.taken_aliases,
-    }
-    for what, times in left.items():
+    left = [
+        (f"cells that hold a mark for nothing ({marks}; --keep-missing keeps them)", summary.missing.total(), ""),
+        ("cells that are no short value", summary.skipped_cells, ""),
+        ("rows without a usable name", summary.unnamed, "unnamed"),
+        ("rows with the name of an earlier row", summary.duplicates, "duplicates"),
+        ("rows without facts, to which nothing links", summary.bare, "bare"),
+        ("other names that another row has", summary.taken_aliases, "taken_aliases"),
+    ]
+    for what, times, counted in left:
+        some = summary.examples.get(counted, [])
+        named = f": {', '.join(some)}{' …' if times > len(some) else ''}" if some else ""
         if times:
-            print(f"  left out: {times} {what}")
+            print(f"  left out: {times} {what}{named}")
     if summary.renamed:
         print(f"  renamed: {summary.renamed} rows with a name of an earlier table, to name (kind)")
     for relation, times in summary.rewritten.items():

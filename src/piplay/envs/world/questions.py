@@ -66,12 +66,16 @@ class Solution:
     """The values at the chain's end: several where a relation on the way has several values."""
     asks_all: bool = False
     """Whether the question asks for all of them ("What are the …"); otherwise any one answers it."""
+    stranger: str = ""
+    """The name that it starts from, folded, where nothing is known by it."""
 
 
 _LEAD = re.compile(
     r"^(?:what|who or what|which|who|name|tell me|find out|give|list|where|when)\b"
     r"(?: (?:is|was|(are|were)))? (.+?) ?[.?]?$"
 )
+_JOINT = re.compile("[_.-]")
+"""What a column's name has in place of spaces: see ``readers.words``."""
 _ALL = re.compile(r"(?:all|every|each)(?: of)? ")
 _READINGS = 8
 """Readings kept of one stretch of a question: more would mean relation words nested in each other on purpose."""
@@ -153,18 +157,22 @@ class Solver:
                     found += self._start(phrase[at:])
                 first, last = bisect_right(splits, at), bisect_right(splits, at + self._relation_length)
                 for split in reversed(splits[first:last]):
-                    relation = self._relations.get(phrase[at:split])
+                    relation = self._relation(phrase[at:split])
                     if relation is not None:
                         found += [(name, (*rest, relation)) for name, rest in readings[split + len(" of ")]]
             readings[begin] = found[:_READINGS]
         return readings[0]
+
+    def _relation(self, word: str) -> str | None:
+        """The relation that a word means; "alpha-2" is "alpha 2", as a column of that name is called."""
+        return self._relations.get(word) or self._relations.get(" ".join(_JOINT.sub(" ", word).split()))
 
     def _start(self, text: str) -> list[Reading]:
         """A text as a bare name, or as a name's own innermost relation: "Bor" or "Bor's capital"."""
         found: list[Reading] = [(self._names[text], ())] if text in self._names else []
         for match in reversed(list(re.finditer(r"'s ", text))):
             name = self._names.get(text[: match.start()])
-            relation = self._relations.get(text[match.end() :])
+            relation = self._relation(text[match.end() :])
             if name is not None and relation is not None:
                 found.append((name, (relation,)))
         return found
@@ -177,5 +185,6 @@ class Solver:
             head, tail = [*head, owned], start
         if not head:
             return Solution(Verdict.UNKNOWN)
-        relations = tuple(self._relations.get(word, word) for word in reversed(head))
-        return Solution(Verdict.ILL_TYPED, relations=relations, start=self._names.get(tail, ""))
+        relations = tuple(self._relation(word) or word for word in reversed(head))
+        start = self._names.get(tail, "")
+        return Solution(Verdict.ILL_TYPED, relations=relations, start=start, stranger="" if start else tail)

@@ -7,14 +7,15 @@ import io
 import json
 import re
 import sqlite3
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from piplay.errors import InputError
+from piplay.errors import InputError, check_text
 
 Cell = str | tuple[str, ...] | None
 """A text or number as it is written, several of them where the source has a list; "" where there is nothing, None where
@@ -28,6 +29,9 @@ _INDEX = re.compile(r"|#|index|level[ _]0|unnamed: ?\d+(?:[ _]level[ _]\d+)?", r
 """What stands over a column of row numbers that another program added."""
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _MAGIC = b"SQLite format 3\x00"
+_SIZE, _STEPS, _STRIDE = 50_000_000, 1_000_000_000, 100_000
+"""What a view may hold, in characters and cells, beyond ten times its file, and for how many steps of SQLite's machine
+it may be computed, before it is taken to have no end; how often the steps are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +96,7 @@ def _decode(file: Path, raw: bytes) -> str:
 def _read_csv(file: Path, text: str) -> Table:
     """The delimiter is found; a first line ``sep=;``, which Excel writes, is none of the table."""
     told = re.match(r"\s*\"?sep=(.)\"?[ ,;\t]*\r?\n", text)
+    csv.field_size_limit(sys.maxsize)  # a cell may be longer than Python's limit of 128 KiB
     delimiter = told[1] if told else max(_DELIMITERS, key=lambda d: _fit(text, d))
     text = "\n" + text[told.end() :] if told else text  # lines are counted from the file's first
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -177,6 +182,8 @@ def _read_jsonl(file: Path, text: str) -> Table:
             raise InputError(f"{where} is not JSON ({reason}): write one object a line.") from error
         if not isinstance(record, dict):
             raise InputError(f"{where} is not a JSON object: write one object a line.")
+        for column in record:
+            check_text(column, f"{where}: the name of a column")
         objects.append({column: _cell_of(where, column, value) for column, value in record.items()})
         columns |= dict.fromkeys(record)
     rows = [tuple(record.get(column, "") for column in columns) for record in objects]
@@ -195,6 +202,8 @@ def _scalar(where: str, column: str, value: Any) -> str:
         raise InputError(f'{where}: "{column}" is nested: give a text, a number, or a list of these.')
     if value is None:
         return ""
+    if isinstance(value, str):
+        check_text(value, f'{where}: "{column}"')
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
 
 
@@ -203,18 +212,26 @@ def _read_sqlite(file: Path, only: str, key: str | None) -> list[Table]:
         base = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)
         try:
             base.text_factory = bytes.decode
+            base.set_progress_handler(_steps(), _STRIDE)
+            base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(file.stat().st_size, 100_000))  # no cell is larger
             query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%'"
             names = [str(name) for (name,) in base.execute(f"{query} ORDER BY type, rowid")]
-            if only and only not in names:
-                raise InputError(f'{file} has no table "{only}": it has {", ".join(names) or "none"}.')
             if not names:
                 raise InputError(f"{file} has no table: give a table with a row an entity.")
-            picked = [only] if only else [n for n in names if _is_table(base, n)]
+            wanted = [_same_name(only, names)] if only else [n for n in names if _is_table(base, n)]
+            picked = [name for name in wanted if name is not None]
+            if not picked:
+                lacks = f'has no table "{only}": it has' if only else "has no table but views: name one of"
+                raise InputError(f"{file} {lacks} {', '.join(names)}.")
             return [_read_sqlite_table(base, file, name, key) for name in picked]
         finally:
             base.close()
-    except sqlite3.DatabaseError as error:
-        raise InputError(f"{file} cannot be read as SQLite ({error}).") from error
+    except sqlite3.OperationalError as error:
+        if str(error) == "interrupted":
+            raise InputError(f"{file}: reading it comes to no end: give a table of it in place of a view.") from error
+        raise InputError(f"{file} cannot be read as SQLite ({_line(error)}).") from error
+    except (sqlite3.Error, sqlite3.Warning) as error:
+        raise InputError(f"{file} cannot be read as SQLite ({_line(error)}).") from error
     except UnicodeDecodeError as error:
         shown = repr(bytes(error.object)[:20])
         raise InputError(f"{file}: the text {shown} is not UTF-8 at its byte {error.start}: mend that cell.") from error
@@ -229,13 +246,18 @@ def _read_sqlite_table(base: sqlite3.Connection, file: Path, name: str, key: str
     where = f"{file}:{name}"
     columns, rows = _select(base, name)
     for _, _, parent, column, target, *_ in base.execute(f"PRAGMA foreign_key_list({_quoted(name)})").fetchall():
+        if not base.execute(f"PRAGMA table_info({_quoted(parent)})").fetchall():
+            continue  # SQLite takes a key to a table that is not there
         parent_columns, parent_rows = _select(base, parent)
         folded = [words(c) for c in parent_columns]
         named = folded.index(words(key)) if key and words(key) in folded else 0
         keys = [i for i, *_, rank in base.execute(f"PRAGMA table_info({_quoted(parent)})") if rank]
-        at = parent_columns.index(target) if target else (keys or [0])[0]
+        aim = _same_name(target, parent_columns) if target else parent_columns[(keys or [0])[0]]
+        source = _same_name(column, columns)
+        if aim is None or source is None:
+            continue
+        at, own = parent_columns.index(aim), columns.index(source)
         names = {row[at]: row[named] for row in parent_rows if row[at]}
-        own = columns.index(column)
         rows = [(*row[:own], names.get(row[own], row[own]), *row[own + 1 :]) for row in rows]
         short = words(column).removesuffix(" id")
         if named != at and short not in map(words, columns):
@@ -246,7 +268,32 @@ def _read_sqlite_table(base: sqlite3.Connection, file: Path, name: str, key: str
 def _select(base: sqlite3.Connection, name: str) -> tuple[list[str], list[Row]]:
     cursor = base.execute(f"SELECT * FROM {_quoted(name)}")
     columns = [str(column[0]) for column in cursor.description]
-    return columns, [tuple(_cell(value) for value in row) for row in cursor]
+    rows: list[Row] = []
+    room = _SIZE + 10 * base.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+    for values in cursor:
+        row = tuple(map(_cell, values))
+        room -= sum(10 + len(cell or "") for cell in row)
+        if room < 0:
+            raise InputError(f'the view "{name}" holds far more than its file, or has no end: make a table of it.')
+        rows.append(row)
+    return columns, rows
+
+
+def _same_name(name: str, names: Sequence[str]) -> str | None:
+    """The one of some names that SQLite takes for this one, whose case it does not tell."""
+    return next((other for other in names if other == name), None) or next(
+        (other for other in names if other.lower() == name.lower()), None
+    )
+
+
+def _steps() -> Callable[[], bool]:
+    """Asked every so many steps of SQLite's machine whether they are too many."""
+    left = count(_STEPS // _STRIDE, -1)
+    return lambda: next(left) < 0
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _cell(value: object) -> Cell:

@@ -130,7 +130,7 @@ def read_world(folder: Path) -> World:
     try:
         about = json.loads((folder / "world.json").read_text(encoding="utf-8"))
         train = frozenset(about["train"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f'{folder / "world.json"} has no list "train" of passages: make the world again.') from error
     if strangers := train - records.by_name.keys():
         raise InputError(f'{folder / "world.json"} trains on "{min(map(str, strangers))}", which is no passage.')

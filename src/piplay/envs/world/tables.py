@@ -15,6 +15,8 @@ from piplay.envs.world.records import Entity, Records, fold, singular
 from piplay.errors import InputError
 
 MIN_ROWS = 20
+EXAMPLES = 3
+"""Rows that are named of those that were left out for one reason."""
 _NAMED_SEPARATORS = ("\n", *SEPARATORS, "/")
 """Of a column that is said to hold lists: the first that stands in any of its cells."""
 _CODES = 0.8
@@ -55,8 +57,16 @@ class Summary:
     """Rows left out because they have no fact and nothing links to them."""
     confused: dict[str, Confusion] = field(default_factory=dict)
     """Which values of a relation SQuAD's rule cannot tell apart, or cannot match."""
+    examples: dict[str, list[str]] = field(default_factory=dict, compare=False)
+    """Some of the rows that were left out, by the field that counts them."""
     notes: list[str] = field(default_factory=list, compare=False)
     """What else was found: delimiters, columns without a name, columns that could be aliases."""
+
+    def example(self, counted: str, row: str) -> None:
+        """Note which row was left out, of the first of its kind."""
+        told = self.examples.setdefault(counted, [])
+        if len(told) < EXAMPLES:
+            told.append(row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +171,14 @@ def _sheet(table: Table, earlier: set[str], choice: _Choice, summary: Summary) -
     names: dict[str, tuple[int, str]] = {}
     for number, values in enumerate(said.values):
         summary.rows += 1
-        summary.unnamed += not values
-        summary.duplicates += bool(values) and fold(values[0]) in names
-        if values:
-            names.setdefault(fold(values[0]), (number, values[0]))
+        if not values:
+            summary.unnamed += 1
+            summary.example("unnamed", f"{table.where}, row {number + 1}")
+        elif fold(values[0]) in names:
+            summary.duplicates += 1
+            summary.example("duplicates", f"{values[0]} (row {number + 1})")
+        else:
+            names[fold(values[0])] = number, values[0]
     remedy = f'it is the column "{table.columns[at]}"; name the column that holds names with --key.'
     if choice.key is None and 2 * sum(not any(c.isalpha() for c in name) for name in names) > len(names):
         raise InputError(f"{table.where}: most of its rows have a number for a name: {remedy}")
@@ -206,6 +220,7 @@ def _records(sheets: Sequence[_Sheet], choice: _Choice, summary: Summary) -> Rec
     for name, found in facts.items():
         if not found and name not in named:
             summary.bare += 1
+            summary.example("bare", name)
             continue
         first = {relation: values[0] for relation, values in found.items()}
         more = {relation: values[1:] for relation, values in found.items() if len(values) > 1}
@@ -252,6 +267,7 @@ def _aliases(
                 for value in values:
                     if owner.setdefault(fold(value), name) != name:
                         summary.taken_aliases += 1
+                        summary.example("taken_aliases", f"{value} of {name}")
                     elif fold(value) != fold(name) and value not in found[name]:
                         found[name].append(value)
     return {name: tuple(values) for name, values in found.items()}

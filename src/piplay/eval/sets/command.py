@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from piplay.envs.search.question import Question
 from piplay.errors import InputError, Unavailable
 from piplay.eval.contestants import contestant_of, environment_of
@@ -23,6 +21,7 @@ from piplay.eval.sets.protocol import AGENT, BASELINES, AsTheRun, Protocol
 from piplay.eval.sets.search_r1 import SearchR1
 from piplay.eval.sets.summary import about_sets, failed, summary
 from piplay.eval.sets.tables import em_table, more_table
+from piplay.terminal import TerminalConsole
 from piplay.training.assemble import BASE, model_folder
 
 PARTS = 256
@@ -85,12 +84,12 @@ def evaluate_sets(given: Mapping[str, Any]) -> None:
     )
     answers = Answers(out, plan)
     arms = arms_of([AGENT, *_baselines(given)], protocol, one)
-    console = Console(soft_wrap=True)
+    console = TerminalConsole()
     counts = {name: number.count for name, number in SETS.items()}
     said = [f"answers are kept in {out}", *about_sets(asked.published, counts)]
     if given["model"] != BASE:
         said.append(f"{given['model']}: chat {arms[0].stage.chat.why or arms[0].stage.chat.about}")
-    console.print("".join(f"{line}\n" for line in said), end="", markup=False, highlight=False)
+    console.print("".join(f"{line}\n" for line in said), end="")
     try:
         _play(arms, asked.sets, answers, console)
     except KeyboardInterrupt:
@@ -99,7 +98,9 @@ def evaluate_sets(given: Mapping[str, Any]) -> None:
     _finish(arms, asked, answers, {"model": given["model"], "played": one.settings}, out, console)
 
 
-def _play(arms: Sequence[Arm], sets: Mapping[str, Sequence[Question]], answers: Answers, console: Console) -> None:
+def _play(
+    arms: Sequence[Arm], sets: Mapping[str, Sequence[Question]], answers: Answers, console: TerminalConsole
+) -> None:
     """Every part of every set that is not yet answered, arm by arm."""
     for arm in arms:
         for name, tasks in sets.items():
@@ -124,7 +125,7 @@ def _check_tool(arm: Arm, sets: Mapping[str, Sequence[Question]], answers: Answe
 
 
 def _finish(
-    arms: Sequence[Arm], asked: Asked, answers: Answers, about: Mapping[str, Any], out: Path, console: Console
+    arms: Sequence[Arm], asked: Asked, answers: Answers, about: Mapping[str, Any], out: Path, console: TerminalConsole
 ) -> None:
     """Write the numbers, and print them."""
     seed, compare = asked.settings["seed"], asked.settings["compare"]

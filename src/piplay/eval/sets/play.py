@@ -93,4 +93,4 @@ def part(arm: Arm, name: str, tasks: Sequence[Question], start: int, count: int,
         note(row_of(arm.name, name, number, tasks[number], episode.trajectories[0].trajectory))
 
     key = ("eval", arm.name, name, start)
-    arm.stage.play(play, key, tasks[start : start + count], {ROLE: arm.policy}, 0.0, check=answered)
+    arm.stage.play(play, key, tasks[start : start + count], {ROLE: arm.policy}, 0.0, check=answered, tolerated=1.0)

@@ -3,5 +3,6 @@
 from piplay.methods.pi_play.evaluation import PiPlayEvaluation
 from piplay.methods.pi_play.game import Examine, PrivilegedStudy, Study
 from piplay.methods.pi_play.seed_passages import SeedPassages
+from piplay.methods.pi_play.world_questions import WorldQuestions
 
-__all__ = ["Examine", "PiPlayEvaluation", "PrivilegedStudy", "SeedPassages", "Study"]
+__all__ = ["Examine", "PiPlayEvaluation", "PrivilegedStudy", "SeedPassages", "Study", "WorldQuestions"]

@@ -9,20 +9,24 @@ wrong rewards agreement with the base, not truth. So it bears ``LABEL`` wherever
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
 from piplay.config import Config
-from piplay.envs.search.benchmarks import first_of_each_hop
+from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Question
 from piplay.envs.search.values import canonical
 from piplay.errors import InputError
+from piplay.eval.scores import records
+from piplay.methods.pi_play.diagnostics import diagnose
 from piplay.methods.pi_play.game import PrivilegedStudy, Study
 from piplay.methods.pi_play.metrics import em_by_hops
+from piplay.methods.pi_play.privilege import Privilege
 from piplay.methods.pi_play.seed_passages import HOP_ODDS, SeedPassages, draw_seeds
-from piplay.protocols import Environment, Evaluation, Game, Place, Prepared, ReportTable, TaskSource, make_game
+from piplay.protocols import Environment, Evaluation, Game, Healthy, Place, Prepared, ReportTable, TaskSource, make_game
 from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
 from piplay.types import Episode, Key, State, Task
@@ -36,6 +40,21 @@ _QUESTIONS = TypeAdapter(tuple[Question, ...])
 class PiPlayEvaluation(Evaluation):
     """Greedy exact match by hops; and how well the teacher uses paths while students learn from it."""
 
+    healthy: ClassVar[Sequence[Healthy]] = (
+        Healthy(
+            metric="eval/em",
+            low=0.75,
+            of="base",
+            advice="the student is worse than the base: lower its learning rate, and see accuracy, true and teacher/em",
+        ),
+        Healthy(
+            metric="eval/teacher_em_by_hops/*",
+            low=0.8,
+            of="base",
+            advice="the teacher forgets how to use a path: take a smaller tau or learning rate",
+        ),
+    )
+
     def __init__(
         self,
         environment: Environment,
@@ -47,8 +66,12 @@ class PiPlayEvaluation(Evaluation):
         self_generated: int = 100,
         teacher_every: int = 10,
         teacher_tasks: int = 32,
+        privilege: Privilege = "true",
+        diagnose_every: int = 0,
+        diagnose_tasks: int = 16,
+        benchmark: Path | None = None,
     ) -> None:
-        """Measure ``config.agent``.
+        """Measure ``config.agent``. Long because each setting has its sentence here.
 
         Args:
             environment: has to be the search environment.
@@ -61,9 +84,16 @@ class PiPlayEvaluation(Evaluation):
             teacher_every: every so many steps of a phase that it teaches the teacher plays some of its tasks with their
                 paths; 0: never.
             teacher_tasks: how many.
+            privilege: what the teacher is shown when it plays, see ``privilege.py``.
+            diagnose_every: every so many steps of a phase that the teacher teaches, and in its first and last, what its
+                privilege is worth is measured, see ``diagnostics.py``; 0: never. It takes about five times the rollouts
+                of as many tasks in a step.
+            diagnose_tasks: on how many of the phase's tasks; at least 2.
+            benchmark: a file of questions with gold answers, as ``piplay eval --bench`` reads them, that the student
+                plays too: greedily, before training and after each iteration, never trained on.
 
         Raises:
-            InputError: there is no such policy, or the environment is another.
+            InputError: there is no such policy, the environment is another, or the benchmark cannot be read.
         """
         if not isinstance(environment, SearchEnvironment):
             raise InputError("the evaluation pi_play needs questions: take the environment search")
@@ -71,8 +101,10 @@ class PiPlayEvaluation(Evaluation):
             raise InputError(f"evaluation.teacher: there is no policy {teacher!r}: name one, or leave it empty")
         self._environment, self._state, self._config = environment, state, config
         self._teacher, self._wanted = teacher, self_generated if per_hop else 0
-        self._every, self._tasks = teacher_every, teacher_tasks
+        self._every, self._tasks, self._privilege = teacher_every, teacher_tasks, privilege
+        self._diagnose_every, self._diagnose_tasks = diagnose_every, max(diagnose_tasks, 2)
         self._heldout = first_of_each_hop(environment.heldout, per_hop)
+        self._benchmark = read_benchmark(benchmark) if benchmark is not None else []
         self.exports = (config.agent,) if config.report.grid else ()
 
     @property
@@ -100,42 +132,58 @@ class PiPlayEvaluation(Evaluation):
         )
         self._state["questions"] = _QUESTIONS.dump_python(tuple(found), mode="json")
         if not found:
-            return Prepared(
+            raise InputError(
                 "the base examiner wrote no question for an evaluation set that passes the gates in "
-                f"{ROUNDS * self._wanted} tries: this run has no before and after"
+                f"{ROUNDS * self._wanted} tries, so there is nothing to measure by and little to learn from: try a "
+                f"larger model (`piplay play --role {next(iter(phase.seats))}` shows what this one writes), or go on "
+                "without with --evaluation.self_generated 0"
             )
         sentence = f"an evaluation set of {len(found)} questions ({LABEL}) from {len(reserved)} passages set aside"
         return Prepared(sentence, {"self_generated": found})
 
     def measure(self, stage: Stage, iteration: int) -> dict[str, Any]:
-        """The student alone, and the teacher with the path; empty where there is no question."""
-        questions = self.questions
+        """The student alone, also on the benchmark, and the teacher with the path; empty where there is no question.
+
+        ``right_by_hops`` says which questions were right, a digit each, in their order: to compare runs question by
+        question.
+        """
+        questions, key = self.questions, ("evaluate", iteration)
+        row: dict[str, Any] = {}
+        if self._benchmark:
+            answered = records(play_student(stage, self._config.agent, self._benchmark, (*key, "benchmark")), ())
+            row = {"benchmark_em": sum(record.greedy.em for record in answered) / len(answered)}
         if not questions:
-            return {}
-        row: dict[str, Any] = {} if self._heldout else {"questions": LABEL}
-        key: Key = ("evaluate", iteration)
+            return row
+        row |= {} if self._heldout else {"questions": LABEL}
         played = play_student(stage, self._config.agent, questions, key)
         row["em"] = sum(e.trajectories[0].reward for e in played) / len(played)
         row["em_by_hops"], row["n_by_hops"] = em_by_hops(played)
+        row["right_by_hops"] = _right_by_hops(played)
         if self._teacher:
-            shown = play_teacher(stage, self._teacher, questions, (*key, "path"))
+            shown = play_teacher(stage, self._teacher, questions, (*key, "path"), self._privilege)
             row["teacher_em_by_hops"], _ = em_by_hops(shown)
         return row
 
     def cost(self) -> int:
         """See ``Evaluation.cost``: each question once to the student, and once to the teacher."""
         count = len(self.questions) or (self._wanted if self._environment.reserved else 0)
-        return count * (2 if self._teacher else 1)
+        return count * (2 if self._teacher else 1) + len(self._benchmark)
 
     def after_step(self, stage: Stage, place: Place, sources: Mapping[str, TaskSource]) -> dict[str, float]:
-        """The teacher plays some of the phase's tasks with their paths: whether it still can."""
+        """The teacher plays some of the phase's tasks with their paths: whether it still can. And the diagnostics."""
         known = getattr(sources[place.phase.tasks], "tasks", None)
-        if not known or not self._every or self._teacher not in place.phase.asked:
+        if not known or self._teacher not in place.phase.asked:
             return {}
-        if not (place.step == 0 or place.last or (place.step + 1) % self._every == 0):
-            return {}
-        episodes = play_teacher(stage, self._teacher, known[: self._tasks], (*place.key, "health"))
-        return {"teacher/em": sum(episode.trajectories[0].reward for episode in episodes) / len(episodes)}
+        row: dict[str, float] = {}
+        if _due(place, self._every):
+            tasks = [task for task in known if task.path or self._privilege in ("answer", "none")][: self._tasks]
+            episodes = play_teacher(stage, self._teacher, tasks, (*place.key, "health"), self._privilege)
+            rewards = [episode.trajectories[0].reward for episode in episodes]
+            row |= {"teacher/em": sum(rewards) / len(rewards)} if rewards else {}
+        if _due(place, self._diagnose_every) and "student" in place.phase.learn:
+            tasks = known[: self._diagnose_tasks]
+            row |= diagnose(stage, place.phase, self._teacher, tasks, (*place.key, "diagnose"))
+        return row
 
     def reserved(self, task: Task) -> bool:
         """Whether the self-generated set asks the same."""
@@ -144,9 +192,12 @@ class PiPlayEvaluation(Evaluation):
 
     def sentence(self, row: Mapping[str, Any]) -> str:
         """See ``Evaluation.sentence``."""
-        scores = " ".join(f"{hops}:{em:.2f}" for hops, em in row["em_by_hops"].items())
+        scores = " ".join(f"{hops}:{em:.2f}" for hops, em in row.get("em_by_hops", {}).items())
         taught = " ".join(f"{hops}:{em:.2f}" for hops, em in row.get("teacher_em_by_hops", {}).items())
-        return f"{measured(row)} by hops {scores}" + (f"; teacher with the path {taught}" if taught else "")
+        said = [f"{measured(row)} by hops {scores}"] if scores else []
+        said += [f"teacher with the path {taught}"] if taught else []
+        said += [f"exact match on the benchmark {row['benchmark_em']:.2f}"] if "benchmark_em" in row else []
+        return "; ".join(said)
 
     def table(self, rows: Sequence[Mapping[str, Any]]) -> ReportTable | None:
         """Exact match by hops before and after."""
@@ -171,24 +222,29 @@ def play_student(
     samples: int = 1,
     temperature: float = 0.0,
     note: Callable[[Episode], None] = lambda episode: None,
+    tolerated: float = 0.0,
+    privilege: Privilege = "none",
 ) -> list[Episode]:
     """Each question to the policy as the student, ``samples`` times; greedily at temperature 0.
 
-    ``note`` is told each episode as it ends, in any order.
+    ``note`` is told each episode as it ends, in any order. ``tolerated``: see ``Stage.play``. ``privilege``: what the
+    view ``privileged`` shows.
     """
-    game = Study(rollouts=samples)
+    game = Study(rollouts=samples, privilege=privilege)
 
     async def play(task: Question, context: Context) -> Episode:
         episode = await game.play(task, context)
         note(episode)
         return episode
 
-    return stage.play(play, key, tasks, {"student": policy}, temperature)
+    return stage.play(play, key, tasks, {"student": policy}, temperature, tolerated=tolerated)
 
 
-def play_teacher(stage: Stage, policy: str, tasks: Sequence[Question], key: Key) -> list[Episode]:
-    """Each question once to the policy as the teacher, who is shown its path; greedily."""
-    return stage.play(PrivilegedStudy().play, key, tasks, {"teacher": policy}, 0.0)
+def play_teacher(
+    stage: Stage, policy: str, tasks: Sequence[Question], key: Key, privilege: Privilege = "true"
+) -> list[Episode]:
+    """Each question once to the policy as the teacher, who is shown its path or what stands for it; greedily."""
+    return stage.play(PrivilegedStudy(privilege=privilege).play, key, tasks, {"teacher": policy}, 0.0)
 
 
 def write_questions(
@@ -203,6 +259,21 @@ def write_questions(
         if len(found) >= wanted:
             break
     return found[:wanted]
+
+
+def _right_by_hops(episodes: Sequence[Episode]) -> dict[str, str]:
+    """By hop count a 1 for each question that is right and a 0 for each other, in their order."""
+    found: dict[str, str] = {}
+    for episode in episodes:
+        assert isinstance(episode.task, Question)
+        digit = str(int(episode.trajectories[0].reward == 1))
+        found[str(episode.task.hops)] = found.get(str(episode.task.hops), "") + digit
+    return found
+
+
+def _due(place: Place, every: int) -> bool:
+    """Whether what is done every so many steps, and in the first and the last, is done in this one; 0: never."""
+    return every > 0 and (place.step == 0 or place.last or (place.step + 1) % every == 0)
 
 
 def measured(row: Mapping[str, Any]) -> str:

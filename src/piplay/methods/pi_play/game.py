@@ -3,7 +3,7 @@
 ``Examine``: an examiner starts from a seed passage, searches on, and writes a question with its answer; where every
 gate passes, students try it and the examiner is rewarded for difficulty. ``Study``: students answer a written question
 and are rewarded for the exact answer; each rollout carries the teacher's prompt, the question with the path by which it
-was made. ``PrivilegedStudy``: the teacher itself plays, path in hand.
+was made or what stands for it (``privilege.py``). ``PrivilegedStudy``: the teacher itself plays, path in hand.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from piplay.envs.search.question import Question
 from piplay.envs.search.tool import passages_of, searches
 from piplay.envs.search.values import canonical
 from piplay.errors import InputError
+from piplay.methods.pi_play.conduct import conduct_metrics
 from piplay.methods.pi_play.gates import (
     READ_GATES,
     USUAL_GATES,
@@ -31,17 +32,20 @@ from piplay.methods.pi_play.gates import (
 from piplay.methods.pi_play.hooks import SAME_VALUE, ImportPath, Reward, load_gates, load_reward
 from piplay.methods.pi_play.hooks import Gate as OwnGate
 from piplay.methods.pi_play.metrics import SOMETIMES, question_metrics, role_metrics
+from piplay.methods.pi_play.privilege import Privilege, privileged_prompt, shown
 from piplay.methods.pi_play.rewards import difficulty_reward, format_score
 from piplay.methods.pi_play.views import (
     CHECKER,
     EXAMINER,
+    READER,
     STUDENT,
     checker_view,
     examiner_view,
+    privileged_view,
+    reader_view,
     student_view,
-    teacher_view,
 )
-from piplay.protocols import Audit, Game
+from piplay.protocols import Audit, Game, Healthy
 from piplay.rollout.context import Context
 from piplay.types import Episode, ScoredTrajectory, State, StopReason, Trajectory
 
@@ -54,11 +58,42 @@ HEADLINE = {
 }
 
 
+HEALTHY = (
+    Healthy(
+        metric="true",
+        low=0.7,
+        steps=3,
+        advice="the examiner writes what is not true: lower its rate, add gates, or see whether it can read this data",
+    ),
+    Healthy(
+        metric="false_agreement",
+        high=0.1,
+        steps=3,
+        advice="examiner and students agree on what is not true: add gates, or stop earlier",
+    ),
+    Healthy(
+        metric="gate/duplicate",
+        high=0.5,
+        share_of="gate/*",
+        steps=2,
+        advice="the examiner asks the same again: it collapses, or the seed passages are used up; lower its rate, or "
+        "write fewer",
+    ),
+    Healthy(
+        metric="teacher/em",
+        low=0.8,
+        of="base",
+        advice="the teacher forgets how to use a path: take a smaller tau or learning rate, from an earlier checkpoint",
+    ),
+)
+
+
 class _SearchGame(Game):
     """What π-Play's games have in common: their numbers."""
 
     headline: ClassVar[Mapping[str, str]] = HEADLINE
     sometimes: ClassVar[Sequence[str]] = (*HEADLINE, *SOMETIMES)
+    healthy: ClassVar[Sequence[Healthy]] = HEALTHY
 
     def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
         """See ``Game.metrics`` and docs/metrics.md."""
@@ -92,11 +127,12 @@ class Examine(_SearchGame):
     @property
     def roles(self) -> tuple[str, ...]:  # type: ignore[override]
         """The roles that write, by its options."""
-        return ("examiner", *(["student"] if self.probes else []), *(["checker"] if "checked" in self.gates else []))
+        others = {"student": self.probes, "checker": "checked" in self.gates, "reader": "answerable" in self.gates}
+        return ("examiner", *(role for role, wanted in others.items() if wanted))
 
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""
-        # Checks are a few tokens each, and as many as hops: not worth counting.
+        # Checks and readings are a few tokens each: not worth counting.
         return {"examiner": 1, "student": self.probes}
 
     async def play(self, task: Question, context: Context) -> Episode:
@@ -107,9 +143,9 @@ class Examine(_SearchGame):
         draft = written_question(task, trajectory)
         played = [ScoredTrajectory(trajectory, group=("hops", task.hops))]
         gate = self._refused_by(draft, trajectory)
-        if not gate and "checked" in self.gates:
-            played += await self._checks(draft, trajectory, context)
-            gate = "" if all(check.reward for check in played[1:]) else "checked"
+        if not gate:
+            gate, opinions = await self._doubted_by(draft, trajectory, context)
+            played += opinions
         if gate:
             return Episode(context.key, task, tuple(played), facts={"gate": gate})
         tries = await self._tries(draft, context)
@@ -129,6 +165,31 @@ class Examine(_SearchGame):
         seed, asked = seed_passage(draft), set(self.state.get("questions", ()))
         gate = next((g for g in READ_GATES if g in self.gates and not passes(g, draft, trajectory, seed, asked)), "")
         return gate or next((name for name, passed in self._own_gates.items() if not passed(draft, trajectory)), "")
+
+    async def _doubted_by(
+        self, draft: Question, trajectory: Trajectory, context: Context
+    ) -> tuple[str, list[ScoredTrajectory]]:
+        """The first gate of another player that refuses it, empty where none does; and what they wrote."""
+        played: list[ScoredTrajectory] = []
+        if "checked" in self.gates:
+            played += await self._checks(draft, trajectory, context)
+            if not all(check.reward for check in played):
+                return "checked", played
+        if "answerable" in self.gates:
+            played.append(await self._reading(draft, trajectory, context))
+            if played[-1].reward != 1:
+                return "answerable", played
+        return "", played
+
+    async def _reading(self, draft: Question, trajectory: Trajectory, context: Context) -> ScoredTrajectory:
+        """The question back to a reader of its passages, greedily: 1 where the answer is the written one.
+
+        A round trip: words of the answer in a passage are no answer to what was asked.
+        """
+        passages = [seed_passage(draft), *(passage for use in searches(trajectory) for passage in passages_of(use))]
+        system, view = context.system("reader", READER), reader_view(passages, draft.question)
+        read = await replace(context.child("reader"), temperature=0.0).converse("reader", system, view)
+        return ScoredTrajectory(read, (*context.key, "reading"), self._reward_of(read.answer, draft.answers))
 
     async def _tries(self, draft: Question, context: Context) -> list[ScoredTrajectory]:
         """Students' answers. They are kept to be looked at; they are in no one's training batch here."""
@@ -188,6 +249,8 @@ class Study(_SearchGame):
     """G, the student samples a question."""
     reward: ImportPath = SAME_VALUE
     """What an answer earns; right is one that earns 1."""
+    privilege: Privilege = "true"
+    """What the teacher is shown beside the question, see ``privilege.py``; a task that lacks it is refused."""
     _reward_of: Reward = field(init=False, repr=False)
     roles = ("student",)
 
@@ -198,10 +261,14 @@ class Study(_SearchGame):
         """See ``Game.cost``."""
         return {"student": self.rollouts}
 
+    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
+        """Those of every game of π-Play, and how questions are answered (``conduct.py``)."""
+        return _SearchGame.metrics(self, episodes, audit) | conduct_metrics(episodes)
+
     async def play(self, task: Question, context: Context) -> Episode:
-        """Students answer; the view ``privileged`` of each rollout shows the path."""
+        """Students answer; the view ``privileged`` of each rollout shows the path, or what stands for it."""
         system = context.system("student", STUDENT)
-        privileged = context.chat.prompt(system, teacher_view(task.question, task.path))
+        privileged = privileged_prompt(task, self.privilege, system, context)
         trajectories = await context.gather(
             context.child("student", i).converse("student", system, student_view(task.question))
             for i in range(self.rollouts)
@@ -229,6 +296,7 @@ class PrivilegedStudy(_SearchGame):
 
     rollouts: PositiveInt = 1
     reward: ImportPath = SAME_VALUE
+    privilege: Privilege = "true"
     _reward_of: Reward = field(init=False, repr=False)
     roles = ("teacher",)
 
@@ -239,9 +307,14 @@ class PrivilegedStudy(_SearchGame):
         """See ``Game.cost``."""
         return {"teacher": self.rollouts}
 
+    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
+        """Those of every game of π-Play, and how questions are answered (``conduct.py``)."""
+        return _SearchGame.metrics(self, episodes, audit) | conduct_metrics(episodes)
+
     async def play(self, task: Question, context: Context) -> Episode:
         """The teacher answers; the view ``plain`` of each rollout is the student's."""
-        system, view = context.system("student", STUDENT), teacher_view(task.question, task.path)
+        system = context.system("student", STUDENT)
+        view = privileged_view(task.question, shown(task, self.privilege, context))
         plain = context.chat.prompt(system, student_view(task.question))
         trajectories = await context.gather(
             context.child("teacher", i).converse("teacher", system, view) for i in range(self.rollouts)

@@ -14,8 +14,9 @@ from piplay.envs.search.values import canonical, mentions, same_value
 from piplay.types import StopReason, Trajectory
 
 Gate = Literal[
-    "format", "leak", "grounded", "hops", "progress", "bridge", "evidence", "duplicate", "checked", "contested", "easy"
-]
+    "format", "leak", "grounded", "hops", "progress", "bridge", "evidence", "duplicate",
+    "checked", "answerable", "contested", "easy",
+]  # fmt: skip
 GATES: tuple[Gate, ...] = get_args(Gate)
 """In the order in which they are tried. What a gate refuses earns nothing. The last two need students' tries; of what
 an earlier gate refuses no student sees any, but for a duplicate within one batch: only the batch can tell."""

@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a progress bar on a terminal, one plain line a step elsewhere."""
+"""What a run tells while it trains: a line a step, and on a terminal a bar below these lines."""
 
 from __future__ import annotations
 
@@ -27,49 +27,59 @@ class ConsoleListener:
 
     def phase(self, iteration: int, phase: Phase, done: int, headline: Mapping[str, str]) -> None:
         """A phase begins, or goes on after ``done`` steps."""
-        self.close()
         self._headline = headline
         name = f"iteration {iteration}/{self.config.iterations} {phase.name}"
-        if not self.console.is_terminal:
-            return
-        self._bar = Progress(
-            TextColumn("[bold]{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[score]}"),
-            console=self.console,
-        )
-        self._bar.start()
-        total = phase.writes or phase.steps
-        self._task = self._bar.add_task(name, total=total, completed=0 if phase.writes else done, score="")
+        self._show_bar(name, phase.writes or phase.steps, 0 if phase.writes else done)
 
     def step(self, row: Mapping[str, Any]) -> None:
-        """A step is done."""
-        score = score_line(row, self._headline)
+        """A step is done: a line, which stays above the bar."""
+        place = f"m{row['iteration']} {row['phase']} {row['step']}/{row['of']}"
+        parts = [*filter(None, [score_line(row, self._headline)]), f"{sum(row['seconds'].values()):.1f} s"]
+        self.console.print(f"{place}: {', '.join(parts)}")
         if self._bar is not None:
-            self._bar.update(self._task, completed=row.get("written", row["step"]), score=score)
-        else:
-            place = f"m{row['iteration']} {row['phase']} {row['step']}/{row['of']}"
-            parts = [*filter(None, [score]), f"{sum(row['seconds'].values()):.1f} s"]
-            self.console.print(f"{place}: {', '.join(parts)}", highlight=False)
+            self._bar.update(self._task, completed=row.get("written", row["step"]))
+
+    def measuring(self, done: int, of: int) -> None:
+        """An evaluation goes on."""
+        if done == 1:
+            self._show_bar("evaluation", max(of, done), 0)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done)
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made."""
         self.close()
         when = f"after iteration {row['iteration']}" if row["iteration"] else "before training"
-        self.console.print(f"{when}: {sentence}", highlight=False)
+        self.console.print(f"{when}: {sentence}")
 
     def message(self, sentence: str) -> None:
         """Something a person has to know."""
-        self.console.print(sentence, highlight=False)
+        self.console.print(sentence)
 
     def close(self, failed: bool = False) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+
+    def _show_bar(self, name: str, total: int, done: int) -> None:
+        """Put a new bar in the place of the last."""
+        self.close()
+        self._bar = progress(self.console)
+        self._bar.start()
+        self._task = self._bar.add_task(name, total=total, completed=done)
+
+
+def progress(console: Console) -> Progress:
+    """A bar with its name, count, time and time left, which goes when it is done; none elsewhere than on a terminal."""
+    columns = (
+        TextColumn("[bold]{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def score_line(row: Mapping[str, Any], headline: Mapping[str, str]) -> str:

@@ -29,6 +29,10 @@ class ListenerGroup:
         for listener in self._listeners:
             listener.step(row)
 
+    def measuring(self, done: int, of: int) -> None:
+        for listener in self._listeners:
+            listener.measuring(done, of)
+
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         for listener in self._listeners:
             listener.evaluated(row, sentence)

@@ -66,6 +66,9 @@ class Tracker(Listener):
         self._n = row["n"]
         self.tell(numbers(row), self._n, False)
 
+    def measuring(self, done: int, of: int) -> None:
+        """Nothing to keep."""
+
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         self.tell(numbers(row, _questions(row)), self._n, True)
 
