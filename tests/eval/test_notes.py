@@ -8,7 +8,7 @@ import pytest
 
 from piplay.cli.main import main
 from piplay.envs.search.question import Question
-from piplay.eval.command import Notes
+from piplay.eval.notes import Notes
 from piplay.eval.scores import Answer, Record
 
 ANSWER = Answer("Oum", 1.0, 1.0, 1.0, 1.0, 1.0, (), "answered")

@@ -5,6 +5,7 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from piplay.eval import statistics
 from piplay.eval.statistics import Interval, bootstrap, paired_bootstrap, wilson
@@ -97,3 +98,31 @@ def test_alike_models_differ_as_often_as_the_level_says(monkeypatch: pytest.Monk
     left_out = [not difference.interval.low <= 0 <= difference.interval.high for difference in found]
     assert 0.01 <= np.mean(rejected) <= 0.10
     assert np.mean(np.array(rejected) != np.array(left_out)) <= 0.01
+
+
+def test_wilson_is_scipys() -> None:
+    for n in (1, 2, 7, 125, 14_267):
+        for k in sorted({0, 1, n // 3, n // 2, n - 1, n}):
+            known = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
+            assert wilson(k, n) == pytest.approx((known.low, known.high), abs=1e-12)
+
+
+def test_the_bootstrap_is_scipys_but_for_its_draws() -> None:
+    """Over many resamples two percentile intervals differ by some hundredths of their width."""
+    values = np.random.default_rng(4).beta(1, 3, 80)
+    known = stats.bootstrap((values,), np.mean, n_resamples=10_000, method="percentile", rng=5).confidence_interval
+    found = bootstrap(values.tolist(), 0, ("scipy",))
+    assert found == pytest.approx((known.low, known.high), abs=0.06 * (known.high - known.low))
+
+
+def test_p_is_near_that_of_scipys_permutations() -> None:
+    """Both test a mean difference of pairs: by resampling them, and by flipping their signs."""
+    rng = np.random.default_rng(6)
+    first = rng.integers(0, 2, 120).astype(float)
+    second = np.where(rng.random(120) < 0.2, 0.0, first)
+    known = stats.permutation_test(
+        (first, second), lambda a, b: np.mean(a - b), permutation_type="samples", n_resamples=5_000, rng=7
+    )
+    found = paired_bootstrap(first, second, 0, ("scipy",))
+    assert found.mean == pytest.approx(known.statistic)
+    assert abs(found.p - known.pvalue) < 0.01

@@ -275,8 +275,22 @@ class Eval:
     model: Positional[str] = "base"
     """A Hugging Face folder, a run directory (its trained student), or base, the embedded tiny base."""
     bench: str = "world"
-    """A file of questions with gold answers (.jsonl, .json, .csv, .tsv, .parquet, packed or not), or `world`: the
-    held-out questions of the world."""
+    """A file of questions with gold answers (.jsonl, .json, .csv, .tsv, .parquet, packed or not); or names of sets in
+    --bench-dir, as nq,triviaqa,popqa,hotpotqa,2wiki,musique,bamboogle; or `world`: the held-out questions of the
+    world."""
+    bench_dir: Path | None = None
+    """The folder of the sets, as FlashRAG lays them out: SET/SPLIT.jsonl."""
+    limit_per_set: int | None = None
+    """So many questions of each set, a sample that --seed alone decides."""
+    protocol: Literal["run", "search-r1"] = "run"
+    """How sets are played: as the model's run played, or with Search-R1's prompt, passages and limits."""
+    baselines: str = ""
+    """What else the same model does on the sets: closed-book (no search), one-search (for the question itself), or
+    both with a comma."""
+    compare: Literal["none", "search-r1"] = "none"
+    """Show a paper's figures on the sets too."""
+    resume: Path | None = None
+    """The folder of an evaluation of sets that was cut: go on with it as it was asked, without another option."""
     world: Path | None = None
     """The world that is searched; by default a run's own, else the default world."""
     corpus: Path | None = None
@@ -312,7 +326,8 @@ class Eval:
     strict: bool = False
     """Refuse what of a benchmark or a corpus cannot be read; by default it is skipped and counted."""
     out: Path | None = None
-    """A new folder for records.jsonl (every answer, as it comes) and eval.json (every number)."""
+    """A new folder for records.jsonl (every answer, as it comes) and eval.json (every number). Of sets also one
+    that was cut, by default one below evals/ that the options name."""
     trust: Trust = False
 
 
@@ -441,9 +456,7 @@ def _do(command: Any, overrides: dict[str, str]) -> None:
         case Card():
             _card(command, overrides)
         case Eval():
-            from piplay.eval.command import evaluate
-
-            evaluate(**{name: value for name, value in vars(command).items() if name != "trust"})
+            _eval(command)
         case Reproduce():
             from piplay.reproduce.command import reproduce
 
@@ -477,6 +490,16 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
         else:
             found[setting] = value
     return kept, found
+
+
+def _eval(command: Eval) -> None:
+    from piplay.eval.command import evaluate
+
+    given, usual = ({k: v for k, v in vars(one).items() if k != "trust"} for one in (command, Eval()))
+    others = [name for name, value in given.items() if name != "resume" and value != usual[name]]
+    if command.resume is not None and others:
+        raise InputError(f"--resume goes on with what was asked: leave out the {others[0].replace('_', '-')} beside it")
+    evaluate(given)
 
 
 def _ask(command: Ask, overrides: dict[str, str]) -> None:

@@ -67,3 +67,18 @@ def pass_at_k(samples: int, correct: int, k: int) -> float:
     if not 0 <= correct <= samples or not 1 <= k <= samples:
         raise ValueError(f"pass@{k} of {correct} correct in {samples} samples is not defined")
     return 1 - math.comb(samples - correct, k) / math.comb(samples, k)
+
+
+def squad_em(answer: str | None, golds: Sequence[str]) -> float:
+    """Exact match as Search-R1 and FlashRAG compute it, to the letter; None, no answer, is 0.
+
+    Other than ``em`` it has no rule of its own for scripts that SQuAD did not think of, nor for what SQuAD's rule
+    leaves nothing of: "The" equals "a".
+    """
+    return 0.0 if answer is None else float(normalise(answer) in map(normalise, golds))
+
+
+def squad_f1(answer: str | None, golds: Sequence[str]) -> float:
+    """F1 as SQuAD's own script (1.1) computes it, with the best gold; None, no answer, is 0."""
+    said = normalise(answer or "").split()
+    return max((_f1(said, normalise(gold).split()) for gold in golds), default=0.0)

@@ -49,16 +49,32 @@ def read_benchmark(path: Path, strict: bool = False) -> list[Question]:
 
     Raises InputError where the file cannot be read, or holds no question.
     """
+    return [task for _, task in _read(path, strict)]
+
+
+def read_sets(path: Path, strict: bool = False) -> dict[str, list[Question]]:
+    """The questions of a file, as ``read_benchmark`` reads them, by their ``data_source``, in the order of the file.
+
+    Those of rows without one stand under the empty text.
+    """
+    sets: dict[str, list[Question]] = {}
+    for source, task in _read(path, strict):
+        sets.setdefault(source, []).append(task)
+    return sets
+
+
+def _read(path: Path, strict: bool) -> list[tuple[str, Question]]:
+    """Each question with its ``data_source``."""
     if not path.is_file():
         raise InputError(f"there is no benchmark file {path}: {_GIVE}.")
     if not is_table(path):
         raise InputError(f"{path} is no file of a kind that is known: {_GIVE}.")
     skipped = Skipped(strict)
-    tasks = []
+    tasks = list[tuple[str, Question]]()
     try:
         for number, row in enumerate(rows(path, skipped, NAMES), 1):
             try:
-                tasks.append(_task(row.fields, number))
+                tasks.append((str(row.fields.get("data_source") or ""), _task(row.fields, number)))
             except ValueError as problem:
                 skipped.add(path, row.place, str(problem))
     except OSError as error:
@@ -67,7 +83,7 @@ def read_benchmark(path: Path, strict: bool = False) -> list[Question]:
         reasons = [f": {place} {reason}" for reason, (_, place) in skipped.reasons.items()]
         raise InputError(f"{path} holds no questions that can be read{reasons[0] if reasons else ''}; {_GIVE}.")
     if sentence := skipped.sentence(path, len(tasks), "questions"):
-        warnings.warn(sentence, InputWarning, stacklevel=2)
+        warnings.warn(sentence, InputWarning, stacklevel=3)
     return tasks
 
 
