@@ -3,13 +3,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
+<<<<<<< HEAD
 .PHONY: help train smoke test test-fast test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
+=======
+.PHONY: help train smoke test test-fast test-faults test-gpu survey-chats bench bench-gpu lint hooks docs site wheel wheel-check clean
+>>>>>>> integrity
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
 	@echo "make test-fast   the tests that take no seconds each, without lint"
+	@echo "make test-faults   runs killed, disks that fail, files that are damaged, hundreds of times: an hour"
 	@echo "make hooks   lint before every commit"
 	@echo "make docs    docs/api.md from the docstrings; make site: the documentation as a site, in build/site"
 	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
@@ -43,6 +48,10 @@ test: lint
 
 test-fast: $(VENV)/ready
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+test-faults: $(VENV)/ready
+	$(BIN)/python tests/faults/campaign.py --bare --kills 200 --faults 500 --damaged 300
+	$(BIN)/python tests/faults/campaign.py --kills 50 --faults 50 --damaged 50
 
 test-gpu: $(VENV)/ready
 	$(BIN)/python -m pytest tests/gpu

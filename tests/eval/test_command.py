@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from piplay.cli.main import main
-from piplay.config import Limits, load_config
+from piplay.config import EngineSettings, Limits, load_config
 from piplay.envs.search.match import normalise
 from piplay.envs.search.question import Question
 from piplay.envs.world.store import read_world
@@ -144,7 +144,7 @@ def test_a_run_is_measured_as_it_played(toy_recipe: Path, small_world: Path, tmp
         "turns": 2, "turn_tokens": 7, "top_k": 2, "dtype": "bfloat16", "device": "cpu", "threads": 1,
     }  # fmt: skip
     assert second == Limits().model_dump() | {
-        "turns": 2, "top_k": 1, "dtype": "float32", "device": "cpu", "threads": 2,
+        "turns": 2, "top_k": 1, "dtype": "float32", "device": "cpu", "threads": EngineSettings().threads,
     }  # fmt: skip
     assert {row["stop"] for row in rows[:8]} == {"turn_tokens"}
     assert "answered" in {row["stop"] for row in rows[8:]}
@@ -172,7 +172,7 @@ def test_a_run_is_measured_with_its_own_searcher(
     settings = {"searcher": "mysearch:Mine", "environment.passage_words": 100}
     run = Run.create(tmp_path / "run", load_config(recipe_on("corpus", tmp_path / "notes"), settings))
     shutil.copytree(run.config.model, run.final("student"))
-    assert main(["eval", "run", "--bench", "q.jsonl"]) == 0
+    assert main(["eval", "run", "--bench", "q.jsonl", "--trust"]) == 0
     assert (tmp_path / "seen").read_text() == "[100, 20]"
 
 

@@ -89,7 +89,8 @@ class Campaign:
             outcome, told = lab.damaged(template, file, spoil)
             self.note("damaged, resumed", outcome, f"{file} {spoil}: {told}", [f"{spoil.how} {file}"])
             if number % 6 == 0:
-                words = ("report",) if number % 12 else ("ask", "Who?", "--json")
+                # What does not search cannot be asked.
+                words = ("report",) if number % 12 or lab.bare else ("ask", "Who?", "--json")
                 whole = lab.folder / "whole"
                 file, spoil = next(iter(damages(whole, seed + number)))
                 outcome, told = lab.asked(whole, file, spoil, *words)

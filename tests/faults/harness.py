@@ -180,6 +180,7 @@ class Lab:
     def __init__(self, folder: Path, recipe: Path, words: tuple[str, ...] = ()) -> None:
         """``words``: settings besides."""
         self.folder, self.recipe, self.words = folder, recipe, words
+        self.bare = recipe.stem == "bare"
         self.player = Player(folder)
         whole = self.train(folder / "whole", root=str(folder / "whole"), trace=str(folder / "operations"))
         assert whole.code == 0, whole.err
@@ -238,8 +239,9 @@ class Lab:
             last = self.go_on(run)
         outcome = self.judge(run, last)
         # Nothing was damaged: there is no reason to refuse anything.
-        more = sorted(content(run).keys() - self.wanted.keys())
-        return Life("lost" if outcome == "refused" else outcome, happened, f"{last.code} {last.err} {more}")
+        found = content(run)
+        other = sorted(name for name in found.keys() | self.wanted.keys() if found.get(name) != self.wanted.get(name))
+        return Life("lost" if outcome == "refused" else outcome, happened, f"{last.code} {last.err} {other}")
 
     def interrupted(self) -> Path:
         """A run that was killed in its last phase, with two checkpoints and what was logged behind them."""

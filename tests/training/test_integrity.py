@@ -220,3 +220,32 @@ def test_a_final_policy_that_changed_is_said(toy_run: Path, tmp_path: Path) -> N
     weights.write_bytes(raw)
     with pytest.warns(InputWarning, match=r"model.safetensors is not what was written"):
         load_agent(str(folder))
+
+
+def test_a_replay_lasts_though_its_role_does_not_learn_for_long(tmp_path: Path) -> None:
+    """A checkpoint that is made before a role learns again holds what the one before held."""
+    from toys.scripted import told, turn
+
+    from piplay.config import Learn, Phase
+    from piplay.training.learner import Learner
+    from piplay.types import Episode, ScoredTrajectory, Task
+
+    class Trainer:
+        def train(self, *given: Any) -> dict[str, float]:
+            return {}
+
+    learn = Learn.model_validate({"replay": {"keep": "positive", "size": 9}})
+    phase = Phase(name="play", game="x:Y", tasks="t", seats={"student": "student"}, learn={"student": learn})
+    played = [ScoredTrajectory(told([turn("x")], key=("k", i)), ("g",), float(i)) for i in range(3)]
+    states: dict[str, Any] = {}
+    first = Learner(Trainer(), states, 0, [phase])  # type: ignore[arg-type]
+    first.learn(1, phase, [Episode(("e",), Task("t"), tuple(played))])
+    folders = [tmp_path / name for name in "abc"]
+    for folder in folders:
+        folder.mkdir()
+    first.save(folders[0])
+    for before, after in zip(folders, folders[1:], strict=False):
+        Learner(Trainer(), states, 0, [phase], before).save(after)  # type: ignore[arg-type]
+        [file] = before.iterdir()
+        assert (after / file.name).read_bytes() == file.read_bytes()
+        shutil.rmtree(before)

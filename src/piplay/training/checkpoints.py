@@ -86,8 +86,12 @@ class Checkpoints:
             (folder / MANIFEST).write_text(json.dumps({"files": files, "run": dict(run)}) + "\n", encoding="utf-8")
 
         write_folder(self._folder / str(state.commits), fill)
+        self.prune(state.commits)
+
+    def prune(self, newest: int) -> None:
+        """Remove those that are no longer kept beside the newest."""
         for number in self.numbers():
-            if number <= state.commits - KEPT:
+            if number <= newest - KEPT:
                 remove(self._folder / str(number))
 
     def _read(self, number: int) -> Checkpoint:

@@ -60,17 +60,31 @@ class Learner:
     Only live policies are trained: what a snapshot wrote is left out.
     """
 
-    def __init__(self, trainer: Trainer, states: dict[str, State], seed: int, checkpoint: Path | None = None) -> None:
+    def __init__(
+        self,
+        trainer: Trainer,
+        states: dict[str, State],
+        seed: int,
+        phases: Sequence[Phase] = (),
+        checkpoint: Path | None = None,
+    ) -> None:
         """Go on from a checkpoint, or begin.
 
         Args:
             trainer: owns the weights.
             states: by phase and role, what checkpoints keep as JSON.
             seed: the run's.
+            phases: the run's.
             checkpoint: a folder that ``save`` wrote to; None: begin.
         """
-        self._trainer, self._states, self._seed, self._checkpoint = trainer, states, seed, checkpoint
+        self._trainer, self._states, self._seed = trainer, states, seed
         self._replays: dict[str, Replay] = {}
+        # All of them at once: a role may learn again only when this checkpoint is long gone, and later ones hold them.
+        for phase in phases if checkpoint else ():
+            for role, learn in phase.learn.items():
+                name = f"{phase.name}/{role}"
+                if learn.replay and checkpoint and states.get(name, {}).get("updates"):
+                    self._replay(name, learn.replay).load(_replay_file(checkpoint, name))
 
     def learn(self, iteration: int, phase: Phase, episodes: Sequence[Episode]) -> dict[str, float]:
         """The metrics of the updates, each under the names of the roles that it was made of."""
@@ -134,10 +148,7 @@ class Learner:
 
     def _replay(self, name: str, settings: ReplaySettings) -> Replay:
         if name not in self._replays:
-            replay = self._replays[name] = Replay(settings.keep, settings.size, settings.age)
-            file = None if self._checkpoint is None else _replay_file(self._checkpoint, name)
-            if file is not None and self._states[name]["updates"]:
-                replay.load(file)
+            self._replays[name] = Replay(settings.keep, settings.size, settings.age)
         return self._replays[name]
 
     def _train(self, policy: str, update: _Update) -> dict[str, float]:

@@ -117,7 +117,7 @@ class Loop:
         self.state = state
         self.sources: dict[str, TaskSource] = make_sources(self.config, self.environment, state.sources)
         self.evaluation: Evaluation = make_evaluation(self.config, self.environment, state.evaluation)
-        self.learner = Learner(self.engine, state.learners, self.config.seed, checkpoint)
+        self.learner = Learner(self.engine, state.learners, self.config.seed, self.config.phases, checkpoint)
         self.columns = Columns(self.run.column_kinds() if state.done else None)
         self._began = time.monotonic() - state.seconds
 

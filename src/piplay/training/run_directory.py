@@ -139,6 +139,7 @@ class Run:
                 load(found.folder)
             state = found.state if found else RunState()
             self._cut(state.done)
+            self._checkpoints.prune(state.commits)
             settings = {name: digest(self.folder / name) for name in SETTINGS}
             self._hashes = {name: value for name, value in found.run.items() if name != METRICS} if found else settings
         return state
