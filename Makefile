@@ -3,11 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-<<<<<<< HEAD
-.PHONY: help train smoke test test-fast test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
-=======
-.PHONY: help train smoke test test-fast test-faults test-gpu survey-chats bench bench-gpu lint hooks docs site wheel wheel-check clean
->>>>>>> integrity
+.PHONY: help train smoke test test-fast test-faults test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"

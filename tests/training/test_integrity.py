@@ -7,6 +7,7 @@ import multiprocessing
 import re
 import shutil
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,7 @@ def test_a_replay_lasts_though_its_role_does_not_learn_for_long(tmp_path: Path) 
     for folder in folders:
         folder.mkdir()
     first.save(folders[0])
-    for before, after in zip(folders, folders[1:], strict=False):
+    for before, after in pairwise(folders):
         Learner(Trainer(), states, 0, [phase], before).save(after)  # type: ignore[arg-type]
         [file] = before.iterdir()
         assert (after / file.name).read_bytes() == file.read_bytes()
