@@ -159,9 +159,9 @@ def content(run: Path) -> dict[str, Any]:
 
 
 def operations(log: Path, run: Path) -> list[str]:
-    """What ``failing.c`` wrote down, as ``write checkpoints/N/state.json``: numbers aside."""
+    """What ``failing.c`` wrote down, as ``write checkpoints/N/state.json``: numbers and random names aside."""
     lines = [line.replace(f"{run}", "").replace(" /", " ") for line in log.read_text().splitlines()]
-    return [re.sub(r"\b\d+\b", "N", line) for line in lines]
+    return [re.sub(r"\.tmp\w+", ".tmp", re.sub(r"\b\d+\b", "N", line)) for line in lines]
 
 
 @dataclass(frozen=True, slots=True)

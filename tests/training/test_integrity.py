@@ -13,16 +13,19 @@ from typing import Any
 
 import pytest
 from toys.runs import write_settings
+from toys.scripted import told, turn
 
 from piplay.agent import load_agent
 from piplay.api import resume
-from piplay.config import Config, load_config
+from piplay.config import Config, Learn, Phase, load_config
 from piplay.errors import InputError, InputWarning
 from piplay.training.fingerprints import check_unchanged, fingerprints_of_environment
+from piplay.training.learner import Learner
 from piplay.training.lock import holding
 from piplay.training.machine import kept, machine
 from piplay.training.run_directory import Run
 from piplay.training.state import RunState
+from piplay.types import Episode, ScoredTrajectory, Task
 
 
 @pytest.fixture
@@ -225,11 +228,6 @@ def test_a_final_policy_that_changed_is_said(toy_run: Path, tmp_path: Path) -> N
 
 def test_a_replay_lasts_though_its_role_does_not_learn_for_long(tmp_path: Path) -> None:
     """A checkpoint that is made before a role learns again holds what the one before held."""
-    from toys.scripted import told, turn
-
-    from piplay.config import Learn, Phase
-    from piplay.training.learner import Learner
-    from piplay.types import Episode, ScoredTrajectory, Task
 
     class Trainer:
         def train(self, *given: Any) -> dict[str, float]:
@@ -237,7 +235,7 @@ def test_a_replay_lasts_though_its_role_does_not_learn_for_long(tmp_path: Path) 
 
     learn = Learn.model_validate({"replay": {"keep": "positive", "size": 9}})
     phase = Phase(name="play", game="x:Y", tasks="t", seats={"student": "student"}, learn={"student": learn})
-    played = [ScoredTrajectory(told([turn("x")], key=("k", i)), ("g",), float(i)) for i in range(3)]
+    played = [ScoredTrajectory(told([turn("x")], role="student", key=("k", i)), ("g",), float(i)) for i in range(3)]
     states: dict[str, Any] = {}
     first = Learner(Trainer(), states, 0, [phase])  # type: ignore[arg-type]
     first.learn(1, phase, [Episode(("e",), Task("t"), tuple(played))])
