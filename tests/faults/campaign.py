@@ -32,7 +32,7 @@ def faults(rng: random.Random, operations: int) -> Iterator[dict[str, Any]]:
         number = rng.choice(ERRORS)
         lasting = number not in (0, errno.EIO) and rng.random() < 0.3
         if rng.random() < 0.05:
-            yield {"limit": rng.randrange(1, 400_000)}
+            yield {"limit": rng.randrange(3_000, 60_000)}
             continue
         yield {"at": at, "errno": number, "lasting": int(lasting), "reads": int(rng.random() < 0.25)}
 

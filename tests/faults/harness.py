@@ -246,6 +246,7 @@ class Lab:
     def interrupted(self) -> Path:
         """A run that was killed in its last phase, with two checkpoints and what was logged behind them."""
         run = self.folder / "interrupted"
+        shutil.rmtree(run, ignore_errors=True)
         last = max(i for i, operation in enumerate(self.operations) if "rollouts/" in operation)
         broken = self.train(run, root=str(run), at=last)
         assert broken.code == -9

@@ -64,7 +64,7 @@ def test_a_disk_that_stays_full_or_cannot_be_written(lab: harness.Lab, at: int) 
 
 
 def test_a_limit_on_the_size_of_files(lab: harness.Lab) -> None:
-    life = lab.life(iter([{"limit": size} for size in (10, 700, 20_000)]), most=3)
+    life = lab.life(iter([{"limit": size} for size in (3_000, 5_000, 20_000)]), most=3)
     assert life.outcome == "same bits", life.told
 
 
