@@ -12,7 +12,8 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from piplay.console import TerminalConsole, encodable_output, escaped, escaped_output
+from piplay.console import TerminalConsole
+from piplay.terminal import encodable_output, escaped, escaped_output
 
 BIDI = [chr(point) for point in range(sys.maxunicode + 1) if unicodedata.bidirectional(chr(point)) in
         ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")]  # fmt: skip

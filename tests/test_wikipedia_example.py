@@ -233,5 +233,5 @@ def test_parts_of_ones_own_are_taken_and_evaluated(
     assert not (out / "model").exists()
     assert "wiki.csv: its licence holds" in (out / "NOTICE.md").read_text(encoding="utf-8")
     bench = ["--bench", str(out / "facts.jsonl"), "--corpus", str(out / "corpus.jsonl")]
-    assert main(["eval", "base", *bench, "--limit", "1", "--threads", "1"]) == 0
+    assert main(["eval", "base", *bench, "--limit", "1", "--engine.threads", "1"]) == 0
     assert "cover-EM" in capsys.readouterr().out

@@ -21,6 +21,10 @@ class TerminalConsole(Console):
     def __init__(self, **how: Any) -> None:
         super().__init__(soft_wrap=True, highlight=False, markup=False, emoji=False, **how)
 
+    def on_broken_pipe(self) -> None:
+        """Raise what broke: rich would end the process with a code of its own."""
+        raise
+
     def render_str(self, text: str, **how: Any) -> Text:
         """A text as it will stand, so that a table knows its width."""
         return super().render_str(escaped(text), **how)

@@ -27,6 +27,8 @@ from piplay.border.code import name_of, own, place_of, text_of
 from piplay.errors import InputError, nearest
 
 PACKAGE = "piplay."
+IN_FULL = ("piplay.warm_up",)
+"""Rooms of the package that a recipe names in full, whatever it names there."""
 _ALONE = ContextVar("alone", default=False)
 _OUTSIDE: set[str] = set()
 
@@ -61,6 +63,8 @@ def resolve(reference: str, what: str, *rooms: str) -> Any:
     lacking = ""
     for place in (*(f"{room}.{module}" for room in rooms), module):
         if place == module:
+            if lacking and _ALONE.get():  # the package's own module, and a name that it lacks
+                break
             check_import(module, reference, what, *rooms)
         found = _module(place, what, reference)
         if found is None:
@@ -85,7 +89,7 @@ def check_import(module: str, reference: str, what: str, *rooms: str) -> None:
 
     Raises ``InputError`` within ``package_alone``, where the module is in none of the rooms.
     """
-    if any(f"{module}.".startswith(f"{room}.") for room in rooms):
+    if any(f"{module}.".startswith(f"{room}.") for room in (*rooms, *IN_FULL)):
         return
     _refuse_alone(reference, what)
     if "" not in sys.path:  # last, so that no file of the current folder hides a library

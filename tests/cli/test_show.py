@@ -150,12 +150,13 @@ def test_play_at_the_command_line(
     run = tmp_path / "run"
     assert main(["train", str(toy_recipe), "--run-dir", str(run), "--iterations", "1"]) == 0
     capfd.readouterr()
-    for words in ([str(toy_recipe)], ["--run-dir", str(run)], [str(toy_recipe), "--run-dir", str(run)]):
+    trusted = ["--run-dir", str(run), "--trust"]
+    for words in ([str(toy_recipe)], trusted, [str(toy_recipe), *trusted]):
         assert main(["play", *words, "--role", "examiner", "-n", "2"]) == 0
     base, own, both = capfd.readouterr().out.split("toy: ")[1:]
     assert base.count("[model]") == 2
     assert "played by" in own
     assert own == both
     assert base != own
-    assert main(["play", "--run-dir", str(run), "--corpus", str(small_world / "passages.jsonl"), "-n", "1"]) == 0
+    assert main(["play", *trusted, "--corpus", str(small_world / "passages.jsonl"), "-n", "1"]) == 0
     assert "truth" not in capfd.readouterr().out

@@ -102,7 +102,11 @@ def test_there_is_one_base_in_memory(model_folder: Folder) -> None:
     }
     assert len(places["base"]) > 20
     assert all(place == places["base"] for place in places.values())
-    trained = sum(p.numel() for group in engine._policies._optimizer("student").param_groups for p in group["params"])
+    trained = sum(
+        p.numel()
+        for group in engine._policies._optimizer("student").parts["adamw"].param_groups
+        for p in group["params"]
+    )
     linear = [m for m in engine._policies.model(PolicyRef("base")).model.modules() if isinstance(m, torch.nn.Linear)]
     assert trained == sum(3 * (m.in_features + m.out_features) for m in linear)
 

@@ -104,6 +104,9 @@ class BareEngine:
     def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Any]:
         return [np.zeros(len(sample.ids_T), np.float32) for sample in samples]
 
+    def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Any) -> list[Any]:
+        return [{} for _ in samples]
+
     def snapshot(self, policy: str, name: str) -> PolicyRef:
         return PolicyRef(policy, name)
 

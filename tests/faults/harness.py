@@ -127,7 +127,9 @@ class Player:
         assert self._process.stdin
         assert self._process.stdout
         files = {name: str(self.folder / f"std{name}") for name in ("out", "err")}
-        self._process.stdin.write(json.dumps({"words": list(map(str, words)), **files, **job}) + "\n")
+        # The harness' own method is not the package's.
+        trusted = ["--trust"] if words[0] in ("resume", "report", "ask") else []
+        self._process.stdin.write(json.dumps({"words": [*map(str, words), *trusted], **files, **job}) + "\n")
         self._process.stdin.flush()
         told = json.loads(self._process.stdout.readline())
         return Result(told["code"], told["out"], told["err"], told["seconds"])

@@ -89,7 +89,7 @@ def test_two_that_go_on_with_one_run(lab: harness.Lab) -> None:
     run = lab.folder / "twice"
     shutil.copytree(template, run)
     path = os.pathsep.join([str(harness.HERE), str(harness.HERE.parent), *sys.path])
-    command = [sys.executable, "-m", "piplay", "resume", str(run)]
+    command = [sys.executable, "-m", "piplay", "resume", str(run), "--trust"]
     both = [
         subprocess.Popen(command, env=os.environ | {"PYTHONPATH": path}, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         for _ in range(2)

@@ -32,7 +32,8 @@ def report(run: Path) -> Node:
 
 def made(folder: Path, logged: list[dict[str, Any]], **state: Any) -> Run:
     """A run directory that holds what a test wants to see."""
-    run = Run.create(folder, load_config("smoke", {"environment.corpus": "books"}))
+    iterations = max(1, len(state.get("evals", ())) - 1)
+    run = Run.create(folder, load_config("smoke", {"environment.corpus": "books", "iterations": iterations}))
     for row in logged:
         run.log(row)
     run.commit(RunState(done=len(logged), **state), lambda folder: None)
@@ -215,7 +216,7 @@ def test_text_from_a_run_cannot_become_markup(toy_run: Path, tmp_path: Path) -> 
     one["rollouts"]["after"] = after
     (run / "examples.json").write_text(json.dumps(tree))
     config = json.loads((run / "config.json").read_text())
-    write_settings(run, json.dumps(config | {"name": evil}))
+    write_settings(run, json.dumps(config | {"prompts": {"student": evil}}))
     assert main(["report", str(run), "--trust"]) == 0
     text = (run / "report.html").read_text()
     assert "<script" not in text

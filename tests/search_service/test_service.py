@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -237,7 +238,11 @@ def test_many_clients_at_once_get_what_one_gets(url: str, towns: Path) -> None:
 @pytest.mark.slow
 def test_the_command_serves_until_it_is_interrupted(towns: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = [sys.executable, "-m", "piplay", "search", "serve", str(towns), "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as served:
+    # Where the tests run in the background a child would inherit that interrupts are ignored.
+    usual = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=usual
+    ) as served:
         assert served.stdout is not None
         assert served.stderr is not None
         url = served.stdout.readline().split(" at ")[1].split("/retrieve")[0]

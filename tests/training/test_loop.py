@@ -375,6 +375,7 @@ def test_the_recipe_for_models_of_ones_own_runs_by_tags(
 ) -> None:
     words = f"train pi-play-hf --model {toy('base')} --chat tags --run-dir {tmp_path / 'run'} --engine.device cpu"
     small = "--engine.dtype float32 --engine.threads 1 --evaluation.per_hop 0 --limits.turn_tokens 12 --limits.turns 2"
+    small += " --limits.tokens 2048"
     fewer = "--phases.examine.steps 1 --phases.examine.episodes 4 --phases.write.steps 2 --phases.write.episodes 6"
     assert main(f"{words} {small} {fewer}".split()) == 2
     assert "12 tries with 0 of 1600 tasks that pass" in capfd.readouterr().err

@@ -210,7 +210,7 @@ def test_a_dead_searcher_ends_the_run_with_3_and_it_goes_on_to_the_same_bits(
     assert "waiting for it, at most 0.5 s" in told.out
     assert not (folder / "summary.json").exists()
     PLAN.clear()
-    assert main(["resume", str(folder)]) == 0
+    assert main(["resume", str(folder), "--trust"]) == 0
     assert results(folder) == results(whole)
 
 

@@ -69,6 +69,7 @@ def numbers(run: Path) -> dict[Point, float]:
     for n, row in zip(ends, json.loads((run / "summary.json").read_text())["eval"], strict=True):
         for table in ("em_by_hops", "n_by_hops", "teacher_em_by_hops"):
             found |= {(f"eval/{table}/{hops}", n): value for hops, value in row.pop(table).items()}
+        del row["right_by_hops"]  # which questions were right: no number
         found |= {(f"eval/{name}", n): value for name, value in row.items()}
     return found
 

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. Bad input is one sentence on standard error and exit code 2; behind its whole traceback where
     ``PIPLAY_TRACEBACK`` is set. Something needed that does not answer is a sentence too, and exit code 3.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [_as_utf8(word) for word in sys.argv[1:]] if arguments is None else list(arguments)
     try:
         if words == ["--version"]:  # before the imports that take a second
             print(f"piplay {piplay.__version__}", flush=True)
@@ -40,6 +40,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if notes := _notes(error):
             _complain(f"nobody reads the output any more{notes}")
         return BROKEN_PIPE
+
+
+def _as_utf8(word: str) -> str:
+    """An argument as it was typed, where the locale knows ASCII alone; what is no UTF-8 stays what it was."""
+    try:
+        return os.fsencode(word).decode("utf-8")
+    except UnicodeError:
+        return word
 
 
 def _run(words: Sequence[str]) -> int:

@@ -205,6 +205,8 @@ def _unlike(model: Any) -> str:
     model.set_attn_implementation("eager")
     plain = model(input_ids=ids, use_cache=False).logits
     model.set_attn_implementation(NAME)
-    if not torch.allclose(whole.float(), plain.float(), rtol=5e-2, atol=5e-2):
+    # What half precision rounds away grows with the logits themselves.
+    scale = 1.0 if whole.dtype == torch.float32 else max(1.0, float(plain.abs().max()))
+    if not torch.allclose(whole.float(), plain.float(), rtol=5e-2, atol=5e-2 * scale):
         return f"adds to its attention what this engine does not ({model.config.model_type})"
     return ""
