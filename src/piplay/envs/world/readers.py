@@ -29,9 +29,10 @@ _INDEX = re.compile(r"|#|index|level[ _]0|unnamed: ?\d+(?:[ _]level[ _]\d+)?", r
 """What stands over a column of row numbers that another program added."""
 _SQLITE = (".sqlite", ".sqlite3", ".db")
 _MAGIC = b"SQLite format 3\x00"
-_SIZE, _STEPS, _STRIDE = 50_000_000, 1_000_000_000, 100_000
+_SIZE, _STEPS, _STRIDE = 5_000_000, 200_000_000, 100_000
 """What a view may hold, in characters and cells, beyond ten times its file, and for how many steps of SQLite's machine
-it may be computed, before it is taken to have no end; how often the steps are counted."""
+it may be computed, beyond a thousand a byte of its file, before it is taken to have no end; how often the steps are
+counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +213,7 @@ def _read_sqlite(file: Path, only: str, key: str | None) -> list[Table]:
         base = sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)
         try:
             base.text_factory = bytes.decode
-            base.set_progress_handler(_steps(), _STRIDE)
+            base.set_progress_handler(_steps(file.stat().st_size), _STRIDE)
             base.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, max(file.stat().st_size, 100_000))  # no cell is larger
             query = "SELECT name FROM sqlite_master WHERE type IN ('table', 'view') AND name NOT LIKE 'sqlite%'"
             names = [str(name) for (name,) in base.execute(f"{query} ORDER BY type, rowid")]
@@ -286,9 +287,9 @@ def _same_name(name: str, names: Sequence[str]) -> str | None:
     )
 
 
-def _steps() -> Callable[[], bool]:
-    """Asked every so many steps of SQLite's machine whether they are too many."""
-    left = count(_STEPS // _STRIDE, -1)
+def _steps(size: int) -> Callable[[], bool]:
+    """Asked every so many steps of SQLite's machine whether they are too many for a file of that many bytes."""
+    left = count((_STEPS + 1000 * size) // _STRIDE, -1)
     return lambda: next(left) < 0
 
 
