@@ -27,9 +27,10 @@ from piplay.algo.losses.base import Loss
 from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
 from piplay.cli.doctor import memory
-from piplay.config import Config, load_config
+from piplay.config import Config
 from piplay.engine.local.policies import TOKENIZER_FILES
 from piplay.engine.protocol import Engine, Generate
+from piplay.recipes import load_config
 from piplay.training.assemble import load_engine, tiny_base
 from piplay.types import Owner, PolicyRef, Sample, Stop
 

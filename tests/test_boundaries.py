@@ -17,6 +17,7 @@ CORE = [
     "types",
     "registry",
     "config",
+    "recipes",
     "streams",
     "errors",
     "files",

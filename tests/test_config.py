@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from piplay.config import Config, load_config, recipes
+from piplay.config import Config
 from piplay.errors import InputError
 from piplay.protocols import make_game
+from piplay.recipes import load_config, recipes
 from piplay.training.learner import make_advantage, make_losses
 
 

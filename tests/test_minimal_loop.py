@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from piplay.config import load_config
+from piplay.recipes import load_config
 from piplay.training.assemble import load_chat, load_engine, load_environment, tiny_base, tool_specs
 from piplay.training.listeners.group import ListenerGroup
 from piplay.training.loop import Loop

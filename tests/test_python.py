@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import piplay
-from piplay.config import load_config
+from piplay.recipes import load_config
 
 
 def test_importing_costs_nothing_until_something_is_asked_for() -> None:

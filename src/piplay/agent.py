@@ -13,13 +13,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from piplay.config import load_config
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Passage, Question, check_asks, show
 from piplay.envs.search.tool import SEARCH, passages_of, query_of, searches
 from piplay.envs.search.values import mentions
 from piplay.errors import InputError, check_text
 from piplay.methods.pi_play.game import Study
+from piplay.recipes import load_config
 from piplay.registry import package_alone
 from piplay.rollout.context import ToolRequest, TurnRequest
 from piplay.rollout.driver import watch

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
-from piplay.config import Config, load_config
+from piplay.config import Config
 from piplay.console import TerminalConsole
 from piplay.errors import InputError
+from piplay.recipes import load_config
 from piplay.registry import named_outside, package_alone
 from piplay.report.command import report
 from piplay.training.listeners.console import ConsoleListener

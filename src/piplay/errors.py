@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 _HALF = re.compile("[\ud800-\udfff]")
 
@@ -21,6 +22,27 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """`` (did you mean 'x'?)`` for the known word that is most like this one; empty where none is."""
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.4)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """For a command that goes on when it is called again: where it is interrupted, that is said and nothing else."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        interrupted = KeyboardInterrupt()
+        interrupted.add_note("the same command goes on")
+        raise interrupted from None
+
+
+def in_a_line(error: Exception) -> str:
+    """All that an exception says, on one line; its type's name where it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: Exception) -> str:
+    """The first line of what an exception says; its type's name where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError
 
-from piplay.errors import InputError
+from piplay.errors import InputError, in_a_line
 
 NEW = ".new"
 """The ending of what is being written: renamed when it is whole, litter where a process died before."""
@@ -122,5 +122,5 @@ def _reason(error: OSError | SafetensorError) -> str:
     # Safetensors and Arrow have the number in their texts alone.
     told = re.search(r"(?:os error|errno) (\d+)", str(error))
     number = number or (int(told[1]) if told else None)
-    reason = os.strerror(number) if number else " ".join(str(error).split()) or type(error).__name__
+    reason = os.strerror(number) if number else in_a_line(error)
     return f"cannot be read or written ({reason})"

@@ -186,6 +186,11 @@ class Trajectory:
         """What the last turn says when the model ended the episode itself, else nothing."""
         return self.turns[-1].content if self.turns and self.stop is StopReason.ANSWERED else ""
 
+    @property
+    def tool_failed(self) -> bool:
+        """Whether a tool's failure ended it: it says nothing about who wrote it, and nothing is learnt from it."""
+        return self.stop is StopReason.TOOL_FAILED
+
 
 @dataclass(frozen=True, slots=True)
 class ScoredTrajectory:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from piplay.cli.main import main
-from piplay.config import load_config
+from piplay.recipes import load_config
 
 pytestmark = pytest.mark.slow
 

@@ -13,8 +13,8 @@ from toys.runs import write_settings
 from piplay.cli import commands
 from piplay.cli.commands import Train, _overrides
 from piplay.cli.main import main
-from piplay.config import load_config
 from piplay.errors import InputError
+from piplay.recipes import load_config
 from piplay.training.run_directory import Run
 
 pytestmark = pytest.mark.slow

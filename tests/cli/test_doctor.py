@@ -14,9 +14,10 @@ from toys.templates import FORGETFUL
 
 from piplay.cli import doctor, workload
 from piplay.cli.main import main
-from piplay.config import EngineSettings, Lora, load_config
+from piplay.config import EngineSettings, Lora
 from piplay.engine.local.memory import estimate
 from piplay.protocols import Evaluation
+from piplay.recipes import load_config
 from piplay.training.assemble import load_environment, make_evaluation
 
 pytestmark = pytest.mark.slow

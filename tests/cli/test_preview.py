@@ -10,10 +10,11 @@ from rich.console import Console
 from piplay.cli.main import main
 from piplay.cli.preview import Preview, preview
 from piplay.cli.show import show_preview
-from piplay.config import Config, load_config
+from piplay.config import Config
 from piplay.envs.world.store import read_world
 from piplay.errors import InputError
 from piplay.methods.pi_play.views import teacher_view
+from piplay.recipes import load_config
 from piplay.training.run_directory import Run
 
 pytestmark = pytest.mark.slow

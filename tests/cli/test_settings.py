@@ -4,7 +4,7 @@ import pytest
 
 from piplay.cli.main import main
 from piplay.cli.settings import settings
-from piplay.config import load_config, recipes
+from piplay.recipes import load_config, recipes
 
 
 @pytest.mark.parametrize("recipe", ["smoke", "kuhn", "search-r1", "sqlm"])

@@ -56,4 +56,4 @@ def test_an_interruption_keeps_what_was_played(
     assert 0 < len(kept) < len(whole) == 20
     assert [row for row in whole if row["id"] in {row["id"] for row in kept}] == kept
     said = capfd.readouterr().err.splitlines()
-    assert said == [f"piplay: {len(kept)} answers are in {tmp_path}/cut/records.jsonl", "piplay: interrupted"]
+    assert said == [f"piplay: interrupted; {len(kept)} answers are in {tmp_path}/cut/records.jsonl"]

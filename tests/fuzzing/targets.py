@@ -28,7 +28,6 @@ from toys.tools import TOOLS
 
 from piplay.chat.base import Chat
 from piplay.chat.choose import choose
-from piplay.config import load_config, recipes, validated
 from piplay.envs.search.benchmarks import read_benchmark
 from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.corpus import read_corpus
@@ -42,6 +41,7 @@ from piplay.envs.world.store import read_world, write_world
 from piplay.envs.world.tables import read_tables
 from piplay.errors import InputError
 from piplay.eval.metrics import f1
+from piplay.recipes import load_config, recipes, validated
 from piplay.terminal import escaped
 
 Target = Callable[[bytes], object]

@@ -17,8 +17,9 @@ from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
 from piplay.cli.doctor import available, memory
 from piplay.cli.main import main
-from piplay.config import Config, load_config
+from piplay.config import Config
 from piplay.engine.protocol import Engine, Generate
+from piplay.recipes import load_config
 from piplay.training.assemble import load_engine
 from piplay.types import Owner, PolicyRef, Sample, Stop
 

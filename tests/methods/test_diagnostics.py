@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from piplay.config import load_config
 from piplay.methods.pi_play import diagnostics
 from piplay.methods.pi_play.diagnostics import CAP, SHOWN, Read, diagnose, numbers
 from piplay.methods.pi_play.spans import SPANS
+from piplay.recipes import load_config
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_chat, load_engine, load_environment, make_sources, tiny_base, tool_specs
 from piplay.types import Owner, PolicyRef, Sample

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from piplay.api import train
-from piplay.config import load_config
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.eval.metrics import em
 from piplay.methods.pi_play.evaluation import PiPlayEvaluation, play_student
+from piplay.recipes import load_config
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_chat, load_engine, load_environment, tiny_base, tool_specs
 from piplay.training.run_directory import Run

@@ -8,7 +8,6 @@ import pytest
 from toys.scripted import DictSearcher, ScriptedEngine, context, tools
 
 from piplay.chat.base import Chat
-from piplay.config import load_config
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Question, Step
 from piplay.errors import InputError
@@ -16,6 +15,7 @@ from piplay.methods.pi_play.game import PrivilegedStudy, Study
 from piplay.methods.pi_play.privilege import LIKE, foreign, shown
 from piplay.methods.pi_play.views import STUDENT
 from piplay.protocols import make_game
+from piplay.recipes import load_config
 from piplay.rollout.context import Context
 from piplay.rollout.driver import drive
 from piplay.types import Episode

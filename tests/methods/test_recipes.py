@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from piplay.cli.main import main
-from piplay.config import load_config
+from piplay.recipes import load_config
 from piplay.training.assemble import check_parts, load_environment
 from piplay.training.run_directory import Run
 

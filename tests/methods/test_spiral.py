@@ -11,7 +11,7 @@ from toys.scripted import ScriptedEngine
 
 from piplay.chat.base import Chat
 from piplay.cli.main import main
-from piplay.config import Limits, load_config, recipes
+from piplay.config import Limits
 from piplay.engine.protocol import Generate
 from piplay.envs.table import Deals, Kuhn, RockPaperScissors, Table, TableEnvironment
 from piplay.envs.table.environment import Deal
@@ -19,6 +19,7 @@ from piplay.envs.table.solve import Policy, exploitability, information_sets, un
 from piplay.errors import InputError
 from piplay.methods.spiral import Play, SpiralEvaluation, WarmUp
 from piplay.protocols import Place
+from piplay.recipes import load_config, recipes
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import check_parts, load_environment
 from piplay.training.run_directory import Run

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parsed import Node, drawn, figure, parse, said, titles
 
-from piplay.config import Config, validated
+from piplay.config import Config
 from piplay.envs.table.environment import Deal
+from piplay.recipes import validated
 from piplay.report.command import report
 from piplay.report.generic import MOST_CHARTS
 from piplay.report.page import page

@@ -12,9 +12,9 @@ from parsed import Node, drawn, figure, parse, said, titles
 from toys.runs import write_settings
 
 from piplay.cli.main import main
-from piplay.config import load_config
 from piplay.errors import InputError
 from piplay.methods.pi_play.evaluation import LABEL
+from piplay.recipes import load_config
 from piplay.report.page import page
 from piplay.report.read import read
 from piplay.training.run_directory import Run, RunState

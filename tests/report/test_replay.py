@@ -15,11 +15,12 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from piplay.chat.base import Chat
 from piplay.chat.pieces import pieces
-from piplay.config import Config, load_config
+from piplay.config import Config
 from piplay.engine.local.attention import load_model
 from piplay.engine.protocol import Generate
 from piplay.envs.search.question import Passage, Question, Step
 from piplay.envs.search.tool import SEARCH
+from piplay.recipes import load_config
 from piplay.report import replay
 from piplay.report.replay import FEWEST, MOST, choose, play_examples, play_grid, score, teacher_of
 from piplay.training.assemble import load_chat

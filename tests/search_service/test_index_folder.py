@@ -67,7 +67,7 @@ def test_what_is_wrong_is_one_sentence(towns: Path, tmp_path: Path, capsys: pyte
         (["build", str(towns), "--out", str(index)], "exists already"),
         (["build", str(tmp_path / "no"), "--out", str(tmp_path / "new")], "does not exist"),
         (["build", str(towns), "--out", str(tmp_path / "new"), "--title-weight", "0"], "--title-weight is 0.0"),
-        (["build", str(towns), "--out", str(towns / "new")], "cannot be written"),
+        (["build", str(towns), "--out", str(towns / "new")], "cannot be read or written"),
         (["ask", str(index), "river", "--topk", "0"], "--topk is 0"),
         (["ask", str(tmp_path / "no"), "river"], "does not exist"),
         (["serve", str(index), "--port", "70000"], "--port is 70000"),

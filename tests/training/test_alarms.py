@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from piplay.config import Config, load_config
+from piplay.config import Config
+from piplay.recipes import load_config
 from piplay.training.alarms import alarms, rules_of
 from piplay.training.listeners.watch import WatchListener
 

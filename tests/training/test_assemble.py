@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from piplay.config import load_config
 from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError
+from piplay.recipes import load_config
 from piplay.training.assemble import load_environment
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from piplay.config import load_config
 from piplay.methods.pi_play.evaluation import PiPlayEvaluation
+from piplay.recipes import load_config
 from piplay.training.assemble import load_environment, make_evaluation
 from piplay.training.listeners.console import ConsoleListener, show_table
 

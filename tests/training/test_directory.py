@@ -10,9 +10,10 @@ import pytest
 from toys.scripted import told, turn, used
 
 import piplay
-from piplay.config import Config, load_config
+from piplay.config import Config
 from piplay.envs.search.question import Passage, Question, Step
 from piplay.errors import InputError
+from piplay.recipes import load_config
 from piplay.training.run_directory import Run
 from piplay.training.state import SCHEMA, RunState, task_tree
 from piplay.types import Episode, ScoredTrajectory

@@ -15,13 +15,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from piplay.algo.losses import distill
 from piplay.chat.native import Native
 from piplay.cli.main import main
-from piplay.config import load_config
 from piplay.engine.local.engine import LocalEngine
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import SEARCH
 from piplay.errors import InputError
 from piplay.protocols import Environment
+from piplay.recipes import load_config
 from piplay.training.assemble import load_chat, load_engine, load_environment, tiny_base, tool_specs
 from piplay.training.loop import Loop
 from piplay.training.run_directory import Run

@@ -6,8 +6,8 @@ import pytest
 
 from piplay.api import train
 from piplay.cli.doctor import doctor
-from piplay.config import load_config
 from piplay.errors import InputError
+from piplay.recipes import load_config
 from piplay.training.run_directory import Run
 
 FEW = {"iterations": 1, "evaluation.per_hop": 0, "report.grid": 0, "phases.examine.steps": 1}

@@ -12,9 +12,10 @@ import pytest
 from pydantic import ValidationError
 
 from piplay.cli.main import main
-from piplay.config import Config, load_config
+from piplay.config import Config
 from piplay.engine.local.engine import LocalEngine
 from piplay.methods.pi_play.evaluation import LABEL
+from piplay.recipes import load_config
 from piplay.training.listeners.group import ListenerGroup
 from piplay.training.listeners.trackers import Tracker, WandB, settings
 from piplay.training.run_directory import Run

@@ -9,11 +9,11 @@ from toys.models import toy_model
 from transformers import AutoConfig
 
 from piplay.cli.main import main
-from piplay.config import load_config
 from piplay.envs.search.benchmarks import first_of_each_hop
 from piplay.envs.search.tool import SEARCH
 from piplay.methods.pi_play.evaluation import play_teacher
 from piplay.methods.pi_play.metrics import em_by_hops
+from piplay.recipes import load_config
 from piplay.rollout.stage import Stage
 from piplay.tiny_base import fresh
 from piplay.tiny_base.fresh import Family

@@ -43,7 +43,7 @@ class Replay:
 
         ``positive``: those with a reward above their group's mean. ``last_success``: of each prompt the last success.
         """
-        scored = [_bare(one) for one in scored if one.trajectory.stop is not StopReason.TOOL_FAILED]
+        scored = [_bare(one) for one in scored if not one.trajectory.tool_failed]
         if self.keep == "positive":
             group_N, size_G = numbered([one.group for one in scored])
             mean_G = np.bincount(group_N, [one.reward for one in scored]) / size_G

@@ -11,7 +11,7 @@ from piplay.algo.advantages.base import Advantage
 from piplay.algo.losses.base import Batch, Loss
 from piplay.border.learn import advantages_of, weights_of
 from piplay.errors import InputError
-from piplay.types import Floats, Owner, Sample, ScoredTrajectory, StopReason
+from piplay.types import Floats, Owner, Sample, ScoredTrajectory
 
 TURN_DELTA = 1e-2
 """δ of the deviation by which returns of turns are divided, as for advantages."""
@@ -43,7 +43,7 @@ def samples_of(
         InputError: a trajectory's token mask or rewards a turn do not fit it, or the advantage or a loss gives what is
             none.
     """
-    scored = [one for one in scored if one.trajectory.stop is not StopReason.TOOL_FAILED]
+    scored = [one for one in scored if not one.trajectory.tool_failed]
     if not scored:
         return []
     advantages = [

@@ -62,7 +62,7 @@ class Native(Chat):
         ends = [self._end, *(reply.end for reply in self._results.values())]
         self._call_end, self._place = ends[-1], self._encoder.behind(self._opening.pieces[2])
         self.stop = Stop(tuple(dict.fromkeys([*(end.id for end in ends), *known])))
-        problem = self._self_check()
+        problem = failure(self, calls_of(self._toolset))
         if problem:
             raise self._refusal(f"a chat template {problem}")
 
@@ -163,17 +163,6 @@ class Native(Chat):
                 "no turn"
             )
         return way.exchange.reply
-
-    def _self_check(self) -> str:
-        """Whether calls come back as they were, and what is said of the first that does not."""
-        return failure(
-            calls_of(self._toolset),
-            lambda call: self.phrase(call=call),
-            self.written,
-            self.parse,
-            self.stop.ids,
-            self.tokenizer.unk_token_id,
-        )
 
     def _refused(self, error: TemplateError) -> InputError:
         keeps = "use --chat native, which keeps turns as they were written all the same"

@@ -52,7 +52,7 @@ class Templated(Tagged):
         self.stop = Stop(tuple(dict.fromkeys([self._end.id, *known])), self._stop_texts)
         self._around = "", ""
         self._reply, self._why = self._appended()
-        problem = self._self_check()
+        problem = failure(self, calls_of(self._toolset))
         if problem:
             raise self._refusal(f"a chat template {problem}")
 
@@ -128,17 +128,6 @@ class Templated(Tagged):
             return self._compiler.answer(self.style).reply
         except TemplateError as error:
             raise self._refusal(f"a chat template {error}") from error
-
-    def _self_check(self) -> str:
-        """Whether calls and the frames of a prompt come back as they were, and what is said where they do not."""
-        return failure(
-            calls_of(self._toolset),
-            lambda call: self.phrase(call=call),
-            self.written,
-            self.parse,
-            self.stop.ids,
-            self.tokenizer.unk_token_id,
-        )
 
     def _refusal(self, problem: str) -> InputError:
         return InputError(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from piplay.chat.base import Chat
 from piplay.chat.calls import Toolset
 from piplay.chat.template import KEY, NAME, OTHER_KEY, VALUE
-from piplay.types import Json, ToolCall, Turn
+from piplay.types import Json, ToolCall
 
 AWKWARD = (
     "Bor",
@@ -39,29 +40,23 @@ def calls_of(toolset: Toolset, texts: Sequence[str] = AWKWARD) -> Iterator[ToolC
                 yield call
 
 
-def failure(
-    calls: Iterator[ToolCall],
-    phrase: Callable[[ToolCall], str],
-    written: Callable[[str], list[int]],
-    parse: Callable[[Sequence[int]], Turn],
-    ends: Sequence[int],
-    unknown: int | None,
-) -> str:
+def failure(chat: Chat, calls: Iterable[ToolCall]) -> str:
     """What the first call that fails comes to, in words; empty where each is read as it was written.
 
-    A text that the vocabulary cannot write (it has the token ``unknown`` in it) proves nothing.
+    A text that the vocabulary cannot write (it has the unknown token in it) proves nothing.
     """
+    unknown = chat.tokenizer.unk_token_id
     for call in calls:
-        text = phrase(call)
-        ids = written(text)
+        text = chat.phrase(call=call)
+        ids = chat.written(text)
         if any(mark in text for mark in (NAME, KEY, OTHER_KEY, VALUE)):
             return f"whose calls hold more than a name and arguments: {text!r}"
         said = f"a call of {call.name} with {dict(call.arguments)!r}"
         if unknown is not None and unknown in ids:
             continue
-        if any(token in ends for token in ids[:-1]):
+        if any(token in chat.stop.ids for token in ids[:-1]):
             return f"whose end of a turn also stands within {said}, where the model would be stopped"
-        turn = parse(ids)
+        turn = chat.parse(ids)
         if turn.call != call:
             return f"whose calls cannot be told apart from their text: {said} reads as {turn.call or 'none'}"
     return ""

@@ -21,12 +21,13 @@ from piplay.border.code import name_of, own
 from piplay.border.parts import unplayed_seats
 from piplay.chat.base import Chat
 from piplay.cli.workload import Work, measure, work
-from piplay.config import Config, Phase, validated
+from piplay.config import Config, Phase
 from piplay.console import TerminalConsole
 from piplay.engine.local.engine import check_device
 from piplay.engine.local.memory import Estimate, estimate
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
+from piplay.recipes import validated
 from piplay.training.assemble import (
     check_parts,
     check_passages,

@@ -16,8 +16,6 @@ from piplay.errors import InputError, InputWarning, Unavailable, out_of_memory
 from piplay.terminal import discard_output, encodable_output, escaped, escaped_output, flush
 
 STORAGE = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, errno.EFBIG)
-AGAIN = (["reproduce"], ["warm-up"], ["pretrain"])
-"""Commands that go on where they were interrupted."""
 BROKEN_PIPE = 141
 """The exit code of a program whose reader has gone, as a shell has it (128 + SIGPIPE)."""
 
@@ -80,13 +78,11 @@ def _run(words: Sequence[str]) -> int:
         _complain(f"{error}: start again with a lower learning rate (lr of its policy)")
         return 1
     except KeyboardInterrupt as error:
-        again = "; the same command goes on" if list(words[:1]) in AGAIN else ""
-        _complain(f"interrupted{_notes(error)}{again}")
+        _complain(f"interrupted{_notes(error)}")
         return 130
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        trains = words[:1] in (["train"], ["resume"])
         less = ": start again with less engine.cache_tokens or engine.micro_batch_tokens, see `piplay doctor`"
         lines = str(error).strip().splitlines() or ["there is not enough memory"]
         _complain(f"{lines[0]}{less if trains else ''}")

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from piplay.api import resume, train
-from piplay.config import Config, load_config
-from piplay.errors import InputError
+from piplay.config import Config
+from piplay.errors import InputError, going_on
+from piplay.files import put
+from piplay.recipes import load_config
 from piplay.tiny_base.fresh import Family, fresh
 from piplay.training.run_directory import Run
-from piplay.training.start import with_absolute_paths
+from piplay.training.start import settled, with_absolute_paths
 
 BAR = {("alone", "1"): 0.9, ("true", "1"): 0.9, ("true", "2"): 0.85}
 """What a card has to reach, by column and hop count, before self-play has something to begin with."""
-RUN, CARD = "run", "card.json"
+RUN, CARD, FRESH = "run", "card.json", "fresh"
 
 
 def warm_up(model: str, out: Path, recipe: str, overrides: Mapping[str, Any]) -> None:
@@ -29,21 +31,19 @@ def warm_up(model: str, out: Path, recipe: str, overrides: Mapping[str, Any]) ->
         InputError: ``out`` holds something else or was begun with other settings; or the model did not learn enough,
             which is said when everything is written.
     """
-    config = with_absolute_paths(load_config(recipe, {**overrides, "model": model}))
+    config = settled(with_absolute_paths(load_config(recipe, {**overrides, "model": model})))
     folder = out / RUN
     if (out / CARD).exists():
         raise InputError(f"{out} holds a model that was warmed up already: name another folder")
-    if folder.exists():
-        run = _gone_on(folder, config)
-    elif out.exists() and any(path.name != FRESH for path in out.iterdir()):
+    if not folder.exists() and out.exists() and any(path.name != FRESH for path in out.iterdir()):
         raise InputError(f"{out} is not empty: name a folder that is not there yet")
-    else:
-        run = train(config, folder)
+    with going_on():
+        run = _gone_on(folder, config) if folder.exists() else train(config, folder)
     for path in sorted(run.final(config.agent).iterdir()):
         shutil.copyfile(path, out / path.name)
     assert run.summary is not None
     before, *_, after = run.summary["eval"]
-    (out / CARD).write_text(json.dumps({"before": before, "after": after}, indent=1) + "\n", encoding="utf-8")
+    put(out / CARD, f"{json.dumps({'before': before, 'after': after}, indent=1)}\n".encode())
     print(f"the model is in {out}, its card in {out / CARD}")
     short = [f"{name} at {hops} hops {after[name][hops]:.2f} ({bar} wanted)" for name, hops, bar in _below(after)]
     if short:
@@ -51,9 +51,6 @@ def warm_up(model: str, out: Path, recipe: str, overrides: Mapping[str, Any]) ->
             f"the model in {out} has not learnt enough to begin with: {', '.join(short)}; give it more lessons "
             "(--phases.settle.steps), another rate, or take a larger model"
         )
-
-
-FRESH = "fresh"
 
 
 def pretrain(out: Path, family: Family, template: bool, overrides: Mapping[str, Any]) -> None:

@@ -67,9 +67,9 @@ def _evaluate_by_hops(given: Mapping[str, Any]) -> None:
                 played.append(contestant.play(tasks, samples, temperature, notes, partial(bar.advance, task)))
             numbers = summary(played[-1], seed)
             results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         if count := notes.close():
-            print(f"piplay: {count} answers are in {out}/records.jsonl", file=sys.stderr)
+            error.add_note(f"{count} answers are in {out}/records.jsonl")
         raise
     if against is not None:
         results["differences"] = differences(played[0], played[1], seed)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from piplay.envs.search.question import Question
 from piplay.eval.scores import Record
+from piplay.files import put
 
 
 class Notes:
@@ -35,7 +36,5 @@ class Notes:
         if self._path is None:
             return 0
         lines = [line for answered in self._lines.values() for _, line in sorted(answered.items())]
-        whole = self._path.with_suffix(".half")
-        whole.write_text("".join(lines), encoding="utf-8")
-        whole.replace(self._path)
+        put(self._path, "".join(lines).encode())
         return len(lines)

@@ -12,7 +12,7 @@ from piplay.envs.search.question import Question
 from piplay.methods.pi_play.gates import seed_passage, written_question
 from piplay.methods.pi_play.views import EXAMINER, STUDENT, examiner_view, student_view
 from piplay.rollout.context import Context
-from piplay.types import StopReason, Trajectory
+from piplay.types import Trajectory
 
 
 async def propose(task: Question, context: Context) -> tuple[Question, Trajectory]:
@@ -32,4 +32,4 @@ async def attempts(question: Question, context: Context, count: int, hint: str =
 
 def answers_of(tries: Sequence[Trajectory]) -> list[str]:
     """What was answered, empty where nothing was; a try whose tool failed says nothing and is left out."""
-    return [one.answer for one in tries if one.stop is not StopReason.TOOL_FAILED]
+    return [one.answer for one in tries if not one.tool_failed]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator
 from typing import Any
 
-from piplay.config import Config, load_config, recipes
+from piplay.config import Config, flat
 from piplay.errors import InputError
+from piplay.recipes import load_config, recipes
 from piplay.report.markup import Html, join, tag
 from piplay.report.read import Record
 
@@ -26,26 +26,12 @@ def again(config: Config) -> str:
     if config.name not in recipes():
         return "piplay train RECIPE.toml, with the settings below"
     try:
-        usual = dict(_flat(load_config(config.name, {}).model_dump(mode="json"), ""))
+        usual = flat(load_config(config.name, {}))
     except InputError:
         usual = {}
-    changed = {
-        name: value for name, value in _flat(config.model_dump(mode="json"), "") if usual.get(name, ...) != value
-    }
+    changed = {name: value for name, value in flat(config).items() if usual.get(name, ...) != value}
     words = [word for name, value in changed.items() for word in (f"--{name}", _written(value))]
     return shlex.join(["piplay", "train", config.name, *words])
-
-
-def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    """Each value by its dotted name, phases by theirs."""
-    if isinstance(tree, dict) and tree:
-        for key, value in tree.items():
-            yield from _flat(value, f"{prefix}.{key}" if prefix else key)
-    elif prefix == "phases":
-        for phase in tree:
-            yield from _flat(phase, f"phases.{phase['name']}")
-    else:
-        yield prefix, tree
 
 
 def _written(value: Any) -> str:

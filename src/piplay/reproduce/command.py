@@ -12,14 +12,15 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from piplay.config import Config
+from piplay.config import Config, flat
 from piplay.console import TerminalConsole
-from piplay.errors import InputError
+from piplay.errors import InputError, going_on
+from piplay.files import put
 from piplay.methods.pi_play.evaluation import PiPlayEvaluation
+from piplay.protocols import Environment
 from piplay.reproduce.experiment import Experiment, Job, plan, read_experiment
 from piplay.reproduce.page import page
 from piplay.reproduce.results import Results, results
@@ -62,33 +63,30 @@ def reproduce(
     _check(experiment, jobs)
     for job in jobs:
         _check_same(job, out)
-    for number, job in enumerate(jobs, 1):
-        if not _finished(job, out):
-            console.print(f"run {number} of {len(jobs)}: {job.title}", highlight=False)
-            _play(job, out, console)
-            _write(results(experiment, jobs, out), out)
-        _slim(Run.open(job.folder(out)), drop_weights)
+    with going_on():
+        for number, job in enumerate(jobs, 1):
+            if not _finished(job, out):
+                console.print(f"run {number} of {len(jobs)}: {job.title}")
+                _play(job, out, console)
+                _write(results(experiment, jobs, out), out)
+            _slim(Run.open(job.folder(out)), drop_weights)
     found = results(experiment, jobs, out)
     _write(found, out)
     for start, compared in found.compared.items():
         for sentence in verdicts(compared):
-            console.print(f"{start}: {sentence}", highlight=False)
-    console.print(f"table: {out / 'table.md'}, curves: {out / 'curves.html'}", highlight=False)
+            console.print(f"{start}: {sentence}")
+    console.print(f"table: {out / 'table.md'}, curves: {out / 'curves.html'}")
     return found
 
 
 def _check(experiment: Experiment, jobs: Sequence[Job]) -> None:
     """Raises ``InputError`` where a part of an arm is wrong, or there is nothing to compare by."""
-    checked: dict[str, Any] = {}
-    seen = []
-    for job in jobs:
-        config = job.config.model_copy(update={"seed": jobs[0].config.seed})
-        if config in seen:
-            continue
-        seen.append(config)
+    environments: dict[str, Environment] = {}
+    for config in _without_doubles([job.config.model_copy(update={"seed": jobs[0].config.seed}) for job in jobs]):
         where = config.environment.model_dump_json()
-        environment = checked.setdefault(where, None) or load_environment(config)
-        checked[where] = environment
+        if where not in environments:
+            environments[where] = load_environment(config)
+        environment = environments[where]
         check_parts(config, environment)
         evaluation = make_evaluation(config, environment, {})
         asked = {task.hops for task in evaluation.questions} if isinstance(evaluation, PiPlayEvaluation) else set()
@@ -99,35 +97,23 @@ def _check(experiment: Experiment, jobs: Sequence[Job]) -> None:
             )
 
 
+def _without_doubles(configs: Sequence[Config]) -> list[Config]:
+    """Each once, in their order."""
+    return [config for place, config in enumerate(configs) if config not in configs[:place]]
+
+
 def _check_same(job: Job, out: Path) -> None:
     """Raises ``InputError`` where a run of other settings stands in a job's place."""
     folder = job.folder(out)
     if not (folder / "config.json").is_file():
         return
-    there, wanted = (_settings(config) for config in (Run.open(folder).config, job.config))
+    there, wanted = (flat(config) for config in (Run.open(folder).config, job.config))
     changed = next((name for name in wanted if there.get(name) != wanted[name]), None)
     if changed is not None:
         raise InputError(
             f"the run {folder} has another {changed} than is wanted now ({there.get(changed)!r}, not "
             f"{wanted[changed]!r}): name another --out, or give what that run was begun with"
         )
-
-
-def _settings(config: Config) -> dict[str, Any]:
-    """Every setting by its dotted name; phases by theirs."""
-    found: dict[str, Any] = {}
-
-    def walk(name: str, value: Any) -> None:
-        if isinstance(value, list) and value and isinstance(value[0], dict):
-            value = {one["name"]: one for one in value}
-        if isinstance(value, dict) and value:
-            for key, inner in value.items():
-                walk(f"{name}.{key}" if name else key, inner)
-        else:
-            found[name] = value
-
-    walk("", json.loads(config.model_dump_json()))
-    return found
 
 
 def _finished(job: Job, out: Path) -> bool:
@@ -160,6 +146,4 @@ def _write(found: Results, out: Path) -> None:
         "curves.html": page(found),
     }
     for name, text in files.items():
-        new = out / f"{name}.new"
-        new.write_text(text, encoding="utf-8")
-        new.replace(out / name)
+        put(out / name, text.encode())

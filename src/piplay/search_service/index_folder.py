@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,6 +17,7 @@ from piplay.envs.search.corpus import open_passages, read_corpus, write_passages
 from piplay.envs.search.index import FORMAT, Index
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError
+from piplay.files import storing, write_folder
 from piplay.version import current_version
 
 SCHEMA = 1
@@ -52,25 +51,20 @@ def build(
     if out.exists():
         raise InputError(f"{out} exists already: name a new folder or remove it")
     passages, about = _read(corpus, title_weight, words, strict)
-    half = out.absolute().parent / f".{out.name}.{os.getpid()}"
-    try:
-        half.mkdir(parents=True)
-        write_passages(passages, half)
-        (half / "bm25").mkdir()
+
+    def write(new: Path) -> None:
+        write_passages(passages, new)
+        (new / "bm25").mkdir()
         of_fields, weights = fields(about["title_weight"])
         try:
-            Index.save(map(of_fields, passages), weights, about["k1"], about["b"], half / "bm25")
+            Index.save(map(of_fields, passages), weights, about["k1"], about["b"], new / "bm25")
         except ValueError as error:
             raise InputError(f"{corpus} has not one word: there is nothing to search") from error
-        about |= {"versions": _versions(), "made_of": str(corpus.absolute())}
-        (half / ABOUT).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-        half.rename(out)
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or out} cannot be written ({error.strerror}): name a folder that can"
-        ) from error
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
+        whole = about | {"versions": _versions(), "made_of": str(corpus.absolute())}
+        (new / ABOUT).write_text(json.dumps(whole, indent=1) + "\n", encoding="utf-8")
+
+    with storing(out, "name a folder that can"):
+        write_folder(out, write)
     return open_index(out)
 
 

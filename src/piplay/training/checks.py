@@ -12,7 +12,7 @@ from piplay.protocols import Evaluation, Game
 from piplay.training.learner import live, make_losses
 from piplay.training.metrics import NAMES
 from piplay.training.state import RunState
-from piplay.types import Episode, StopReason
+from piplay.types import Episode
 
 
 class PhaseChecks:
@@ -65,7 +65,7 @@ class PhaseChecks:
     def _views(self, episode: Episode) -> None:
         for role, readers in self._readers.items():
             played = live([episode], role, self._phase.seats[role])
-            given = [one.views for one in played if one.trajectory.stop is not StopReason.TOOL_FAILED]
+            given = [one.views for one in played if not one.trajectory.tool_failed]
             check_views(f"phase {self._phase.name}, {role}", readers, given, self._phase.game)
 
 

@@ -14,32 +14,34 @@ from __future__ import annotations
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from piplay.border.parts import unplayed_seats
 from piplay.border.play import Columns
 from piplay.chat.base import Chat
 from piplay.config import Config, Phase
 from piplay.engine.protocol import Engine
-from piplay.errors import InputError, Unavailable
+from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, Game, Place, TaskSource, make_game
-from piplay.rollout.answers import answers_again
 from piplay.rollout.stage import Seats, Stage
-from piplay.rollout.tools import ToolsFailed
 from piplay.training.alarms import alarms
 from piplay.training.assemble import make_evaluation, make_sources
 from piplay.training.checks import PhaseChecks, check_states
 from piplay.training.learner import Learner
 from piplay.training.metrics import Row, role_metrics
 from piplay.training.opponents import OpponentPools
+from piplay.training.patience import Patience
 from piplay.training.run_directory import Run
 from piplay.training.sources import WrittenSource
 from piplay.training.state import RunState
 from piplay.types import Episode, Key
+
+TOLERATED = 0.2
+"""The share of a step's trajectories that tools may fail: they are left out of training, of more the step is."""
 
 
 class Listener(Protocol):
@@ -67,13 +69,6 @@ class Listener(Protocol):
         """Nothing more will be told; said by whoever made the listener, not by the loop."""
 
 
-Played = TypeVar("Played")
-MOST_PAUSE = 30.0
-"""Seconds between two tries whether a tool answers again."""
-TOLERATED = 0.2
-"""The share of a step's trajectories that tools may fail: they are left out of training, of more the step is."""
-
-
 class Loop:
     """One run under way."""
 
@@ -81,6 +76,7 @@ class Loop:
         self.run, self.environment, self.engine, self.listener = run, environment, engine, listener
         self.config: Config = run.config
         self.stage = Stage.of(self.config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
+        self._patiently = Patience(self.stage.tools, run.folder, listener.message)
         self._restore(RunState())
 
     def train(self) -> None:
@@ -270,39 +266,6 @@ class Loop:
 
     def _export(self, policy: str, folder: Path) -> None:
         self.run.export(folder, lambda new: self.engine.export(policy, new))
-
-    def _patiently(self, play: Callable[[], Played], save: Callable[[], None] = lambda: None) -> Played:
-        """What ``play`` gives once the tools that it needs answer.
-
-        Where they do not, ``save`` is called before they are waited for; raises ``Unavailable`` where that is in vain.
-        """
-        began: float | None = None
-        while True:
-            try:
-                return play()
-            except ToolsFailed as failed:
-                if began is None:
-                    began = time.monotonic()
-                    save()
-                self._await(failed, began)
-
-    def _await(self, failed: ToolsFailed, began: float) -> None:
-        """Return once the tool answers again. Raises ``Unavailable`` where its patience is over."""
-        tool = self.stage.tools[failed.call.name]
-        patience = getattr(tool, "patience", 0.0)
-        if patience:
-            self.listener.message(f"{failed}: nothing is learnt from that; waiting for it, at most {patience:g} s")
-        pause = 1.0
-        while (left := began + patience - time.monotonic()) > 0:
-            time.sleep(min(pause, left))
-            if answers_again(tool, failed.call):
-                self.listener.message(f"the tool {failed.call.name} answers again: playing that once more")
-                return
-            pause = min(2 * pause, MOST_PAUSE)
-        raise Unavailable(
-            f"{failed}: nothing is learnt from that and what came before is saved; mend the tool, then go on with "
-            f"`piplay resume {self.run.folder}`"
-        ) from failed
 
     def _watched(self) -> Stage:
         """The stage of an evaluation, whose listener is told of each episode that ends."""

@@ -33,9 +33,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from piplay.config import Config, validated
-from piplay.errors import InputError
+from piplay.config import Config
+from piplay.errors import InputError, in_a_line
 from piplay.files import digest, put, remove, storing, sync, write_folder, write_whole
+from piplay.recipes import validated
 from piplay.training.checkpoints import MANIFEST, Checkpoint, Checkpoints, difference
 from piplay.training.litter import FOLDERS, only_begun, sweep
 from piplay.training.machine import commit
@@ -393,7 +394,7 @@ def _read(path: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
     try:
         return read(path)
     except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is damaged ({' '.join(str(error).split())}): restore it, or train again") from error
+        raise InputError(f"{path} is damaged ({in_a_line(error)}): restore it, or train again") from error
 
 
 def _joined(tables: list[pa.Table]) -> pa.Table:

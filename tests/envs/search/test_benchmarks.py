@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from piplay.config import load_config
 from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
 from piplay.envs.search.question import Question
 from piplay.errors import InputError, InputWarning
+from piplay.recipes import load_config
 from piplay.training.assemble import load_environment, make_evaluation
 
 PROMPT = "Answer the given question. You can search. Question: is an example. Question: Where is Bor?\n"

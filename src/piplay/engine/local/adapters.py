@@ -11,7 +11,7 @@ import torch
 from torch.nn import Parameter
 
 from piplay.config import Lora
-from piplay.errors import InputError
+from piplay.errors import InputError, first_line
 from piplay.streams import stream
 
 _NAME = "default"
@@ -36,8 +36,7 @@ def inject(model: Any, lora: Lora, seed: int) -> dict[str, Parameter]:
     try:
         model.add_adapter(LoraConfig(r=lora.rank, lora_alpha=lora.alpha, target_modules=targets), _NAME)
     except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"engine.lora.targets {targets} cannot have adapters: {reason}") from error
+        raise InputError(f"engine.lora.targets {targets} cannot have adapters: {first_line(error)}") from error
     if [model.get_input_embeddings(), model.get_output_embeddings()] != ends:
         raise InputError(f"engine.lora.targets {targets}: embeddings and head can have no adapter, leave them out")
     weights = {key: weight for key, weight in model.named_parameters() if f".{_NAME}." in key}

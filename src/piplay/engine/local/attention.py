@@ -19,7 +19,7 @@ from transformers import AttentionInterface, AutoModelForCausalLM
 from transformers.utils import logging
 
 from piplay.engine.local.folders import LOCAL
-from piplay.errors import InputError, out_of_memory
+from piplay.errors import InputError, first_line, out_of_memory
 
 NAME = "piplay"
 _ALIKE = "use Qwen2, Qwen3, Llama or a model alike"
@@ -136,7 +136,7 @@ def load_model(path: Path, device: torch.device, dtype: torch.dtype = torch.floa
     except Exception as error:  # a model of others raises whatever it likes
         if out_of_memory(error):
             raise
-        raise InputError(f"{path} cannot be used: {_first_line(error)}") from error
+        raise InputError(f"{path} cannot be used: {first_line(error)}") from error
     if problem:
         raise InputError(f"{path} {problem}, which is not supported: {_ALIKE}")
     return model
@@ -155,7 +155,7 @@ def _read(path: Path, dtype: torch.dtype) -> Any:
     except Exception as error:  # a damaged file raises whatever its reader stumbles over
         if out_of_memory(error):
             raise
-        raise InputError(f"{path} is not a folder with a Hugging Face language model: {_first_line(error)}") from error
+        raise InputError(f"{path} is not a folder with a Hugging Face language model: {first_line(error)}") from error
     finally:
         logging.set_verbosity(verbosity)
     if lacking := sorted(map(str, (*told["missing_keys"], *told["mismatched_keys"]))):
@@ -164,10 +164,6 @@ def _read(path: Path, dtype: torch.dtype) -> Any:
             "config.json and weights are of two models, or files are missing; fetch it again"
         )
     return model
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 class _Counted:

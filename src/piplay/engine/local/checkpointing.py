@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from piplay.errors import InputError
+from piplay.errors import InputError, first_line
 
 
 def enable(model: Any) -> None:
@@ -23,7 +23,7 @@ def enable(model: Any) -> None:
             warnings.simplefilter("ignore", FutureWarning)
             model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     except ValueError as error:
-        raise InputError(f"engine.checkpointing: {str(error).splitlines()[0]} Leave it out.") from error
+        raise InputError(f"engine.checkpointing: {first_line(error)} Leave it out.") from error
 
 
 @contextmanager

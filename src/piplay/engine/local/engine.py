@@ -17,7 +17,7 @@ from piplay.engine.local.policies import Policies
 from piplay.engine.local.stops import StopTexts
 from piplay.engine.local.update import Trainer, score
 from piplay.engine.protocol import Generate, Generated, Usage
-from piplay.errors import InputError
+from piplay.errors import InputError, first_line
 from piplay.types import Floats, Key, PolicyRef, Sample
 
 
@@ -188,5 +188,4 @@ def check_device(device: str) -> None:
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"the device {device!r} cannot be used here ({reason}): name another") from error
+        raise InputError(f"the device {device!r} cannot be used here ({first_line(error)}): name another") from error

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from piplay.engine.local.adapters import base_of
 from piplay.errors import InputError
+from piplay.files import storing, write_folder
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """How transformers is to read a folder: nothing is fetched, and no code that it brings along is run."""
@@ -125,19 +123,13 @@ def _dequantised(file: Path) -> Path:
         import gguf  # noqa: F401
     except ImportError as error:
         raise InputError(f"{file} is a GGUF file, which needs the package gguf: install piplay[gguf]") from error
-    try:
-        half = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=file.parent))
-    except OSError as error:
-        raise InputError(
-            f"{file} is unpacked beside itself, and {file.parent} cannot be written: copy it to a folder that can"
-        ) from error
-    try:
-        _unpack(file, half)
-        (half / _ORIGIN).write_text(json.dumps(origin) + "\n", encoding="utf-8")
-        os.chmod(half, 0o755)
-        half.rename(folder)
-    finally:
-        shutil.rmtree(half, ignore_errors=True)
+
+    def unpack(new: Path) -> None:
+        _unpack(file, new)
+        (new / _ORIGIN).write_text(json.dumps(origin) + "\n", encoding="utf-8")
+
+    with storing(folder, f"{file} is unpacked beside itself: make room there, or copy it to a folder that has it"):
+        write_folder(folder, unpack)
     return folder
 
 
@@ -150,12 +142,7 @@ def _unpack(file: Path, folder: Path) -> None:
     try:
         tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, **LOCAL)
         packed = AutoModelForCausalLM.from_pretrained(
-            file.parent,
-            gguf_file=file.name,
-            dtype=torch.bfloat16,
-            local_files_only=True,
-            trust_remote_code=False,
-            **unpacked,
+            file.parent, gguf_file=file.name, dtype=torch.bfloat16, **LOCAL, **unpacked
         )
     except Exception as error:  # its readers raise whatever they stumble over
         raise InputError(f"{file} cannot be read as a GGUF model: {repr(error).splitlines()[0]}") from error

@@ -23,7 +23,7 @@ from piplay.engine.local.cache import PAGE, pages
 from piplay.engine.local.checkpointing import enable, recomputing
 from piplay.engine.local.folders import LOCAL
 from piplay.engine.local.update import HEAD_ROWS, loss_bytes
-from piplay.errors import InputError
+from piplay.errors import InputError, first_line
 
 _PROBE = 256
 """Tokens of the recorded forward."""
@@ -176,8 +176,7 @@ def _shape(path: Path, dtype: torch.dtype) -> Any:
         with torch.device("meta"):
             return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation=NAME).eval()
     except (OSError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is not a folder with a Hugging Face language model: {reason}") from error
+        raise InputError(f"{path} is not a folder with a Hugging Face language model: {first_line(error)}") from error
 
 
 def _saved(model: Any) -> int:

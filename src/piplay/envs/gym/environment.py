@@ -12,7 +12,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from piplay.errors import InputError
+from piplay.errors import InputError, first_line
 from piplay.protocols import Audit, Environment
 from piplay.registry import check_import, resolve
 from piplay.rollout.tools import Tool
@@ -129,7 +129,7 @@ class GymEnvironment(TextEnvironment):
         try:
             return Alone(gymnasium.make(self._make, **self._options))
         except Exception as error:  # an environment of others raises whatever it likes
-            raise InputError(f"Gymnasium cannot make {self._make!r}: {str(error).splitlines()[0]}") from error
+            raise InputError(f"Gymnasium cannot make {self._make!r}: {first_line(error)}") from error
 
 
 class Alone:

@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
-from piplay.errors import InputError
+from piplay.errors import InputError, in_a_line
 
 LINES, TABLES = (".jsonl", ".ndjson", ".jsonlines"), (".csv", ".tsv")
 FORMATS = (*LINES, ".json", *TABLES, ".parquet")
@@ -238,7 +238,7 @@ def _parquet(path: Path, skipped: Skipped, names: Collection[str]) -> Iterator[R
                 else:
                     yield Row(f"row {number}", -1, _lowered(record))
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise InputError(f"{path} cannot be read as parquet: {_line(error)}.") from error
+        raise InputError(f"{path} cannot be read as parquet: {in_a_line(error)}.") from error
 
 
 def _records(batch: Any) -> Iterator[dict[str, Any] | str]:
@@ -256,9 +256,5 @@ def _records(batch: Any) -> Iterator[dict[str, Any] | str]:
         except UnicodeDecodeError:
             record = "is not UTF-8"
         except Exception as error:
-            record = f"has a value that cannot be read ({_line(error)})"
+            record = f"has a value that cannot be read ({in_a_line(error)})"
         yield record
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from piplay.errors import InputError, check_text
+from piplay.errors import InputError, check_text, in_a_line
 
 Cell = str | tuple[str, ...] | None
 """A text or number as it is written, several of them where the source has a list; "" where there is nothing, None where
@@ -230,9 +230,9 @@ def _read_sqlite(file: Path, only: str, key: str | None) -> list[Table]:
     except sqlite3.OperationalError as error:
         if str(error) == "interrupted":
             raise InputError(f"{file}: reading it comes to no end: give a table of it in place of a view.") from error
-        raise InputError(f"{file} cannot be read as SQLite ({_line(error)}).") from error
+        raise InputError(f"{file} cannot be read as SQLite ({in_a_line(error)}).") from error
     except (sqlite3.Error, sqlite3.Warning) as error:
-        raise InputError(f"{file} cannot be read as SQLite ({_line(error)}).") from error
+        raise InputError(f"{file} cannot be read as SQLite ({in_a_line(error)}).") from error
     except UnicodeDecodeError as error:
         shown = repr(bytes(error.object)[:20])
         raise InputError(f"{file}: the text {shown} is not UTF-8 at its byte {error.start}: mend that cell.") from error
@@ -291,10 +291,6 @@ def _steps(size: int) -> Callable[[], bool]:
     """Asked every so many steps of SQLite's machine whether they are too many for a file of that many bytes."""
     left = count((_STEPS + 1000 * size) // _STRIDE, -1)
     return lambda: next(left) < 0
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def _cell(value: object) -> Cell:

@@ -10,6 +10,7 @@ from typing import Any
 
 from piplay.envs.search.question import Question
 from piplay.errors import InputError
+from piplay.files import put
 from piplay.types import Json, StopReason
 
 PLAN, ANSWERS = "plan.json", "records.jsonl"
@@ -35,7 +36,7 @@ class Answers:
             elif any(out.iterdir()):
                 raise InputError(f"{out} exists already and is no evaluation of sets: name a new folder.")
             else:
-                write(out / PLAN, json.dumps(plan, indent=1, ensure_ascii=False) + "\n")
+                put(out / PLAN, f"{json.dumps(plan, indent=1, ensure_ascii=False)}\n".encode())
             self._read()
         except OSError as error:
             raise InputError(f"{out} cannot be written ({error.strerror}): name a folder that can.") from error
@@ -53,7 +54,8 @@ class Answers:
 
     def close(self, places: Sequence[Place]) -> None:
         """Write the answers of these questions once each, in this order."""
-        write(self._file, "".join(json.dumps(self.rows[place], ensure_ascii=False) + "\n" for place in places))
+        lines = [json.dumps(self.rows[place], ensure_ascii=False) + "\n" for place in places]
+        put(self._file, "".join(lines).encode())
 
     def _read(self) -> None:
         if not self._file.is_file():
@@ -97,13 +99,6 @@ def stamp(path: Path) -> str:
     files = sorted(path.rglob("*")) if path.is_dir() else [path]
     known = [(file, file.stat()) for file in files if file.is_file()]
     return digest([[str(file.relative_to(path)), found.st_size, found.st_mtime_ns] for file, found in known])
-
-
-def write(path: Path, text: str) -> None:
-    """Write a file whole or not at all."""
-    half = path.with_suffix(".half")
-    half.write_text(text, encoding="utf-8")
-    half.replace(path)
 
 
 def _place(row: Row) -> Place:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ from piplay.envs.search.question import Question
 from piplay.errors import InputError, Unavailable
 from piplay.eval.contestants import contestant_of, environment_of
 from piplay.eval.options import WORLD, place
-from piplay.eval.sets.answers import Answers, Place, digest, digest_of, read_plan, stamp, write
+from piplay.eval.sets.answers import Answers, Place, digest, digest_of, read_plan, stamp
 from piplay.eval.sets.catalogue import SETS, has_several, read_grouped, read_named, sample, set_name
 from piplay.eval.sets.figures import PUBLISHED
 from piplay.eval.sets.play import Arm, arms_of, part
@@ -22,6 +21,7 @@ from piplay.eval.sets.protocol import AGENT, BASELINES, AsTheRun, Protocol
 from piplay.eval.sets.search_r1 import SearchR1
 from piplay.eval.sets.summary import about_sets, failed, summary
 from piplay.eval.sets.tables import em_table, more_table
+from piplay.files import put
 from piplay.training.assemble import BASE, model_folder
 
 PARTS = 256
@@ -92,8 +92,8 @@ def evaluate_sets(given: Mapping[str, Any]) -> None:
     console.print("".join(f"{line}\n" for line in said), end="")
     try:
         _play(arms, asked.sets, answers, console)
-    except KeyboardInterrupt:
-        print(f"piplay: {len(answers.rows)} answers are in {out}; the same command goes on", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        error.add_note(f"{len(answers.rows)} answers are in {out}; the same command goes on")
         raise
     _finish(arms, asked, answers, {"model": given["model"], "played": one.settings}, out, console)
 
@@ -136,7 +136,7 @@ def _finish(
     }
     published = PUBLISHED.get(compare, ())
     results = {**about, "settings": asked.settings, "arms": numbers, "published": [row.row() for row in published]}
-    write(out / "eval.json", json.dumps(results, indent=2, ensure_ascii=False) + "\n")
+    put(out / "eval.json", f"{json.dumps(results, indent=2, ensure_ascii=False)}\n".encode())
     title = f"{Path(about['model']).name}, greedy, protocol {asked.settings['protocol']}"
     console.print(em_table(title, numbers, published))
     console.print(more_table(f"{title}: more", numbers))

@@ -11,7 +11,7 @@ from piplay.envs.search.tool import searches
 from piplay.envs.search.values import mentions
 from piplay.eval.metrics import pass_at_k
 from piplay.eval.scores import ks
-from piplay.types import Episode, Ints, Owner, ScoredTrajectory, StopReason, Trajectory
+from piplay.types import Episode, Ints, Owner, Trajectory
 
 COPIES, LOOP_TOKENS = 3, 12
 """A stretch that stands so often in a row, over so many tokens at least, is a loop."""
@@ -24,8 +24,9 @@ def conduct_metrics(episodes: Sequence[Episode]) -> dict[str, float]:
     played: dict[str, list[tuple[Question, Trajectory]]] = {}
     for episode in episodes:
         assert isinstance(episode.task, Question)
-        for one in _heard(episode.trajectories):
-            played.setdefault(one.trajectory.role, []).append((episode.task, one.trajectory))
+        for one in episode.trajectories:
+            if not one.trajectory.tool_failed:
+                played.setdefault(one.trajectory.role, []).append((episode.task, one.trajectory))
     for role, found in played.items():
         known = [illusion(task, trajectory) for task, trajectory in found if task.path]
         row |= {f"{role}/illusion": float(np.mean(known))} if known else {}
@@ -68,17 +69,12 @@ def _written(trajectory: Trajectory) -> Ints:
 
 def _pass_at_k(episodes: Sequence[Episode]) -> dict[str, float]:
     """The mean over questions of the chance that k of the samples hold a right one, for k = 1, 2, 4, … and all."""
-    counts = [
-        (len(tries), sum(one.reward == 1 for one in tries))
-        for episode in episodes
-        if (tries := [one for one in _heard(episode.trajectories) if one.trajectory.role == "student"])
-    ]
+    counts = []
+    for episode in episodes:
+        students = [one for one in episode.trajectories if one.trajectory.role == "student"]
+        if tries := [one for one in students if not one.trajectory.tool_failed]:
+            counts.append((len(tries), sum(one.reward == 1 for one in tries)))
     if not counts:
         return {}
     fewest = min(samples for samples, _ in counts)
     return {f"pass/{k}": float(np.mean([pass_at_k(n, c, k) for n, c in counts])) for k in ks(fewest)}
-
-
-def _heard(played: Sequence[ScoredTrajectory]) -> list[ScoredTrajectory]:
-    """Those whose tool did not fail."""
-    return [one for one in played if one.trajectory.stop is not StopReason.TOOL_FAILED]

@@ -27,7 +27,7 @@ from piplay.methods.pi_play.views import STUDENT, privileged_view, student_view
 from piplay.protocols import make_game
 from piplay.rollout.context import Context, Request
 from piplay.rollout.stage import Stage
-from piplay.types import Episode, Ints, Key, Owner, PolicyRef, Sample, ScoredTrajectory, StopReason
+from piplay.types import Episode, Ints, Key, Owner, PolicyRef, Sample, ScoredTrajectory
 
 SHOWN: tuple[Privilege, ...] = ("true", "foreign", "none")
 CAP = 0.05
@@ -118,14 +118,16 @@ def _play(
 def _of_the_teacher(played: Mapping[str, Sequence[Episode]]) -> dict[str, float]:
     """``utility/z``: the reward of the teacher's rollouts with z minus without it; ``illusion``: of those with true."""
     rewards = {
-        name: float(np.mean([one.reward for e in episodes for one in e.trajectories if _heard(one)] or [0.0]))
+        name: float(
+            np.mean([one.reward for e in episodes for one in e.trajectories if not one.trajectory.tool_failed] or [0.0])
+        )
         for name, episodes in played.items()
     }
     named = [
         illusion(episode.task, one.trajectory)
         for episode in played["true"]
         for one in episode.trajectories
-        if isinstance(episode.task, Question) and _heard(one)
+        if isinstance(episode.task, Question) and not one.trajectory.tool_failed
     ]
     row = {f"utility/{z}": rewards[z] - rewards["bare"] for z in SHOWN}
     return row | ({"illusion": float(np.mean(named))} if named else {})
@@ -144,7 +146,7 @@ def _read(
     for place, episode in enumerate(tried):
         views = {z: stage.chat.prompt(system, texts[z][place]) for z in readings}
         for one in episode.trajectories:
-            if _heard(one) and (one.trajectory.owner_T == Owner.MODEL).any():
+            if not one.trajectory.tool_failed and (one.trajectory.owner_T == Owner.MODEL).any():
                 samples.append(_sample(one, views))
                 kept.append(one)
     found = stage.engine.read(PolicyRef(student), samples, readings)
@@ -233,11 +235,6 @@ def _top_k(phase: Phase, teacher: str) -> int:
     """K of the phase's loss that asks the teacher."""
     asking = [loss for learn in phase.learn.values() for loss in learn.losses.values() if loss.policy == teacher]
     return next((int(loss.options["top_k"]) for loss in asking if "top_k" in loss.options), TOP_K)
-
-
-def _heard(one: ScoredTrajectory) -> bool:
-    """Whether it says something: its tool did not fail."""
-    return one.trajectory.stop is not StopReason.TOOL_FAILED
 
 
 def _joined(reads: Sequence[Read], view: str, name: str) -> Array:

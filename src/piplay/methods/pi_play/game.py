@@ -47,7 +47,7 @@ from piplay.methods.pi_play.views import (
 )
 from piplay.protocols import Audit, Game, Healthy
 from piplay.rollout.context import Context
-from piplay.types import Episode, ScoredTrajectory, State, StopReason, Trajectory
+from piplay.types import Episode, ScoredTrajectory, State, Trajectory
 
 HEADLINE = {
     "examiner/reward": "examiner reward",
@@ -88,7 +88,7 @@ HEALTHY = (
 )
 
 
-class _SearchGame(Game):
+class _PiPlayGame(Game):
     """What π-Play's games have in common: their numbers."""
 
     headline: ClassVar[Mapping[str, str]] = HEADLINE
@@ -100,8 +100,16 @@ class _SearchGame(Game):
         return role_metrics(episodes) | question_metrics(episodes, audit)
 
 
+class _Answering(_PiPlayGame):
+    """A game in which a given question is answered."""
+
+    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
+        """Those of every game of π-Play, and how questions are answered (``conduct.py``)."""
+        return super().metrics(episodes, audit) | conduct_metrics(episodes)
+
+
 @dataclass(slots=True)
-class Examine(_SearchGame):
+class Examine(_PiPlayGame):
     """Examiner against students."""
 
     state: State
@@ -151,7 +159,7 @@ class Examine(_SearchGame):
         tries = await self._tries(draft, context)
         played += tries
         # A try whose tool failed says nothing about the question.
-        valid = [one.trajectory for one in tries if one.trajectory.stop is not StopReason.TOOL_FAILED]
+        valid = [one.trajectory for one in tries if not one.trajectory.tool_failed]
         correct = _right(tries)
         r_d, r_f = difficulty_reward(correct, len(valid)), format_score(draft, trajectory, seed)
         facts = {"k": float(correct), "n": float(len(valid)), "r_d": r_d, "r_f": r_f}
@@ -242,7 +250,7 @@ class Examine(_SearchGame):
 
 
 @dataclass(slots=True)
-class Study(_SearchGame):
+class Study(_Answering):
     """Students on a written question, beside a teacher who knows how it was made."""
 
     rollouts: PositiveInt = 5
@@ -260,10 +268,6 @@ class Study(_SearchGame):
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""
         return {"student": self.rollouts}
-
-    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
-        """Those of every game of π-Play, and how questions are answered (``conduct.py``)."""
-        return _SearchGame.metrics(self, episodes, audit) | conduct_metrics(episodes)
 
     async def play(self, task: Question, context: Context) -> Episode:
         """Students answer; the view ``privileged`` of each rollout shows the path, or what stands for it."""
@@ -286,7 +290,7 @@ class Study(_SearchGame):
 
 
 @dataclass(slots=True)
-class PrivilegedStudy(_SearchGame):
+class PrivilegedStudy(_Answering):
     """The teacher plays: the question with its path in the student's place.
 
     One greedy rollout shows whether it can still use a path. As a phase in which the role ``teacher`` learns, with the
@@ -306,10 +310,6 @@ class PrivilegedStudy(_SearchGame):
     def cost(self) -> Mapping[str, int]:
         """See ``Game.cost``."""
         return {"teacher": self.rollouts}
-
-    def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
-        """Those of every game of π-Play, and how questions are answered (``conduct.py``)."""
-        return _SearchGame.metrics(self, episodes, audit) | conduct_metrics(episodes)
 
     async def play(self, task: Question, context: Context) -> Episode:
         """The teacher answers; the view ``plain`` of each rollout is the student's."""

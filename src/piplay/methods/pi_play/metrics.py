@@ -11,7 +11,7 @@ from piplay.envs.search.question import Question
 from piplay.envs.search.tool import query_of, searches
 from piplay.envs.search.values import canonical
 from piplay.protocols import Audit
-from piplay.types import Episode, ScoredTrajectory, StopReason, Trajectory
+from piplay.types import Episode, ScoredTrajectory, Trajectory
 
 WRONG = ("false", "ill_typed")
 VERDICTS = ("true", *WRONG, "unknown")
@@ -119,7 +119,7 @@ def _writer(episode: Episode) -> Trajectory:
 def _students(episode: Episode) -> list[ScoredTrajectory]:
     """The student samples that say something about the question: those whose tool did not fail."""
     students = [played for played in episode.trajectories if played.trajectory.role == "student"]
-    return [played for played in students if played.trajectory.stop is not StopReason.TOOL_FAILED]
+    return [played for played in students if not played.trajectory.tool_failed]
 
 
 def _solved(episode: Episode) -> bool:

@@ -9,7 +9,6 @@ from piplay.envs.search.question import Passage, Step, show
 STUDENT = "Answer the question: search for one fact at a time."
 EXAMINER = "Write a question: start from the passage and search for each further hop."
 CHECKER = "Say whether the note is what the passage says: yes or no."
-
 READER = "Answer the question from the passages."
 
 

@@ -13,11 +13,11 @@ import os
 import secrets
 import shutil
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from piplay.config import Config, Phase
-from piplay.errors import InputError
+from piplay.config import Config, Phase, flat
+from piplay.errors import InputError, in_a_line
 from piplay.training.loop import Listener
 from piplay.training.run_directory import Run
 
@@ -204,19 +204,10 @@ def numbers(row: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
 
 def settings(config: Config) -> dict[str, bool | int | float | str]:
     """A run's settings, flat, under the names that change them on the command line; lists as JSON."""
-    return dict(_leaves("", config.model_dump(mode="json")))
-
-
-def _leaves(name: str, value: Any) -> Iterator[tuple[str, bool | int | float | str]]:
-    if isinstance(value, list) and value and isinstance(value[0], dict):
-        value = {phase["name"]: phase for phase in value}
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _leaves(f"{name}.{key}" if name else key, inner)
-    elif value is not None:
-        yield name, json.dumps(value) if isinstance(value, list) else value
+    told = {name: value for name, value in flat(config).items() if value is not None and value != {}}
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in told.items()}
 
 
 def _unusable(error: Exception) -> InputError:
-    reason = " ".join(str(error).split())
+    reason = in_a_line(error)
     return InputError(f"W&B cannot be used ({reason}); WANDB_MODE=offline needs neither login nor network")
