@@ -98,7 +98,8 @@ def page() -> str:
     for title, modules in PUBLIC.items():
         parts.append(f"## {title}")
         for module, names in modules.items():
-            found = dict(_public(ROOT / "src" / "piplay" / (module.replace(".", "/") + ".py")))
+            room = ROOT / "src" / "piplay" / module.replace(".", "/")
+            found = dict(_public(room / "__init__.py" if room.is_dir() else room.with_suffix(".py")))
             for name in names.split():
                 if name not in found:
                     raise SystemExit(f"tools/api.py: piplay.{module} has no {name}")
