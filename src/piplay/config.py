@@ -164,6 +164,8 @@ class Learn(Settings):
     """How much a later turn's reward counts for an earlier turn."""
     lr: Number | None = None
     """The learning rate of this role's steps; by default its policy's."""
+    every: int = Field(1, ge=1)
+    """It learns from each ``every``-th step's batch alone; what it played in the others is left."""
     updates: int = Field(1, ge=1)
     """Optimiser steps that a step's batch is split into, by whole groups. All but the first are off-policy: use a ratio
     with the sampler's log-probabilities (``losses.pg.old = "sampler"``)."""
@@ -223,6 +225,9 @@ class Phase(Settings):
     """The source that gets them."""
     until: Until | None = None
     """Ends the phase early."""
+    snapshots: tuple[str, ...] = ()
+    """Policies as they are before its first step, as ``policy@name``: losses of this phase and of later ones may ask
+    them. Each iteration takes them anew."""
     opponents: Opponents | None = None
     """Play against snapshots of the policies that learn; by default all seats are live."""
     learn: dict[str, Learn] = {}
@@ -232,7 +237,7 @@ class Phase(Settings):
 
     @property
     def asked(self) -> set[str]:
-        """The policies that its losses ask."""
+        """The policies and snapshots that its losses ask."""
         return {loss.policy for learn in self.learn.values() for loss in learn.losses.values() if loss.policy}
 
     @model_validator(mode="after")
@@ -301,6 +306,7 @@ class Config(Settings):
             # The settings are frozen for everyone else.
             object.__setattr__(self, "agent", learning[-1] if learning else next(iter(self.policies), ""))
         _check_names(self)
+        _check_snapshots(self)
         for phase in self.phases:
             _check_learning(self, phase)
         _check_written(self)
@@ -330,7 +336,8 @@ def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _check_names(config: Config) -> None:
     """Raises ``ValueError`` where a policy, a role or a source is named that is not there, or a name is no file's."""
-    named = [policy for phase in config.phases for policy in (*phase.seats.values(), *sorted(phase.asked))]
+    asked = [policy for phase in config.phases for policy in sorted(phase.asked) if "@" not in policy]
+    named = [*asked, *(policy for phase in config.phases for policy in phase.seats.values())]
     named += [policy.follows for policy in config.policies.values() if policy.follows]
     named += [config.agent]
     for name in named:
@@ -358,6 +365,30 @@ def _check_names(config: Config) -> None:
                 raise ValueError(f"the {what} {name!r} names files: take letters, digits, hyphens and underscores")
             if names.count(name) > 1:
                 raise ValueError(f"two phases are called {name!r}: they would draw the same; name one otherwise")
+
+
+def _check_snapshots(config: Config) -> None:
+    """Raises ``ValueError`` where a snapshot cannot be taken, or is asked before it is."""
+    taken: list[str] = []
+    for phase in config.phases:
+        for snapshot in phase.snapshots:
+            policy, _, name = snapshot.partition("@")
+            if policy not in config.policies or not re.fullmatch(r"[\w-]+", name):
+                raise ValueError(
+                    f"phase {phase.name}: the snapshot {snapshot!r} is not POLICY@NAME of a policy there is"
+                )
+            pools = [f"{one.name}-" for one in config.phases if one.opponents]
+            if any(name.startswith(pool) and name.removeprefix(pool).isdecimal() for pool in pools):
+                raise ValueError(f"phase {phase.name}: opponents are called as the snapshot {snapshot!r}: rename it")
+            if snapshot in taken:
+                raise ValueError(f"phase {phase.name}: the snapshot {snapshot!r} is taken twice: give it two names")
+            taken.append(snapshot)
+        for policy in sorted(phase.asked):
+            if "@" in policy and policy not in taken:
+                raise ValueError(
+                    f"phase {phase.name}: there is no snapshot {policy!r} yet{nearest(policy, taken)}: "
+                    f'name it in snapshots of this phase or of an earlier one, as snapshots = ["{policy}"]'
+                )
 
 
 def _check_learning(config: Config, phase: Phase) -> None:

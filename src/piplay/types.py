@@ -143,6 +143,12 @@ class PolicyRef:
     snapshot: str = ""
     """Empty: the live policy, the only one that is trained."""
 
+    @classmethod
+    def of(cls, text: str) -> PolicyRef:
+        """Of ``policy`` or ``policy@snapshot``, as ``str`` gives it."""
+        name, _, snapshot = text.partition("@")
+        return cls(name, snapshot)
+
     @property
     def live(self) -> bool:
         """Whether it is the policy as it is now."""

@@ -137,13 +137,12 @@ def test_the_most_tokens_of_a_league_follow_from_its_pool() -> None:
     settings: dict[str, object] = {"phases.warm.steps": 2, "phases.selfplay.steps": 21, "phases.selfplay.episodes": 4}
     league = {"draw": "nash", "every": 5, "size": 3, "matches": 6}
     settings |= {"phases.selfplay.opponents": league, "phases.warm.episodes": 8}
-    settings |= {"phases.warm-even.steps": 1, "phases.warm-even.episodes": 3}
     config = load_config("kuhn", settings)
     found = workload.work(config, Evaluation())
     moves = 5 + 4
     matches = 6 * (0 + 1 + 2 + 2 + 2)
-    assert found.written == (2 * 8 + 3 + 21 * 4 + matches) * moves * config.limits.turn_tokens
-    assert found.trained == ((2 * 8 + 3) * moves + 21 * 4 * 5) * config.limits.tokens
+    assert found.written == (2 * 8 + 21 * 4 + matches) * moves * config.limits.turn_tokens
+    assert found.trained == (2 * 8 * moves + 21 * 4 * 5) * config.limits.tokens
 
 
 def test_what_an_evaluation_takes(towns: Path, small_world: Path) -> None:

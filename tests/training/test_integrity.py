@@ -239,7 +239,7 @@ def test_a_replay_lasts_though_its_role_does_not_learn_for_long(tmp_path: Path) 
     played = [ScoredTrajectory(told([turn("x")], role="student", key=("k", i)), ("g",), float(i)) for i in range(3)]
     states: dict[str, Any] = {}
     first = Learner(Trainer(), states, 0, [phase])  # type: ignore[arg-type]
-    first.learn(1, phase, [Episode(("e",), Task("t"), tuple(played))])
+    first.learn(1, phase, 0, [Episode(("e",), Task("t"), tuple(played))])
     folders = [tmp_path / name for name in "abc"]
     for folder in folders:
         folder.mkdir()

@@ -127,7 +127,7 @@ def test_only_what_the_live_policy_played_is_trained_on() -> None:
         episode({"first": old, "second": live}, 1, -1, ("e", 1)),
         episode({"first": live, "second": old}, 0, 0, ("e", 2)),
     ]
-    Learner(trainer, {}, 0).learn(1, phase(draw="uniform"), episodes)  # type: ignore[arg-type]
+    Learner(trainer, {}, 0).learn(1, phase(draw="uniform"), 0, episodes)  # type: ignore[arg-type]
     [(policy, samples)] = trainer.trained
     assert policy == "player"
     assert {sample.policy for sample in samples} == {live}

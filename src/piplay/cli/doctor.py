@@ -148,16 +148,16 @@ def memory(config: Config) -> Estimate:
         tokens=config.limits.tokens,
         writing=max((_writing(phase) for phase in config.phases), default=1),
         learning=frozenset(phase.seats[role] for phase in config.phases for role in phase.learn),
-        snapshots=sum(map(_snapshots, config.phases)),
+        snapshots=sum(len(phase.snapshots) + _opponents(phase) for phase in config.phases),
     )
 
 
 def _writing(phase: Phase) -> int:
     """Policies that write at the same time."""
-    return len({phase.seats[role] for role in make_game(phase, {}).roles}) + _snapshots(phase)
+    return len({phase.seats[role] for role in make_game(phase, {}).roles}) + _opponents(phase)
 
 
-def _snapshots(phase: Phase) -> int:
+def _opponents(phase: Phase) -> int:
     """Snapshots that a phase plays against."""
     return 0 if phase.opponents is None else phase.opponents.size * len({phase.seats[role] for role in phase.learn})
 

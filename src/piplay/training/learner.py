@@ -86,11 +86,16 @@ class Learner:
                 if learn.replay and checkpoint and states.get(name, {}).get("updates"):
                     self._replay(name, learn.replay).load(_replay_file(checkpoint, name))
 
-    def learn(self, iteration: int, phase: Phase, episodes: Sequence[Episode]) -> dict[str, float]:
-        """The metrics of the updates, each under the names of the roles that it was made of."""
+    def learn(self, iteration: int, phase: Phase, step: int, episodes: Sequence[Episode]) -> dict[str, float]:
+        """The metrics of the updates, each under the names of the roles that it was made of.
+
+        ``step``: how many steps of the phase were played before.
+        """
         row: dict[str, float] = {}
         updates: dict[str, _Update] = {}
         for role, learn in phase.learn.items():
+            if (step + 1) % learn.every:
+                continue
             policy, name = phase.seats[role], f"{phase.name}/{role}"
             state = self._states.setdefault(name, {"updates": 0, "advantage": {}})
             done = state["updates"]

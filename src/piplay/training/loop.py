@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -32,13 +31,13 @@ from piplay.training.alarms import alarms
 from piplay.training.assemble import make_evaluation, make_sources
 from piplay.training.checks import PhaseChecks, check_states
 from piplay.training.learner import Learner
-from piplay.training.metrics import Row, role_metrics
+from piplay.training.metrics import Row, refusals, role_metrics
 from piplay.training.opponents import OpponentPools
 from piplay.training.patience import Patience
 from piplay.training.run_directory import Run
 from piplay.training.sources import WrittenSource
 from piplay.training.state import RunState
-from piplay.types import Episode, Key
+from piplay.types import Episode, Key, PolicyRef
 
 TOLERATED = 0.2
 """The share of a step's trajectories that tools may fail: they are left out of training, of more the step is."""
@@ -119,6 +118,8 @@ class Loop:
 
     def _play_phase(self, iteration: int, phase: Phase) -> None:
         game = make_game(phase, self.state.games.setdefault(phase.name, {}))
+        if self.state.step == 0:
+            self._take_snapshots(phase)
         self.listener.phase(iteration, phase, self.state.step, game.headline)
         if self.state.step == 0 and (empty := unplayed_seats(game, phase.seats)):
             self.listener.message(f"phase {phase.name}: {empty}")
@@ -136,6 +137,16 @@ class Loop:
                 f"phase {phase.name} of iteration {iteration} ends after {self.state.step} of {phase.steps} steps: "
                 f"over the last {phase.until.steps} {phase.until.metric} was {self._recent_mean():.2f}"
             )
+
+    def _take_snapshots(self, phase: Phase) -> None:
+        """Again where they were taken: before an interruption of the first step, or in the iteration before."""
+        for snapshot in phase.snapshots:
+            ref = PolicyRef.of(snapshot)
+            if snapshot in self.state.snapshots:
+                self.engine.forget(ref)
+            else:
+                self.state.snapshots.append(snapshot)
+            self.engine.snapshot(ref.name, ref.snapshot)
 
     def _step(self, iteration: int, phase: Phase, game: Game, checks: PhaseChecks) -> dict[str, Any]:
         """Play, measure, learn, keep; the step's row of metrics."""
@@ -162,7 +173,7 @@ class Loop:
         for source in self.sources.values():
             source.note(episodes)
         clock.lap("measure")
-        row.add(self.learner.learn(iteration, phase, episodes))
+        row.add(self.learner.learn(iteration, phase, self.state.step, episodes))
         if phase.until and phase.until.metric in row:
             self.state.recent = [*self.state.recent, row[phase.until.metric]][-phase.until.steps :]
         last = self.state.step + 1 == phase.steps or self._ends_early(phase)
@@ -220,32 +231,15 @@ class Loop:
         """The written tasks become the task set of the phases that follow."""
         tasks = self._written(phase).hand_over(phase.writes)
         if len(tasks) < phase.writes:
+            why = refusals(self.run.rows()[-self.state.step :]) or "none"
             sentence = (
                 f"phase {phase.name} of iteration {iteration} stopped after {self.state.step * phase.episodes} tries "
-                f"with {len(tasks)} of {phase.writes} tasks that pass (refused: {self._refusals() or 'none'})"
+                f"with {len(tasks)} of {phase.writes} tasks that pass (refused: {why})"
             )
             if not tasks:
                 raise InputError(f"{sentence}: this model writes no valid task here, there is nothing to learn from")
             self.listener.message(sentence)
         self.run.save_tasks(f"m{iteration}-{phase.name}", tasks)
-
-    def _refusals(self) -> str:
-        """Why the phase's episodes left no task, the commonest reason first.
-
-        These are what games count as ``gate/REASON`` and, where they tell why, as ``REASON/WHY``.
-        """
-        counts = Counter[str]()
-        for row in self.run.rows()[-self.state.step :]:
-            whole = {n: value for n, value in row.items() if isinstance(value, int | float) and value % 1 == 0}
-            counts.update({name: int(value) for name, value in whole.items()})
-        gates = {name.removeprefix("gate/"): n for name, n in counts.items() if name.startswith("gate/")}
-        refused = Counter({name: n for name, n in gates.items() if name != "passed"})
-        told = []
-        for reason, count in refused.most_common():
-            causes = Counter({name: n for name, n in counts.items() if name.startswith(f"{reason}/")}).most_common()
-            why = ", ".join(f"{name.partition('/')[2]} {n}" for name, n in causes)
-            told.append(f"{reason} {count}" + (f" ({why})" if why else ""))
-        return ", ".join(told)
 
     def _prepare(self) -> None:
         prepared = self._patiently(lambda: self.evaluation.prepare(self.stage))

@@ -67,3 +67,22 @@ def _metrics(played: Sequence[ScoredTrajectory]) -> dict[str, float]:
 
 def _mean(values: Iterable[float]) -> float:
     return float(np.mean(list(values)))
+
+
+def refusals(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Why the episodes of these steps left no task, the commonest reason first.
+
+    These are what games count as ``gate/REASON`` and, where they tell why, as ``REASON/WHY``.
+    """
+    counts = Counter[str]()
+    for row in rows:
+        whole = {n: value for n, value in row.items() if isinstance(value, int | float) and value % 1 == 0}
+        counts.update({name: int(value) for name, value in whole.items()})
+    gates = {name.removeprefix("gate/"): n for name, n in counts.items() if name.startswith("gate/")}
+    refused = Counter({name: n for name, n in gates.items() if name != "passed"})
+    told = []
+    for reason, count in refused.most_common():
+        causes = Counter({name: n for name, n in counts.items() if name.startswith(f"{reason}/")}).most_common()
+        why = ", ".join(f"{name.partition('/')[2]} {n}" for name, n in causes)
+        told.append(f"{reason} {count}" + (f" ({why})" if why else ""))
+    return ", ".join(told)

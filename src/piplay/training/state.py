@@ -40,6 +40,8 @@ class RunState:
     """What advantages remember and how many updates were made, by phase and role."""
     opponents: dict[str, State] = field(default_factory=dict)
     """Snapshots to play against, by policy."""
+    snapshots: list[str] = field(default_factory=list)
+    """Snapshots that phases took, for losses to ask."""
     evaluation: State = field(default_factory=dict)
     evals: list[dict[str, Any]] = field(default_factory=list)
     seconds: float = 0.0

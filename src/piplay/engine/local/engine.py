@@ -156,7 +156,7 @@ class LocalEngine:
     def _asked(self, losses: Mapping[str, Loss]) -> dict[str, Any]:
         """The models that losses ask, by policy."""
         asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
-        return {name: self._policies.model(PolicyRef(name)) for name in sorted(asked)}
+        return {name: self._policies.model(PolicyRef.of(name)) for name in sorted(asked)}
 
     def snapshot(self, policy: str, name: str) -> PolicyRef:
         return self._policies.snapshot(policy, name)

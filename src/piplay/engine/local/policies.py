@@ -225,7 +225,7 @@ class Policies:
         try:
             listing = json.loads((folder / "engine.json").read_text(encoding="utf-8"))
             versions = {name: int(version) for name, version in listing["policies"].items()}
-            snapshots = {PolicyRef(*name.split("@")): int(version) for name, version in listing["snapshots"].items()}
+            snapshots = {PolicyRef.of(name): int(version) for name, version in listing["snapshots"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{folder} is not a complete engine checkpoint: engine.json {error!r}.") from error
         if versions.keys() != self._moving.keys() or not {ref.name for ref in snapshots} <= self._live.keys():
