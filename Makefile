@@ -3,12 +3,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-fast test-faults test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test test-long test-fast test-faults test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
+	@echo "make test-long   the tests that make test leaves out: every command of the guides, kills at every moment"
 	@echo "make test-fast   the tests that take no seconds each, without lint"
 	@echo "make test-faults   runs killed, disks that fail, files that are damaged, hundreds of times: an hour"
 	@echo "make hooks   lint before every commit"
@@ -39,11 +40,16 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+
 test: lint
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST) -m "not long"
+
+test-long: $(VENV)/ready
+	$(PYTEST) -m long
 
 test-fast: $(VENV)/ready
-	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+	$(PYTEST) -m "not slow and not long"
 
 test-faults: $(VENV)/ready
 	$(BIN)/python tests/faults/campaign.py --bare --kills 200 --faults 500 --damaged 300

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 
@@ -16,6 +18,14 @@ from piplay.errors import InputError, in_a_line
 
 NEW = ".new"
 """The ending of what is being written: renamed when it is whole, litter where a process died before."""
+
+
+def from_json(text: str | bytes, **options: Any) -> Any:
+    """What ``json.loads`` makes of a text. Raises ``ValueError`` also for what is nested too deep."""
+    try:
+        return json.loads(text, **options)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
 
 
 def digest(file: Path) -> str:

@@ -30,10 +30,15 @@ GB = 1e9
     "words",
     [
         "--shape deep --micro-batch-tokens 1024 --slots 4",
-        "--shape small --rank 8 --checkpointing --tokens 256 --slots 64",
-        "--shape small --rank 8 --checkpointing --tokens 128 --slots 200 --cache-tokens 12800",
-        # Few tokens: a processor without bf16 takes seconds for a thousand of them.
-        "--shape deep --dtype bfloat16 --checkpointing --tokens 32 --slots 2 --micro-batch-tokens 256",
+        *(
+            pytest.param(words, marks=pytest.mark.long)
+            for words in (
+                "--shape small --rank 8 --checkpointing --tokens 256 --slots 64",
+                "--shape small --rank 8 --checkpointing --tokens 128 --slots 200 --cache-tokens 12800",
+                # Few tokens: a processor without bf16 takes seconds for a thousand of them.
+                "--shape deep --dtype bfloat16 --checkpointing --tokens 32 --slots 2 --micro-batch-tokens 256",
+            )
+        ),
     ],
     ids=["learning is the most", "playing is the most", "not all slots are full", "what is held is the most"],
 )

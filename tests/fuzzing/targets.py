@@ -345,7 +345,7 @@ def _smoke() -> bytes:
 
 
 def _recipes() -> tuple[bytes, ...]:
-    folder = Path(load_config.__code__.co_filename).parent / "recipes"
+    folder = Path(load_config.__code__.co_filename).parent
     return tuple((folder / f"{name}.toml").read_bytes() for name in recipes() if name != "frozen-lake")
 
 

@@ -146,7 +146,7 @@ def test_what_is_finished_is_not_played_again(
     assert {path: path.stat().st_mtime_ns for path in whole.rglob("metrics.jsonl")} == before
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_killed_anywhere_it_goes_on_to_the_same_bits(command: list[str], whole: Path, tmp_path: Path) -> None:
     path = os.pathsep.join([str(HERE.parent), *sys.path])
     environment = os.environ | {"PYTHONPATH": path, "TOKENIZERS_PARALLELISM": "false"}

@@ -77,6 +77,14 @@ def test_each_illness_is_one_sentence(metric: str) -> None:
     assert sentence.startswith("step ")
 
 
+def test_who_imitates_needs_no_reward() -> None:
+    """Kuhn's warm-up learns by likelihood alone: its advantages are 0, and all is well."""
+    config = load_config("kuhn", {})
+    row = {"iteration": 1, "of": 60, "first/advantage": 0.0, "first/reward": 0.0}
+    assert said([row | {"phase": "warm", "n": n, "step": n} for n in range(1, 20)], config=config) == []
+    assert len(said([row | {"phase": "selfplay", "n": n, "step": n} for n in range(1, 20)], config=config)) == 2
+
+
 @pytest.mark.parametrize("metric", ["student/reward", "student/advantage", "true", "student/entropy"])
 def test_a_single_step_is_chance_and_a_relapse_is_said_again(metric: str) -> None:
     value, _ = SAID[metric]

@@ -17,6 +17,7 @@ from toys.scripted import told, turn
 
 from piplay.agent import load_agent
 from piplay.api import resume
+from piplay.cli.main import main
 from piplay.config import Config, Learn, Phase
 from piplay.errors import InputError, InputWarning
 from piplay.recipes import load_config
@@ -249,3 +250,19 @@ def test_a_replay_lasts_though_its_role_does_not_learn_for_long(tmp_path: Path) 
         [file] = before.iterdir()
         assert (after / file.name).read_bytes() == file.read_bytes()
         shutil.rmtree(before)
+
+
+@pytest.mark.parametrize("name", ["config.json", "piplay.json", "machine.json", "metrics.jsonl", "summary.json"])
+@pytest.mark.parametrize("command", ["report", "resume"])
+def test_json_that_is_nested_too_deep_is_damage_like_any_other(
+    toy_run: Path, tmp_path: Path, name: str, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = shutil.copytree(toy_run, tmp_path / "run")
+    if command == "resume":
+        (run / "summary.json").unlink()
+    (run / name).write_text("[" * 100_000 + "]" * 100_000, encoding="utf-8")
+    code = main([command, str(run), "--trust"])
+    assert code in (0, 2)
+    said = capsys.readouterr()
+    assert "Traceback" not in said.err
+    assert code == 0 or name in said.err or "is complete" in said.err

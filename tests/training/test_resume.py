@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from safetensors.torch import load
+from toys.session import selected
 
 from piplay.cli.main import main
 
@@ -19,28 +20,30 @@ pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 MOMENTS = (
+    "update@3",  # in the middle of a phase
+    "rename@4",  # a checkpoint is complete but has not its name
+    "update@2+turn@1+rename-@2+half-line@3",  # again and again
+)
+MORE = (
     "turn@1",  # before anything is committed
     "turn@12",  # in the middle of a rollout
-    "update@3",  # in the middle of a phase
     "rollouts-@5",  # a rollout is written but has not its name
     "half-line@2",
     "weights@9",  # in the middle of a checkpoint
     "replace@12",
-    "rename@4",  # a checkpoint is complete but has not its name
     "rename-@5",  # the old ones are not yet removed
     "tasks-@1",  # tasks are written but not committed
     "export-@2",  # an iteration's student is kept, its evaluation not committed
     "export@5",  # in the middle of the exports at the end
     "finish@1",
-    "update@2+turn@1+rename-@2+half-line@3",  # again and again
 )
 
 
 @pytest.fixture(scope="module")
-def killed(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
-    """A folder with a run for each moment, killed there and resumed in another process."""
+def killed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
+    """A folder with a run for each moment that is asked for, killed there and resumed in another process."""
     out = tmp_path_factory.mktemp("killed")
-    kill(toy_recipe, out, MOMENTS)
+    kill(toy_recipe, out, selected(request.session, "moment"))
     return out
 
 
@@ -74,7 +77,7 @@ def content(run: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("moment", [*MOMENTS, *(pytest.param(moment, marks=pytest.mark.long) for moment in MORE)])
 def test_a_killed_run_resumes_to_the_same_bits(killed: Path, toy_run: Path, moment: str) -> None:
     found, expected = content(killed / moment), content(toy_run)
     for part, value in expected.items():

@@ -190,7 +190,7 @@ def test_a_searcher_that_fails_now_and_then_and_hangs_once_changes_no_bit(whole:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dies_at", [0, 12])
+@pytest.mark.parametrize("dies_at", [pytest.param(0, marks=pytest.mark.long), 12])
 def test_a_dead_searcher_ends_the_run_with_3_and_it_goes_on_to_the_same_bits(
     whole: Path, tmp_path: Path, dies_at: int, capfd: pytest.CaptureFixture[str]
 ) -> None:

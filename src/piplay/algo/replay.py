@@ -14,6 +14,7 @@ import numpy as np
 
 from piplay.algo.advantages.group import numbered
 from piplay.errors import InputError
+from piplay.files import from_json
 from piplay.types import Json, PolicyRef, ScoredTrajectory, StopReason, Trajectory
 
 SUCCESS = 0.5
@@ -88,7 +89,7 @@ class Replay:
         try:
             with np.load(path, allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            rows = json.loads(str(arrays.pop("rows")))
+            rows = from_json(str(arrays.pop("rows")))
             kept = [(row["step"], _read(row, arrays, place)) for place, row in enumerate(rows)]
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InputError(f"the replay {path} is missing or cut short ({error}); resume from another") from error

@@ -85,6 +85,8 @@ def measure(config: Config, chat: Chat, environment: Environment) -> Measured:
     The policies that this moves are thrown away.
     """
     engine = load_engine(config)
+    for snapshot in [PolicyRef.of(name) for phase in config.phases for name in phase.snapshots]:
+        engine.snapshot(snapshot.name, snapshot.snapshot)
     policy = next((phase.seats[role] for phase in config.phases for role in phase.learn), next(iter(config.policies)))
     words = np.array(chat.encode("The museum stands in the town, and its founder was born there."))
     _written(engine, chat, policy, words, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from piplay.config import Config
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Question
 from piplay.errors import InputError
+from piplay.files import from_json
 from piplay.registry import resolve
 from piplay.report.curves import Curve
 from piplay.report.svg import Block
@@ -195,7 +195,7 @@ def _json(run: Run, name: str, keys: Sequence[str]) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
+        tree = from_json(file.read_text(encoding="utf-8"))
         missing = [key for key in keys if key not in tree]
     except (ValueError, TypeError) as error:
         raise InputError(f"{file} is damaged ({error}): delete it, {again}") from error

@@ -17,7 +17,7 @@ from piplay.envs.search.corpus import open_passages, read_corpus, write_passages
 from piplay.envs.search.index import FORMAT, Index
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError
-from piplay.files import storing, write_folder
+from piplay.files import from_json, storing, write_folder
 from piplay.version import current_version
 
 SCHEMA = 1
@@ -78,7 +78,7 @@ def open_index(path: Path, words: int = 50, strict: bool = False) -> SearchIndex
         searcher = BM25Searcher(passages, title_weight=about["title_weight"], k1=about["k1"], b=about["b"])
         return SearchIndex(searcher, {**about, "versions": _versions()})
     try:
-        about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
+        about = from_json((path / ABOUT).read_text(encoding="utf-8"))
         schema, made_by = about["schema"], about["versions"]["piplay"]
         if (schema, about["format"]) != (SCHEMA, FORMAT):
             raise InputError(

@@ -31,7 +31,9 @@ EVERY_STEP = (
         metric="*/stop/tool_failed", high=0.0, advice="a tool fails, see the column failure of the rollouts: mend it"
     ),
 )
-LEARNING = (
+UNREWARDED = frozenset({"nll", "distill", "kl"})
+"""The package's losses that no reward moves."""
+REWARDED = (
     Healthy(
         metric=f"{LEARNER}/advantage",
         low=1e-9,
@@ -45,6 +47,8 @@ LEARNING = (
         steps=5,
         advice="nothing is ever rewarded: look at the rollouts, take easier tasks, or correct the reward",
     ),
+)
+LEARNING = (
     Healthy(
         metric=f"{LEARNER}/tokens_written",
         low=0.2,
@@ -203,6 +207,8 @@ def rules_of(config: Config, phase: Phase) -> list[Healthy]:
     found = [*EVERY_STEP, *_healthy(phase.game, "game")]
     for role, learn in phase.learn.items():
         rules = [*LEARNING, *([_together(config)] if _on_policy(learn) else [])]
+        if any(loss.kind not in UNREWARDED for loss in learn.losses.values()):
+            rules += REWARDED
         found += [Healthy(**asdict(rule) | {"metric": rule.metric.replace(LEARNER, role)}) for rule in rules]
     return found
 

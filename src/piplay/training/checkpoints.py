@@ -14,7 +14,7 @@ from pathlib import Path
 
 from piplay.config import Config
 from piplay.errors import InputError
-from piplay.files import digest, files_below, remove, write_folder
+from piplay.files import digest, files_below, from_json, remove, write_folder
 from piplay.training.state import RunState, read_state
 
 KEPT = 2
@@ -98,7 +98,7 @@ class Checkpoints:
         """Raises ``InputError`` where it is damaged."""
         folder = self._folder / str(number)
         try:
-            tree = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            tree = from_json((folder / MANIFEST).read_text(encoding="utf-8"))
             files, run = ({str(name): str(value) for name, value in tree[key].items()} for key in ("files", "run"))
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
             raise InputError(f"the checkpoint {folder} is damaged ({MANIFEST} cannot be read: {error})") from error

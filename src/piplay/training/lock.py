@@ -15,7 +15,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from piplay.errors import InputError
-from piplay.files import storing
+from piplay.files import from_json, storing
 
 LOCK = "lock"
 """Names the holder while there is one, and is empty afterwards."""
@@ -57,7 +57,7 @@ def _myself() -> dict[str, str | int]:
 def _holder(folder: Path) -> str:
     """`` by process 12 on HOST (COMMAND, since TIME)``; empty where the lock does not say."""
     try:
-        told = json.loads((folder / LOCK).read_text(encoding="utf-8"))
+        told = from_json((folder / LOCK).read_text(encoding="utf-8"))
         return f" by process {told['pid']} on {told['host']} ({told['command']}, since {told['since']})"
     except (OSError, ValueError, TypeError, KeyError):
         return ""

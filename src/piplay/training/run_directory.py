@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 
 from piplay.config import Config
 from piplay.errors import InputError, in_a_line
-from piplay.files import digest, put, remove, storing, sync, write_folder, write_whole
+from piplay.files import digest, from_json, put, remove, storing, sync, write_folder, write_whole
 from piplay.recipes import validated
 from piplay.training.checkpoints import MANIFEST, Checkpoint, Checkpoints, difference
 from piplay.training.litter import FOLDERS, only_begun, sweep
@@ -111,7 +111,7 @@ class Run:
         settings = _made_by(folder)["settings"]
         if why := difference(file, settings):
             raise InputError(f"{file} {why}: restore it, or train again; a run keeps the settings that it began with")
-        return cls(folder, validated(json.loads(file.read_text(encoding="utf-8")), str(file)))
+        return cls(folder, validated(from_json(file.read_text(encoding="utf-8")), str(file)))
 
     @property
     def sources(self) -> dict[str, str]:
@@ -194,7 +194,7 @@ class Run:
         for line in self._lines():
             # A line that was being written when the process died is not JSON, and is the last.
             try:
-                row = json.loads(line.decode("utf-8", errors="replace"))
+                row = from_json(line.decode("utf-8", errors="replace"))
             except ValueError:
                 break
             if not isinstance(row, dict):
@@ -241,7 +241,7 @@ class Run:
     @property
     def summary(self) -> dict[str, Any] | None:
         """What came of the run; None while it is not complete."""
-        return json.loads((self.folder / "summary.json").read_text(encoding="utf-8")) if self.finished else None
+        return from_json((self.folder / "summary.json").read_text(encoding="utf-8")) if self.finished else None
 
     def save_episodes(self, number: int, episodes: Sequence[Episode]) -> None:
         """One row a trajectory."""
@@ -294,7 +294,7 @@ class Run:
     def _manifest(self) -> dict[str, str]:
         file = self.folder / MANIFEST
         try:
-            return {str(name): str(value) for name, value in json.loads(file.read_text(encoding="utf-8")).items()}
+            return {str(name): str(value) for name, value in from_json(file.read_text(encoding="utf-8")).items()}
         except (OSError, ValueError, AttributeError) as error:
             raise InputError(f"{file} cannot be read ({error}): restore it, or train again") from error
 
@@ -346,7 +346,7 @@ def _made_by(folder: Path) -> dict[str, Any]:
     if not file.is_file():
         raise InputError(f"the run {folder} was made by piplay 0.1, which this one does not read: use that one for it")
     try:
-        made_by = json.loads(file.read_text(encoding="utf-8"))
+        made_by = from_json(file.read_text(encoding="utf-8"))
         schema, version = int(made_by["schema"]), str(made_by["version"])
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise InputError(f"{file} is damaged ({error}): restore it, or train again") from error

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from piplay.border.code import name_of, own
 from piplay.config import Component, Config
+from piplay.files import from_json
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import (
@@ -82,7 +83,7 @@ def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[s
     before = None
     if file.exists():
         try:
-            before = dict(json.loads(file.read_text(encoding="utf-8")))
+            before = dict(from_json(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             say(f"{file} is damaged ({error}): what the run was played on before is not known")
     now = machine() | {"device": device, "deterministic": deterministic}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from piplay.envs.search.facts import Fact, balanced, chains, facts_of
 from piplay.envs.search.question import Passage
 from piplay.envs.world.records import Entity, Records
 from piplay.errors import InputError
+from piplay.files import from_json
 from piplay.warm_up.classroom import Chain, Classroom
 
 FACTS_A_ROOM, CHAINS_A_ROOM = 12, 12
@@ -121,7 +121,7 @@ def evidence_titles(benchmark: Path) -> frozenset[str]:
     Raises ``InputError`` where none does.
     """
     try:
-        rows = [json.loads(line) for line in benchmark.read_text(encoding="utf-8").splitlines() if line.strip()]
+        rows = [from_json(line) for line in benchmark.read_text(encoding="utf-8").splitlines() if line.strip()]
         titles = frozenset(str(title) for row in rows for title in row.get("metadata", {}).get("titles", ()))
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise InputError(f"{benchmark} cannot be read as JSON Lines with metadata.titles: {error!r}") from error

@@ -4,7 +4,7 @@ import unicodedata
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from piplay.envs.search.corpus import _cut
@@ -139,6 +139,7 @@ def test_sentences_are_the_text_and_none_is_too_long(text: str, words: int) -> N
 
 
 @given(ANY, st.integers(1, 9))
+@example("0{0㐀", 2)
 def test_a_beginning_is_as_long_as_it_can_be(text: str, words: int) -> None:
     cut = beginning(text, words)
     assert length(cut) <= max(words, 0)

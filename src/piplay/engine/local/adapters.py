@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch.nn import Parameter
 
 from piplay.config import Lora
 from piplay.errors import InputError, first_line
+from piplay.files import from_json
 from piplay.streams import stream
 
 _NAME = "default"
@@ -67,4 +67,4 @@ def base_of(folder: Path) -> Path | None:
     listing = folder / "adapter_config.json"
     if not listing.is_file():
         return None
-    return Path(json.loads(listing.read_text(encoding="utf-8"))["base_model_name_or_path"])
+    return Path(from_json(listing.read_text(encoding="utf-8"))["base_model_name_or_path"])

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTra
 
 from piplay.engine.local.adapters import base_of
 from piplay.errors import InputError
-from piplay.files import storing, write_folder
+from piplay.files import from_json, storing, write_folder
 
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 """How transformers is to read a folder: nothing is fetched, and no code that it brings along is run."""
@@ -59,7 +59,7 @@ def _download(name: str) -> str:
 def _agent(run: Path) -> str:
     """The policy that a run measures, as its settings name it."""
     try:
-        return str(json.loads((run / "config.json").read_text(encoding="utf-8"))["agent"])
+        return str(from_json((run / "config.json").read_text(encoding="utf-8"))["agent"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
 
@@ -116,7 +116,7 @@ def _dequantised(file: Path) -> Path:
     origin = {"file": file.name, "bytes": stat.st_size, "time": stat.st_mtime_ns}
     if folder.is_dir():
         made = folder / _ORIGIN
-        if made.is_file() and json.loads(made.read_text(encoding="utf-8")) == origin:
+        if made.is_file() and from_json(made.read_text(encoding="utf-8")) == origin:
             return folder
         raise InputError(f"{folder} is in the place of what {file} would be unpacked to: move or remove that folder")
     try:

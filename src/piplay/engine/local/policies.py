@@ -36,6 +36,7 @@ from piplay.engine.local.attention import load_model
 from piplay.engine.local.checkpointing import enable
 from piplay.engine.local.optimizers import Optimizer
 from piplay.errors import InputError, nearest, out_of_memory
+from piplay.files import from_json
 from piplay.types import PolicyRef
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.jinja")
@@ -223,7 +224,7 @@ class Policies:
             InputError: a file is missing or cut short, or the checkpoint has other policies or another model.
         """
         try:
-            listing = json.loads((folder / "engine.json").read_text(encoding="utf-8"))
+            listing = from_json((folder / "engine.json").read_text(encoding="utf-8"))
             versions = {name: int(version) for name, version in listing["policies"].items()}
             snapshots = {PolicyRef.of(name): int(version) for name, version in listing["snapshots"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -12,6 +12,7 @@ from threading import Lock
 from piplay.envs.search.cache import cache_folder
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError
+from piplay.files import from_json
 
 
 class Answers:
@@ -44,7 +45,7 @@ class Answers:
                     "SELECT passages FROM answers WHERE k = ? AND query = ?", (k, query)
                 ).fetchone()
                 if row is not None:
-                    found[query] = [Passage(*fields) for fields in json.loads(row[0])]
+                    found[query] = [Passage(*fields) for fields in from_json(row[0])]
         return found
 
     def keep(self, found: Mapping[str, Sequence[Passage]], k: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ from piplay.envs.search.question import Question, Step
 from piplay.envs.search.rows import FORMATS, PACKED, Skipped, is_table, rows
 from piplay.envs.world.benchmark import ChainQuestion, Hop
 from piplay.errors import InputError, InputWarning
+from piplay.files import from_json
 
 MARK = "Question:"
 """What stands before the question in a prompt."""
@@ -188,8 +188,8 @@ def _texts(value: Any) -> tuple[str, ...]:
 def _parsed(text: str) -> Any:
     """A list that is written as JSON or as Python writes it; None where it is neither."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return from_json(text)
+    except ValueError:
         pass
     try:
         return ast.literal_eval(text.strip())

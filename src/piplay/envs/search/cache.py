@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from piplay.errors import InputError, InputWarning
-from piplay.files import digest, remove, sync
+from piplay.files import digest, from_json, remove, sync
 
 HASHES = "hashes.json"
 """In a folder of the cache: the SHA-256 of its other files."""
@@ -57,7 +57,7 @@ def _whole(folder: Path) -> bool:
     if not folder.is_dir():
         return False
     try:
-        hashes = json.loads((folder / HASHES).read_text(encoding="utf-8"))
+        hashes = from_json((folder / HASHES).read_text(encoding="utf-8"))
         return {file.name for file in folder.iterdir()} == {HASHES, *hashes} and all(
             digest(folder / file) == value for file, value in hashes.items()
         )

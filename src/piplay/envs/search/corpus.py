@@ -21,6 +21,7 @@ from piplay.envs.search.rows import FORMATS, PACKED, Skipped, is_plain_lines, is
 from piplay.envs.search.stored import LARGE, Stored
 from piplay.envs.search.words import pieces, sentences, size
 from piplay.errors import InputError, InputWarning
+from piplay.files import from_json
 
 _DOCUMENTS = (".txt", ".md")
 _GIVE = f"give a file ({', '.join(FORMATS)}; packed: {', '.join(PACKED)}) or a folder of such or of .txt and .md files"
@@ -168,7 +169,7 @@ def _stored(path: Path, files: Sequence[Path], strict: bool) -> tuple[StoredPass
         (folder / "skipped.json").write_text(json.dumps(skipped.reasons), encoding="utf-8")
 
     folder = kept(f"{content}-passages-3", check)
-    skipped = Skipped(strict, json.loads((folder / "skipped.json").read_text(encoding="utf-8")))
+    skipped = Skipped(strict, from_json((folder / "skipped.json").read_text(encoding="utf-8")))
     if strict and skipped.reasons:
         reason, (_, place) = next(iter(skipped.reasons.items()))
         skipped.add(path, place, reason)

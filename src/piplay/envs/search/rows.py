@@ -5,7 +5,6 @@ from __future__ import annotations
 import bz2
 import csv
 import gzip
-import json
 import lzma
 import re
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 from piplay.errors import InputError, in_a_line
+from piplay.files import from_json
 
 LINES, TABLES = (".jsonl", ".ndjson", ".jsonlines"), (".csv", ".tsv")
 FORMATS = (*LINES, ".json", *TABLES, ".parquet")
@@ -145,8 +145,8 @@ def _object(raw: bytes) -> Fields | str | None:
     if not line.strip():
         return None
     try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
+        record = from_json(line)
+    except ValueError:
         return "is not JSON"
     return _lowered(record) if isinstance(record, dict) else "is no JSON object"
 
@@ -164,10 +164,10 @@ def _json(path: Path, file: IO[bytes], skipped: Skipped) -> Iterator[Row]:
         yield from _lines(path, file, skipped)
         return
     try:
-        whole = json.loads(file.read().decode("utf-8-sig"))
+        whole = from_json(file.read().decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         raise InputError(f"{path} is not UTF-8 at byte {error.start} (counted from 0): save it as UTF-8.") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InputError(f"{path} is not JSON ({error}): give a list of objects, or one object a line.") from error
     for number, record in enumerate(_listed(whole), 1):
         if isinstance(record, dict):

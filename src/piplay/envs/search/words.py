@@ -50,8 +50,10 @@ _DIGIT = regex.compile(r"[\p{Nd}--[0-9]]", regex.V1)
 
 _NOT_LATIN = regex.compile(r"[[\p{L}\p{Nd}]--[\p{Latin}\p{Common}]]|[\p{Nd}--[0-9]]|[\uff00-\uffef]", regex.V1)
 
+_WITHIN = f"[^[{_JOINED}]{_OPENING}]+"
 _PIECE = regex.compile(
-    rf"[{_OPENING}]*(?:{_CHARACTER}[^\p{{L}}\p{{N}}{_OPENING}]*|[^[{_JOINED}]{_OPENING}]+)|[{_OPENING}]+", regex.V1
+    rf"[{_OPENING}]*(?:{_CHARACTER}[^\p{{L}}\p{{N}}{_OPENING}]*|{_WITHIN}(?:[{_OPENING}]+{_WITHIN})*)|[{_OPENING}]+",
+    regex.V1,
 )
 _CLOSERS = r"""["'”’»)\]\p{Pe}\p{Pf}]*"""
 _END = regex.compile(rf"[\p{{STerm}}…]{_CLOSERS}\s*$", regex.V1)

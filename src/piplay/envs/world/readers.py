@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import quote
 
 from piplay.errors import InputError, check_text, in_a_line
+from piplay.files import from_json
 
 Cell = str | tuple[str, ...] | None
 """A text or number as it is written, several of them where the source has a list; "" where there is nothing, None where
@@ -177,8 +178,8 @@ def _read_jsonl(file: Path, text: str) -> Table:
         where = f"{file}, line {number}"
         try:
             # Numbers as they are written: 1.50 stays 1.50.
-            record = json.loads(line, parse_float=str, parse_int=str)
-        except (ValueError, RecursionError) as error:
+            record = from_json(line, parse_float=str, parse_int=str)
+        except ValueError as error:
             reason = f"{error.msg}, column {error.colno}" if isinstance(error, json.JSONDecodeError) else str(error)
             raise InputError(f"{where} is not JSON ({reason}): write one object a line.") from error
         if not isinstance(record, dict):

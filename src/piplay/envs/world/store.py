@@ -22,6 +22,7 @@ from piplay.envs.world.generate import encyclopedia
 from piplay.envs.world.records import Entity, Records
 from piplay.envs.world.render import passage, passages
 from piplay.errors import InputError
+from piplay.files import from_json
 
 T = TypeVar("T")
 Line = Mapping[str, Any]
@@ -128,9 +129,9 @@ def read_world(folder: Path) -> World:
         if found is None or found.id != name:
             raise InputError(f"{folder}: passages.jsonl does not have one passage a record, in order: make it again.")
     try:
-        about = json.loads((folder / "world.json").read_text(encoding="utf-8"))
+        about = from_json((folder / "world.json").read_text(encoding="utf-8"))
         train = frozenset(about["train"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f'{folder / "world.json"} has no list "train" of passages: make the world again.') from error
     if strangers := train - records.by_name.keys():
         raise InputError(f'{folder / "world.json"} trains on "{min(map(str, strangers))}", which is no passage.')
@@ -183,7 +184,7 @@ def _write(path: Path, lines: Iterable[Line], parse: Callable[[Line], T]) -> Sto
 
 
 def _stored(path: Path, starts: array[int], parse: Callable[[Line], T]) -> Stored[T]:
-    return Stored(path, np.frombuffer(starts, dtype=np.int64), lambda raw, _: parse(json.loads(raw)))
+    return Stored(path, np.frombuffer(starts, dtype=np.int64), lambda raw, _: parse(from_json(raw)))
 
 
 def _read(path: Path, parse: Callable[[Line], T]) -> Iterator[tuple[int, int, T]]:
@@ -206,11 +207,11 @@ def _read(path: Path, parse: Callable[[Line], T]) -> Iterator[tuple[int, int, T]
 
 def _say(line: str, where: str, parse: Callable[[Line], T]) -> T:
     try:
-        fields = json.loads(line)
+        fields = from_json(line)
         if not isinstance(fields, dict):
             raise TypeError("it is no JSON object")
         return parse(fields)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError) as error:
         reason = f'"{error.args[0]}" is missing' if isinstance(error, KeyError) else str(error)
         raise InputError(f"{where} cannot be read: {reason}.") from error
 

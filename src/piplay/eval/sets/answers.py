@@ -10,7 +10,7 @@ from typing import Any
 
 from piplay.envs.search.question import Question
 from piplay.errors import InputError
-from piplay.files import put
+from piplay.files import from_json, put
 from piplay.types import Json, StopReason
 
 PLAN, ANSWERS = "plan.json", "records.jsonl"
@@ -67,7 +67,7 @@ class Answers:
                 file.truncate(len(whole) + len(end))
         for line in whole.splitlines():
             try:
-                row = json.loads(line)
+                row = from_json(line)
                 self.rows[_place(row)] = row
             except (ValueError, KeyError, TypeError):
                 continue  # damaged: it is answered once more
@@ -76,7 +76,7 @@ class Answers:
 def read_plan(out: Path) -> dict[str, Json]:
     """What an evaluation was asked for. Raises ``InputError`` where there is none."""
     try:
-        plan = json.loads((out / PLAN).read_text(encoding="utf-8"))
+        plan = from_json((out / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{out} holds no evaluation of sets that can be gone on with: it has no {PLAN}.") from error
     if not isinstance(plan, dict) or not isinstance(plan.get("settings"), dict):
