@@ -36,6 +36,7 @@ ABOVE = [
     "eval",
     "cli",
     "agent",
+    "agent_file",
     "api",
     "reproduce",
     "warm_up",

@@ -49,7 +49,8 @@ PUBLIC = {
     },
     "Settings": {
         "config": "Config Component Phase Learn LossSettings ReplaySettings Until Opponents Policy Limits "
-        "EngineSettings Lora ReportSettings load_config recipes",
+        "EngineSettings Lora ReportSettings",
+        "recipes": "load_config recipes",
         "algo.schedules": "Schedule Number value",
         "registry": "resolve names make",
     },
@@ -97,7 +98,8 @@ def page() -> str:
     for title, modules in PUBLIC.items():
         parts.append(f"## {title}")
         for module, names in modules.items():
-            found = dict(_public(ROOT / "src" / "piplay" / (module.replace(".", "/") + ".py")))
+            place = ROOT / "src" / "piplay" / module.replace(".", "/")
+            found = dict(_public(place / "__init__.py" if place.is_dir() else place.with_suffix(".py")))
             for name in names.split():
                 if name not in found:
                     raise SystemExit(f"tools/api.py: piplay.{module} has no {name}")

@@ -13,8 +13,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from piplay.agent_file import origin_of
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.question import Passage, Question, check_asks, show
+from piplay.envs.search.question import Passage, Question, show
 from piplay.envs.search.tool import SEARCH, passages_of, query_of, searches
 from piplay.envs.search.values import mentions
 from piplay.errors import InputError, check_text
@@ -32,10 +33,8 @@ from piplay.training.assemble import (
     load_environment,
     model_folder,
     playing,
-    run_at,
     tool_specs,
 )
-from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.training.run_directory import Run
 from piplay.types import PolicyRef, StopReason, ToolCall, ToolUse, Trajectory, Turn
 
@@ -149,8 +148,8 @@ def load_agent(model: str | Path | Run = "base", /, *, trust: bool = False, **ov
     """An agent that can be asked.
 
     Args:
-        model: a Hugging Face folder, a run or its directory (its trained student, on what the run searched), or
-            ``"base"``, the tiny base.
+        model: a run or its directory (its trained student, on what the run searched); a Hugging Face folder, with an
+            ``agent.json`` asked as that says; or ``"base"``, the tiny base.
         trust: whether classes that are not the package's, which a run's settings or overrides name, may be imported.
         overrides: settings as in ``train``, such as ``corpus``, ``world`` or ``**{"limits.turns": 8}``; without a
             corpus or a world it searches the default world.
@@ -167,17 +166,17 @@ def _load_agent(model: str | Path | Run, overrides: dict[str, object]) -> Agent:
     if "model" in overrides:
         raise InputError("the agent's model is the first thing that is named: leave the setting model out")
     name = str(model.folder if isinstance(model, Run) else model)
-    folder, run = model_folder(name), run_at(name)
+    folder, origin = model_folder(name), origin_of(name)
     settings: dict[str, object] = {"engine.slots": 1, "engine.cache_tokens": None, **without_place(overrides)}
-    config = playing(load_config(run.config if run else "pi-play", settings | overrides), folder)
+    config = playing(load_config(origin.config if origin else "pi-play", settings | overrides), folder)
     environment = load_environment(config, truth=False)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"{name} plays in the environment {config.environment.kind}: only what searches can be asked")
-    if run:
-        check_asks(name, run.column_kinds())
-        warn_of_damage(run)
-        warn_of_changes(run, config, environment)
-    chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
+    if origin:
+        origin.check()
+        origin.warn_of_changes(config, environment)
+    specs = origin.tools_in(environment) if origin else tool_specs(environment)
+    chat = load_chat(folder, config.chat, specs, config.limits.tokens)
     check_passages(environment, chat, config.limits)
     tools = {tool.spec.name: tool for tool in environment.tools}
     return Agent(name, Stage.of(config, load_engine(config), chat, tools), config.agent)

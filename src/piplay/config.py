@@ -338,7 +338,7 @@ def _check_names(config: Config) -> None:
             raise ValueError(f"there is no policy {name!r}{nearest(name, config.policies)}")
     roles = [role for phase in config.phases for role in phase.seats]
     for role, prompt in config.prompts.items():
-        if role not in roles:
+        if config.phases and role not in roles:  # without phases the policy is only asked
             raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
         check_text(prompt, f"prompts.{role}")
     for phase in config.phases:

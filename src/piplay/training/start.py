@@ -31,7 +31,7 @@ from piplay.training.listeners.group import ListenerGroup
 from piplay.training.listeners.trackers import check_trackers, trackers_of
 from piplay.training.listeners.watch import WatchListener
 from piplay.training.lock import holding
-from piplay.training.loop import Loop
+from piplay.training.loop import Describe, Loop
 from piplay.training.machine import kept, machine
 from piplay.training.run_directory import Run
 
@@ -39,13 +39,16 @@ Begin = Callable[[Mapping[str, str]], Run]
 """Gives the run's directory, made or opened; what it is given are the hashes of what the run reads."""
 
 
-def play(config: Config, begin: Begin, listener: ConsoleListener, console: Console) -> tuple[Run, Environment]:
+def play(
+    config: Config, begin: Begin, listener: ConsoleListener, console: Console, describe: Describe | None = None
+) -> tuple[Run, Environment]:
     """Train, and say how it goes. The engine lives in here: what plays afterwards finds its memory free.
 
     Args:
         config: the settings.
         begin: called once everything is found to be in order.
         listener: what prints to ``console``.
+        describe: see ``Describe``.
 
     Raises:
         InputError: whatever is wrong with the settings, the model or what is played in, before anything is written.
@@ -64,7 +67,7 @@ def play(config: Config, begin: Begin, listener: ConsoleListener, console: Conso
     _record_machine(run, config.engine.device, engine.deterministic, listener.message)
     watch = WatchListener(config, listener.message)
     with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
-        loop = Loop(run, environment, engine, chat, listeners)
+        loop = Loop(run, environment, engine, chat, listeners, describe)
         loop.train()
     table = loop.evaluation.table(loop.state.evals)
     if table is not None:
