@@ -42,6 +42,8 @@ ABOVE = [
     "warm_up",
     "tiny_base",
     "search_service",
+    "serving",
+    "http_server",
 ]
 LINES = 60
 REASON = re.compile(r"long because", re.IGNORECASE)

@@ -22,7 +22,7 @@ from piplay.errors import InputError, check_text
 from piplay.methods.pi_play.game import Study
 from piplay.recipes import load_config
 from piplay.registry import package_alone
-from piplay.rollout.context import ToolRequest, TurnRequest
+from piplay.rollout.context import Request, ToolRequest, TurnRequest
 from piplay.rollout.driver import watch
 from piplay.rollout.stage import Stage
 from piplay.rollout.tools import ToolError
@@ -36,7 +36,7 @@ from piplay.training.assemble import (
     tool_specs,
 )
 from piplay.training.run_directory import Run
-from piplay.types import PolicyRef, StopReason, ToolCall, ToolUse, Trajectory, Turn
+from piplay.types import Key, PolicyRef, StopReason, ToolCall, ToolUse, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -119,29 +119,43 @@ class Agent:
 
         Raises ``InputError`` for an empty question or a temperature below 0.
         """
+        question = self.checked(question, temperature)
+        playing = watch([self.play(question, ("ask", seed), temperature)], self.stage.engine, self.stage.tools)
+        while True:
+            try:
+                request, result = next(playing)
+            except StopIteration as end:
+                [reply] = end.value
+                break
+            if (step := self.step(request, result)) is not None:
+                yield step
+        yield reply
+
+    def checked(self, question: str, temperature: float) -> str:
+        """The question without space around it. Raises ``InputError`` where it or the temperature cannot be played."""
         question = question.strip()
         if not question:
             raise InputError("the question is empty: ask something")
         check_text(question, "the question")
         if not 0 <= temperature < math.inf:
             raise InputError(f"the temperature is {temperature}: give 0 for the likeliest words, or a number above it")
-        stage = self.stage
+        return question
+
+    async def play(self, question: str, key: Key, temperature: float) -> Reply:
+        """The coroutine that answers, for a driver of the rollout; ``key`` names its draws and its session."""
         # As evaluation plays it, so that what was measured is what answers.
-        context = stage.context(("ask", seed), {"student": PolicyRef(self.policy)}, temperature)
-        episode = Study(rollouts=1, privilege="none").play(Question("ask", question=question), context)
-        playing = watch([episode], stage.engine, stage.tools)
-        while True:
-            try:
-                request, result = next(playing)
-            except StopIteration as end:
-                [episode] = end.value
-                break
-            match request:
-                case TurnRequest():
-                    yield stage.chat.parse(result.ids.tolist())
-                case ToolRequest(call) if not isinstance(result, ToolError):
-                    yield ToolUse(call, result)
-        yield Reply(question, episode.trajectories[0].trajectory)
+        context = self.stage.context(key, {"student": PolicyRef(self.policy)}, temperature)
+        episode = await Study(rollouts=1, privilege="none").play(Question("ask", question=question), context)
+        return Reply(question, episode.trajectories[0].trajectory)
+
+    def step(self, request: Request | None, result: Any) -> Turn | ToolUse | None:
+        """What a fulfilled request of ``play`` shows, if anything: a turn, or a tool's result."""
+        match request:
+            case TurnRequest():
+                return self.stage.chat.parse(result.ids.tolist())
+            case ToolRequest(call) if not isinstance(result, ToolError):
+                return ToolUse(call, result)
+        return None
 
 
 def load_agent(model: str | Path | Run = "base", /, *, trust: bool = False, **overrides: object) -> Agent:

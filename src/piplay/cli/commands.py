@@ -31,6 +31,7 @@ from piplay.cli.options import (
     Reproduce,
     Resume,
     Search,
+    Serve,
     ServeIndex,
     Settings,
     Train,
@@ -96,6 +97,10 @@ def _do(command: Any, overrides: dict[str, str]) -> None:
             resume(run_dir, trust=trust)
         case Ask():
             _ask(command, overrides)
+        case Serve():
+            from piplay.serving.command import serve
+
+            serve(**vars(command), overrides=overrides)
         case Play():
             _play(command, overrides)
         case Report():

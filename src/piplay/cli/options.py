@@ -82,6 +82,26 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Serve:
+    """Answer clients of the OpenAI API: chat completions and responses; the agent searches here. Settings can be given
+    as in ask."""
+
+    model: Positional[str]
+    """A run directory (its trained student), a Hugging Face folder, or base, the embedded tiny base."""
+    host: str = "127.0.0.1"
+    """By default only this machine is answered; there is no password."""
+    port: int = 8001
+    """0 takes any that is free."""
+    name: str = ""
+    """What clients call the model; by default its folder's name."""
+    slots: int = 32
+    """Questions that are answered at once."""
+    waiting: int = 96
+    """Questions that wait beside them; more are turned away with status 503."""
+    trust: Trust = False
+
+
+@dataclass(frozen=True)
 class Play:
     """Show whole episodes of a recipe, token by token, and learn nothing. Settings can be changed as in train."""
 
@@ -346,6 +366,7 @@ Command = (
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Report, subcommand("report")]
     | Annotated[Ask, subcommand("ask")]
+    | Annotated[Serve, subcommand("serve")]
     | Annotated[Play, subcommand("play")]
     | Annotated[World, subcommand("world")]
     | Annotated[Search, subcommand("search")]
@@ -362,6 +383,7 @@ SETTABLE: dict[str, type] = {
     "doctor": Doctor,
     "settings": Settings,
     "ask": Ask,
+    "serve": Serve,
     "play": Play,
     "warm-up": WarmUp,
     "pretrain": Pretrain,
