@@ -1,4 +1,4 @@
-"""OpenAI's own client against the service; where the client is not installed this is left out (``make test-clients``)."""
+"""OpenAI's own client against the service; left out where that is not installed (``make test-clients``)."""
 
 import asyncio
 from typing import Any

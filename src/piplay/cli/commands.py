@@ -36,6 +36,7 @@ from piplay.cli.options import (
     Settings,
     Train,
     WarmUp,
+    Watch,
     World,
 )
 from piplay.console import TerminalConsole
@@ -105,6 +106,10 @@ def _do(command: Any, overrides: dict[str, str]) -> None:
             _play(command, overrides)
         case Report():
             _report(command)
+        case Watch(run_dir, host, port):
+            from piplay.report.live import watch
+
+            watch(run_dir, host, port)
         case World():
             _world(command.do)
         case Search():

@@ -65,6 +65,18 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Show a run as a page that follows it: the report, made again whenever the run moves."""
+
+    run_dir: Positional[Path]
+    host: str = "127.0.0.1"
+    """By default only this machine is answered; there is no password."""
+    port: int = 8002
+    """0 takes any that is free."""
+    trust: Trust = False
+
+
+@dataclass(frozen=True)
 class Ask:
     """Ask a model: it searches, and answers with its sources. Settings can be given, e.g. --corpus notes/."""
 
@@ -365,6 +377,7 @@ Command = (
     | Annotated[Settings, subcommand("settings")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Report, subcommand("report")]
+    | Annotated[Watch, subcommand("watch")]
     | Annotated[Ask, subcommand("ask")]
     | Annotated[Serve, subcommand("serve")]
     | Annotated[Play, subcommand("play")]
