@@ -43,6 +43,7 @@ ABOVE = [
     "tiny_base",
     "search_service",
     "serving",
+    "publishing",
     "http_server",
 ]
 LINES = 60

@@ -27,6 +27,7 @@ from piplay.cli.options import (
     MakeWorld,
     Play,
     Pretrain,
+    Push,
     Report,
     Reproduce,
     Resume,
@@ -102,6 +103,10 @@ def _do(command: Any, overrides: dict[str, str]) -> None:
             from piplay.serving.command import serve
 
             serve(**vars(command), overrides=overrides)
+        case Push():
+            from piplay.publishing.command import push
+
+            push(**{name: value for name, value in vars(command).items() if name != "trust"})
         case Play():
             _play(command, overrides)
         case Report():

@@ -114,6 +114,27 @@ class Serve:
 
 
 @dataclass(frozen=True)
+class Push:
+    """Publish a run's trained policy on the Hugging Face Hub, with a model card made of the run."""
+
+    run_dir: Positional[Path]
+    name: Positional[str]
+    """ORG/NAME."""
+    merge: bool = False
+    """Merge adapters into their base, in fp32: the folder is then a whole model."""
+    dry_run: bool = False
+    """Only make the folder, and upload nothing."""
+    base: str | None = None
+    """The base model on the Hub, as ORG/NAME: adapters need one."""
+    license: str | None = None
+    """The base's licence, as the Hub calls it; by default what the base's own card says."""
+    private: bool = False
+    out: Path | None = None
+    """The folder that is made; by default RUN/hub."""
+    trust: Trust = False
+
+
+@dataclass(frozen=True)
 class Play:
     """Show whole episodes of a recipe, token by token, and learn nothing. Settings can be changed as in train."""
 
@@ -380,6 +401,7 @@ Command = (
     | Annotated[Watch, subcommand("watch")]
     | Annotated[Ask, subcommand("ask")]
     | Annotated[Serve, subcommand("serve")]
+    | Annotated[Push, subcommand("push")]
     | Annotated[Play, subcommand("play")]
     | Annotated[World, subcommand("world")]
     | Annotated[Search, subcommand("search")]
