@@ -147,7 +147,7 @@ def test_the_core_loads_modules_by_name_in_the_registry_alone() -> None:
 
 
 def test_nothing_but_the_trackers_knows_their_libraries() -> None:
-    libraries = ("tensorboard", "torch.utils.tensorboard", "wandb")
+    libraries = ("tensorboard", "torch.utils.tensorboard", "wandb", "trackio")
     found = {
         module
         for module, targets in ARROWS.items()

@@ -286,7 +286,7 @@ class Config(Settings):
     """Whether every trajectory is written to the run's folder ``rollouts``."""
     checkpoint_every: int = Field(5, ge=1)
     """Steps between checkpoints; the end of a phase always makes one."""
-    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Where the numbers go besides metrics.jsonl."""
 
     @field_validator("sources")

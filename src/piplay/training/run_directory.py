@@ -13,7 +13,7 @@
     manifest.json     at the end: the hash of every file above but those that only tell
     final/POLICY/     the policies at the end, as Hugging Face folders, with how they are asked (agent.json)
     grid.json, examples.json, report.html    what is played once more at the end, and the page about it (report/)
-    tensorboard/, wandb/, wandb-id   what trackers keep, where the settings name them
+    tensorboard/, wandb/, wandb-id, trackio-id   what trackers keep, where the settings name them
     lock              held by the one process that writes (lock.py)
 
 What is written has another name until it is whole. What was logged after the checkpoint that is gone on from is cut
