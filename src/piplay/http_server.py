@@ -53,12 +53,12 @@ def address_of(listening: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
-def run_app(app: Any, listening: socket.socket) -> None:
-    """Serve an ASGI app until it is interrupted."""
+def run_app(app: Any, listening: socket.socket, lifespan: str = "off") -> None:
+    """Serve an ASGI app until it is interrupted; ``lifespan``: ``on`` where it wants to be told of begin and end."""
     import uvicorn
 
     settings = uvicorn.Config(
-        app, log_level="warning", http="h11", ws="none", lifespan="off", timeout_keep_alive=KEEP_ALIVE
+        app, log_level="warning", http="h11", ws="none", lifespan=lifespan, timeout_keep_alive=KEEP_ALIVE
     )
     uvicorn.Server(settings).run(sockets=[listening])
 

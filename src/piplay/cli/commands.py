@@ -78,6 +78,7 @@ def perform(parsed: tuple[Any, dict[str, str]]) -> None:
 
 
 def _do(command: Any, overrides: dict[str, str]) -> None:
+    """Long because every command has its case here."""
     match command:
         case Train(recipe, _, True) | Doctor(recipe):
             from piplay.cli.doctor import doctor

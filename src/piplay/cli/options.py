@@ -240,6 +240,8 @@ class ServeIndex:
     """Passages a query, where a request does not say."""
     passage_words: int = 50
     """Words of a passage, where a corpus is documents that are cut."""
+    mcp: bool = False
+    """Serve MCP's tools search and fetch at /mcp, instead of /retrieve."""
 
 
 @dataclass(frozen=True)

@@ -24,24 +24,37 @@ def build(
     print(f"{about['passages']} passages of {corpus} are indexed in {out}: index {about['index']}")
 
 
-def serve(place: Path, host: str = "127.0.0.1", port: int = 8000, topk: int = TOP_K, passage_words: int = 50) -> None:
-    """Serve an index folder, or a corpus, until it is interrupted."""
+def serve(
+    place: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    topk: int = TOP_K,
+    passage_words: int = 50,
+    mcp: bool = False,
+) -> None:
+    """Serve an index folder, or a corpus, until it is interrupted: /retrieve, or with ``mcp`` tools at /mcp."""
     _check_k(topk)
     try:
         from piplay.search_service.app import TOP_K as MOST
         from piplay.search_service.app import make_app
+
+        if mcp:
+            from piplay.search_service.mcp_server import make_server
     except ModuleNotFoundError as error:
-        raise InputError(f"the service needs {error.name}: pip install 'piplay[serve]'") from error
+        raise InputError(
+            f"the service needs {error.name}: pip install 'piplay[{'mcp' if mcp else 'serve'}]'"
+        ) from error
     if topk > MOST:
         raise InputError(f"--topk is {topk}: give at most {MOST}")
     listening = listen(host, port, "search")
     index = index_folder.open_index(place, passage_words)
-    app = make_app(index, topk)
-    print(
-        f"{index.about['passages']} passages at {address_of(listening)}/retrieve: index {index.about['index']}",
-        flush=True,
-    )
-    run_app(app, listening)
+    where = f"{address_of(listening)}/{'mcp' if mcp else 'retrieve'}"
+    print(f"{index.about['passages']} passages at {where}: index {index.about['index']}", flush=True)
+    if mcp:
+        tools = make_server(index, topk).streamable_http_app(stateless_http=True, json_response=True, host=host)
+        run_app(tools, listening, lifespan="on")
+    else:
+        run_app(make_app(index, topk), listening)
 
 
 def ask(place: str, query: str, topk: int = TOP_K) -> None:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -64,7 +65,9 @@ def play(
     if config.model is not None:
         console.print(f"chat: {chat.why}")
     console.print(f"run directory: {run.folder}")
-    _record_machine(run, config.engine.device, engine.deterministic, listener.message)
+    repeatable = getattr(environment, "repeatable", True)
+    about = {"device": config.engine.device, "deterministic": engine.deterministic, "repeatable": repeatable}
+    _record_machine(run, about, listener.message)
     watch = WatchListener(config, listener.message)
     with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
         loop = Loop(run, environment, engine, chat, listeners, describe)
@@ -79,8 +82,11 @@ def play(
     return run, environment
 
 
-def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[str], None]) -> None:
-    """Write down what the run is played on, and say where that gives other bits than before."""
+def _record_machine(run: Run, about: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Write down what the run is played on, and say where that gives other bits than before.
+
+    ``about``: what beside the machine decides them.
+    """
     file = run.folder / "machine.json"
     before = None
     if file.exists():
@@ -88,7 +94,7 @@ def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[s
             before = dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             say(f"{file} is damaged ({error}): what the run was played on before is not known")
-    now = machine() | {"device": device, "deterministic": deterministic}
+    now = machine() | about
     record, sentence = kept(before, now, len(run.rows()))
     if sentence:
         say(sentence)
