@@ -169,11 +169,15 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
     return kept, found
 
 
+BESIDE = ("resume", "judge", "judge_model")
+"""What may stand beside --resume."""
+
+
 def _eval(command: Eval) -> None:
     from piplay.eval.command import evaluate
 
     given, usual = ({k: v for k, v in vars(one).items() if k != "trust"} for one in (command, Eval()))
-    others = [name for name, value in given.items() if name != "resume" and value != usual[name]]
+    others = [name for name, value in given.items() if name not in BESIDE and value != usual[name]]
     if command.resume is not None and others:
         raise InputError(f"--resume goes on with what was asked: leave out the {others[0].replace('_', '-')} beside it")
     evaluate(given)

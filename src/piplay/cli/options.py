@@ -367,6 +367,11 @@ class Eval:
     """Tokens of one answer with its prompt and all that was found."""
     strict: bool = False
     """Refuse what of a benchmark or a corpus cannot be read; by default it is skipped and counted."""
+    judge: str | None = None
+    """Also let a language model judge the answers: the address of an OpenAI endpoint, as http://127.0.0.1:8000/v1; its
+    key, where it wants one, from PIPLAY_JUDGE_KEY."""
+    judge_model: str = ""
+    """What the judge is called there."""
     out: Path | None = None
     """A new folder for records.jsonl (every answer, as it comes) and eval.json (every number). Of sets also one
     that was cut, by default one below evals/ that the options name."""
