@@ -172,6 +172,6 @@ def told(name: str, numbers: Mapping[str, Any], judge: Judge) -> str:
     low, high = numbers["interval"]
     return (
         f"{name}: the judge {judge.model} calls {numbers['right']:.3f} ({low:.3f}–{high:.3f}) of {numbers['n']} "
-        f"answers right, and agrees with exact match on {numbers['agreement_with_em']:.3f} (it alone {numbers['only_judge']}, "
-        f"exact match alone {numbers['only_em']}; prompt {judge.prompt[:12]})"
+        f"answers right, and agrees with exact match on {numbers['agreement_with_em']:.3f} (it alone "
+        f"{numbers['only_judge']}, exact match alone {numbers['only_em']}; prompt {judge.prompt[:12]})"
     )
