@@ -102,6 +102,20 @@ def test_nothing_else_is_served(server: Watching, path: str, host: str | None, s
     assert get(server, path, host)[0] == status
 
 
+def test_slow_and_broken_senders_are_told(server: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("piplay.report.live._Answer.timeout", 0.2)
+    place = urlsplit(server.url)
+    for sent, status in (
+        (b"GET /pa", b"408"),
+        (b"\x16\x03\x01 no HTTP\r\n\r\n", b"400"),
+        (b"GET /" + b"a" * 70_000, b"414"),
+    ):
+        with socket.create_connection((str(place.hostname), int(place.port or 0)), timeout=20) as sender:
+            sender.sendall(sent)
+            assert status in sender.recv(2**16).splitlines()[0]
+    assert get(server, "/page")[0] == 200
+
+
 def test_a_run_that_cannot_be_read_just_now_is_read_later(server: Watching, run: Run, toy_run: Path) -> None:
     file = run.folder / "checkpoints"
     file.rename(run.folder / "away")

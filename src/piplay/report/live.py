@@ -146,6 +146,11 @@ class _Answer(BaseHTTPRequestHandler):
         self.send_header("Content-Security-Policy", f"default-src 'none'; {script}style-src 'unsafe-inline'")
         self.end_headers()
 
+    def log_error(self, format: str, *args: Any) -> None:
+        """Tell a sender whose request does not arrive in time; nothing else."""
+        if any(isinstance(one, TimeoutError) for one in args) and getattr(self, "command", None) is None:
+            self.wfile.write(b"HTTP/1.0 408 Request Timeout\r\n\r\n")
+
     def log_message(self, *told: Any) -> None:
         """Nothing."""
 
