@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-long test-fast test-faults test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test test-long test-fast test-clients test-faults test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
@@ -11,6 +11,7 @@ help:
 	@echo "make test    lint and tests"
 	@echo "make test-long   the tests that make test leaves out: every command of the guides, kills at every moment"
 	@echo "make test-fast   the tests that take no seconds each, without lint"
+	@echo "make test-clients   OpenAI's, MCP's, trackio's and Inspect's own code against ours, in an environment of their own"
 	@echo "make test-faults   runs killed, disks that fail, files that are damaged, hundreds of times: an hour"
 	@echo "make hooks   lint before every commit"
 	@echo "make docs    docs/api.md from the docstrings; make site: the documentation as a site, in build/site"
@@ -50,6 +51,17 @@ test-long: $(VENV)/ready
 
 test-fast: $(VENV)/ready
 	$(PYTEST) -m "not slow and not long"
+
+# Beside what the environment of the tests has, whose packages it sees.
+.venv-serve/ready: $(VENV)/ready Makefile
+	$(PYTHON) -m venv .venv-serve
+	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$(.venv-serve/bin/python -c 'import site; print(site.getsitepackages()[0])')/piplay.pth"
+	.venv-serve/bin/python -m pip install --quiet openai 'mcp>=2,<3' inspect-ai
+	.venv-serve/bin/python -m pip install --quiet --no-deps trackio gradio-client orjson brotli
+	touch $@
+
+test-clients: .venv-serve/ready
+	.venv-serve/bin/python -m pytest tests/serving tests/search_service/test_mcp.py tests/training/test_trackers.py -k "not wandb and not tensorboard"
 
 test-faults: $(VENV)/ready
 	$(BIN)/python tests/faults/campaign.py --bare --kills 200 --faults 500 --damaged 300
@@ -135,4 +147,4 @@ wheel-check: wheel
 	test -s run/report.html
 
 clean:
-	rm -rf $(VENV) $(BENCH) .fuzz build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-serve $(BENCH) .fuzz build dist .pytest_cache .mypy_cache .ruff_cache

@@ -25,6 +25,8 @@ PUBLIC = {
         "training.loop": "Listener",
         "envs.search.searcher": "Searcher",
         "envs.search.http": "HTTPSearcher",
+        "envs.search.mcp": "MCPSearcher",
+        "envs.search.web": "WebSearcher Serper Tavily Brave SearXNG",
         "envs.table.base": "Table",
     },
     "What a game can use": {

@@ -13,15 +13,16 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from piplay.agent_file import origin_of
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.question import Passage, Question, check_asks, show
+from piplay.envs.search.question import Passage, Question, show
 from piplay.envs.search.tool import SEARCH, passages_of, query_of, searches
 from piplay.envs.search.values import mentions
 from piplay.errors import InputError, check_text
 from piplay.methods.pi_play.game import Study
 from piplay.recipes import load_config
 from piplay.registry import package_alone
-from piplay.rollout.context import ToolRequest, TurnRequest
+from piplay.rollout.context import Request, ToolRequest, TurnRequest
 from piplay.rollout.driver import watch
 from piplay.rollout.stage import Stage
 from piplay.rollout.tools import ToolError
@@ -32,12 +33,10 @@ from piplay.training.assemble import (
     load_environment,
     model_folder,
     playing,
-    run_at,
     tool_specs,
 )
-from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.training.run_directory import Run
-from piplay.types import PolicyRef, StopReason, ToolCall, ToolUse, Trajectory, Turn
+from piplay.types import Key, PolicyRef, StopReason, ToolCall, ToolUse, Trajectory, Turn
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -120,37 +119,51 @@ class Agent:
 
         Raises ``InputError`` for an empty question or a temperature below 0.
         """
+        question = self.checked(question, temperature)
+        playing = watch([self.play(question, ("ask", seed), temperature)], self.stage.engine, self.stage.tools)
+        while True:
+            try:
+                request, result = next(playing)
+            except StopIteration as end:
+                [reply] = end.value
+                break
+            if (step := self.step(request, result)) is not None:
+                yield step
+        yield reply
+
+    def checked(self, question: str, temperature: float) -> str:
+        """The question without space around it. Raises ``InputError`` where it or the temperature cannot be played."""
         question = question.strip()
         if not question:
             raise InputError("the question is empty: ask something")
         check_text(question, "the question")
         if not 0 <= temperature < math.inf:
             raise InputError(f"the temperature is {temperature}: give 0 for the likeliest words, or a number above it")
-        stage = self.stage
+        return question
+
+    async def play(self, question: str, key: Key, temperature: float) -> Reply:
+        """The coroutine that answers, for a driver of the rollout; ``key`` names its draws and its session."""
         # As evaluation plays it, so that what was measured is what answers.
-        context = stage.context(("ask", seed), {"student": PolicyRef(self.policy)}, temperature)
-        episode = Study(rollouts=1, privilege="none").play(Question("ask", question=question), context)
-        playing = watch([episode], stage.engine, stage.tools)
-        while True:
-            try:
-                request, result = next(playing)
-            except StopIteration as end:
-                [episode] = end.value
-                break
-            match request:
-                case TurnRequest():
-                    yield stage.chat.parse(result.ids.tolist())
-                case ToolRequest(call) if not isinstance(result, ToolError):
-                    yield ToolUse(call, result)
-        yield Reply(question, episode.trajectories[0].trajectory)
+        context = self.stage.context(key, {"student": PolicyRef(self.policy)}, temperature)
+        episode = await Study(rollouts=1, privilege="none").play(Question("ask", question=question), context)
+        return Reply(question, episode.trajectories[0].trajectory)
+
+    def step(self, request: Request | None, result: Any) -> Turn | ToolUse | None:
+        """What a fulfilled request of ``play`` shows, if anything: a turn, or a tool's result."""
+        match request:
+            case TurnRequest():
+                return self.stage.chat.parse(result.ids.tolist())
+            case ToolRequest(call) if not isinstance(result, ToolError):
+                return ToolUse(call, result)
+        return None
 
 
 def load_agent(model: str | Path | Run = "base", /, *, trust: bool = False, **overrides: object) -> Agent:
     """An agent that can be asked.
 
     Args:
-        model: a Hugging Face folder, a run or its directory (its trained student, on what the run searched), or
-            ``"base"``, the tiny base.
+        model: a run or its directory (its trained student, on what the run searched); a Hugging Face folder, with an
+            ``agent.json`` asked as that says; or ``"base"``, the tiny base.
         trust: whether classes that are not the package's, which a run's settings or overrides name, may be imported.
         overrides: settings as in ``train``, such as ``corpus``, ``world`` or ``**{"limits.turns": 8}``; without a
             corpus or a world it searches the default world.
@@ -167,17 +180,17 @@ def _load_agent(model: str | Path | Run, overrides: dict[str, object]) -> Agent:
     if "model" in overrides:
         raise InputError("the agent's model is the first thing that is named: leave the setting model out")
     name = str(model.folder if isinstance(model, Run) else model)
-    folder, run = model_folder(name), run_at(name)
+    folder, origin = model_folder(name), origin_of(name)
     settings: dict[str, object] = {"engine.slots": 1, "engine.cache_tokens": None, **without_place(overrides)}
-    config = playing(load_config(run.config if run else "pi-play", settings | overrides), folder)
+    config = playing(load_config(origin.config if origin else "pi-play", settings | overrides), folder)
     environment = load_environment(config, truth=False)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"{name} plays in the environment {config.environment.kind}: only what searches can be asked")
-    if run:
-        check_asks(name, run.column_kinds())
-        warn_of_damage(run)
-        warn_of_changes(run, config, environment)
-    chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
+    if origin:
+        origin.check()
+        origin.warn_of_changes(config, environment)
+    specs = origin.tools_in(environment) if origin else tool_specs(environment)
+    chat = load_chat(folder, config.chat, specs, config.limits.tokens)
     check_passages(environment, chat, config.limits)
     tools = {tool.spec.name: tool for tool in environment.tools}
     return Agent(name, Stage.of(config, load_engine(config), chat, tools), config.agent)

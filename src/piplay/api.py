@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from pathlib import Path
 
+from piplay.agent_file import describe
 from piplay.config import Config
 from piplay.console import TerminalConsole
 from piplay.errors import InputError
@@ -60,7 +61,7 @@ def _play(config: Config, folder: Path, begin: Begin) -> Run:
     console = TerminalConsole()
     listener = ConsoleListener(config, console)
     try:
-        run, environment = play(config, begin, listener, console)
+        run, environment = play(config, begin, listener, console, describe)
     except (KeyboardInterrupt, BrokenPipeError) as error:
         if (folder / "config.json").is_file():
             trust = " --trust" if named_outside() else ""

@@ -291,7 +291,7 @@ class Config(Settings):
     """Whether every trajectory is written to the run's folder ``rollouts``."""
     checkpoint_every: int = Field(5, ge=1)
     """Steps between checkpoints; the end of a phase always makes one."""
-    trackers: tuple[Literal["tensorboard", "wandb"], ...] = ()
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Where the numbers go besides metrics.jsonl."""
 
     @field_validator("sources")
@@ -345,7 +345,7 @@ def _check_names(config: Config) -> None:
             raise ValueError(f"there is no policy {name!r}{nearest(name, config.policies)}")
     roles = [role for phase in config.phases for role in phase.seats]
     for role, prompt in config.prompts.items():
-        if role not in roles:
+        if config.phases and role not in roles:  # without phases the policy is only asked
             raise ValueError(f"prompts: there is no role {role!r}{nearest(role, roles)}")
         check_text(prompt, f"prompts.{role}")
     for phase in config.phases:

@@ -38,6 +38,7 @@ class Environment(Protocol):
     than ``room`` tokens, as ``tokens`` counts those of a text. And it may have ``files``: of its options that are paths
     the files that it reads there, by option; a run is refused where they have changed when it resumes. Without it they
     are all files below a path that are not hidden.
+    It may have ``repeatable``, False where a run would not find the same again; ``machine.json`` notes it.
     Its class may have ``settled(options)``: its options with what a run that begins has to keep, such as which index a
     search service has, so that it goes on with the same.
     """

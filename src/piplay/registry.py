@@ -71,7 +71,7 @@ def resolve(reference: str, what: str, *rooms: str) -> Any:
             continue
         if callable(thing := getattr(found, name, None)):
             if not _of_package(thing):
-                _refuse_alone(reference, what)
+                refuse_alone(reference, what)
                 _OUTSIDE.add(reference)
             return thing
         own = getattr(found, "__all__", None) or [
@@ -91,13 +91,13 @@ def check_import(module: str, reference: str, what: str, *rooms: str) -> None:
     """
     if any(f"{module}.".startswith(f"{room}.") for room in (*rooms, *IN_FULL)):
         return
-    _refuse_alone(reference, what)
+    refuse_alone(reference, what)
     if "" not in sys.path:  # last, so that no file of the current folder hides a library
         sys.path.append("")
 
 
-def _refuse_alone(reference: str, what: str) -> None:
-    """Raises ``InputError`` within ``package_alone``."""
+def refuse_alone(reference: str, what: str) -> None:
+    """Raises ``InputError`` within ``package_alone``: what is named there may not bring code along."""
     if _ALONE.get():
         raise InputError(
             f"the {what} {reference!r} is not the package's, and what a run's settings name may be anybody's code: "
@@ -138,7 +138,7 @@ def make(reference: str, options: Mapping[str, Any], what: str, *rooms: str, **g
     """
     kind = resolve(reference, what, *rooms)
     if not isinstance(kind, type):  # a function of the package does more than to make an object
-        _refuse_alone(reference, what)
+        refuse_alone(reference, what)
     known = _parameters(kind)
     takes_all = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in known.values())
     given = {name: value for name, value in given.items() if name in known or takes_all}

@@ -43,23 +43,29 @@ class RemoteEngine:
         self.process = _PROCESSES.Process(target=_serve, args=(theirs, make, arguments), daemon=True)
         self.process.start()
         theirs.close()
-        self._tickets = self._pending = 0
+        self._tickets = 0
+        self._pending: dict[Key, Key] = {}
+        """The session of each turn that is being written."""
         self._done: list[Generated] = []
 
     def submit(self, request: Generate) -> None:
         self._send(0, "submit", request)
-        self._pending += 1
+        self._pending[request.key] = request.session
 
-    def ready(self) -> list[Generated]:
-        while self._pending and not self._done:
+    def ready(self, pause: Callable[[], bool] | None = None) -> list[Generated]:
+        while len(self._pending) > len(self._done) == 0 and not (pause and pause()):
             self._receive()
-        while self._pending and self._connection.poll():
+        while len(self._pending) > len(self._done) and self._connection.poll():
             self._receive()
         done, self._done = self._done, []
+        for made in done:
+            del self._pending[made.key]
         return done
 
     def close(self, session: Key) -> None:
         self._call("close", session)
+        self._pending = {key: other for key, other in self._pending.items() if other != session}
+        self._done = [made for made in self._done if made.key in self._pending]
 
     def usage(self) -> Usage:
         return self._call("usage")
@@ -111,9 +117,8 @@ class RemoteEngine:
             raise EngineLost("the engine's process is gone") from lost
         if error is not None:
             raise error
-        if ticket == 0:
+        if ticket == 0 and value.key in self._pending:
             self._done.append(value)
-            self._pending -= 1
         return ticket, value
 
 

@@ -390,16 +390,31 @@ def test_turns_of_one_session_wait_in_line(model_folder: Folder, plain: Plain) -
         assert_same(results[one.key], reference(plain("qwen3"), one))
 
 
-def test_a_pending_session_cannot_be_closed_nor_its_policy_trained(model_folder: Folder) -> None:
+def test_a_policy_that_is_writing_cannot_be_trained(model_folder: Folder) -> None:
     engine = make_engine(model_folder("qwen3"))
     engine.submit(request(("a",), [1, 2]))
-    with pytest.raises(ValueError, match="pending"):
-        engine.close(("a",))
     with pytest.raises(ValueError, match="writing"):
         engine.train("student", [], {})
     assert len(drain(engine)) == 1
     engine.close(("a",))
     engine.close(("never opened",))
+
+
+@pytest.mark.parametrize("slots", [1, 2])
+def test_a_session_that_is_closed_gives_up_its_turn_and_the_others_go_on(
+    slots: int, model_folder: Folder, plain: Plain
+) -> None:
+    """Closed between two tokens, in its slot or still in the queue."""
+    engine = make_engine(model_folder("qwen3"), slots=slots)
+    asked = [request(("s", i), ids) for i, ids in enumerate(contexts(3, seed=9))]
+    for one in asked:
+        engine.submit(one)
+    assert engine.ready(pause=lambda: True) == []
+    engine.close(asked[0].session)
+    engine.close(asked[2].session)
+    results = drain(engine)
+    assert list(results) == [asked[1].key]
+    assert_same(results[asked[1].key], reference(plain("qwen3"), asked[1]))
     assert engine.ready() == []
 
 

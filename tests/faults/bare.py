@@ -7,7 +7,7 @@ around it, the loop, the run's directory, checkpoints, parquet and safetensors, 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -73,7 +73,7 @@ class BareEngine:
     def submit(self, request: Generate) -> None:
         self._open.append(request)
 
-    def ready(self) -> list[Generated]:
+    def ready(self, pause: Callable[[], bool] | None = None) -> list[Generated]:
         asked, self._open = self._open, []
         return [self._write(request) for request in asked]
 

@@ -42,13 +42,14 @@ class ScriptedEngine:
         self.pending.append(request)
         self.seen.append(request)
 
-    def ready(self) -> list[Generated]:
+    def ready(self, pause: Callable[[], bool] | None = None) -> list[Generated]:
         done = list(self.choose(list(self.pending)))
         self.pending = [request for request in self.pending if request.key not in {r.key for r in done}]
         return [self._write(request) for request in done]
 
     def close(self, session: Key) -> None:
         self.closed.append(session)
+        self.pending = [request for request in self.pending if request.session != session]
 
     def _write(self, request: Generate) -> Generated:
         ids = np.array(self.chat.written(self.script(request))[: request.max_new], dtype=np.int64)

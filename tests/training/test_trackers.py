@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from piplay.engine.local.engine import LocalEngine
 from piplay.methods.pi_play.evaluation import LABEL
 from piplay.recipes import load_config
 from piplay.training.listeners.group import ListenerGroup
-from piplay.training.listeners.trackers import Tracker, WandB, settings
+from piplay.training.listeners.trackers import Tracker, Trackio, WandB, settings
 from piplay.training.run_directory import Run
 
 pytestmark = pytest.mark.slow
@@ -228,6 +229,87 @@ def test_a_wandb_run_that_goes_on_is_told_what_it_lacks(
     ]
 
 
+# trackio
+
+
+class FakeTrackio(ModuleType):
+    """Keeps runs by name, in memory; a run that was closed cannot be told more."""
+
+    def __init__(self) -> None:
+        super().__init__("trackio")
+        self.kept: dict[str, list[tuple[int, dict[str, float]]]] = {}
+        self.given: dict[str, Any] = {}
+
+    def init(self, project: str, **given: Any) -> Any:
+        self.given = {"project": project, **given}
+        rows = self.kept.setdefault(given["name"], [])
+        return SimpleNamespace(
+            log=lambda values, step: rows.append((step, values)), finish=lambda: self.given.update(done=True)
+        )
+
+    def Api(self) -> Any:  # noqa: N802 (trackio's name)
+        return SimpleNamespace(runs=self._runs)
+
+    def _runs(self, project: str) -> list[Any]:
+        if not self.kept:
+            raise ValueError(f"Project '{project}' does not exist")
+        return [SimpleNamespace(name=name, delete=lambda name=name: self.kept.pop(name)) for name in self.kept]
+
+
+ROWS = [{"n": n, "step": n, "iteration": 1, "accuracy": n / 8, "seconds": {"play": 1.5}} for n in (1, 2, 3)]
+
+
+def follow(folder: Path) -> None:
+    """A run that is killed after its third step, whose checkpoint is of the second, and that goes on."""
+    for before, after, failed in ((0, 3, True), (2, 3, False)):
+        tracker = Trackio(Run(folder, load_config("smoke", {})))
+        tracker.began(ROWS[:before], [{"iteration": 0, "em": 0.25}] if before else [])
+        if not before:
+            tracker.evaluated({"iteration": 0, "em": 0.25}, "so")
+        for row in ROWS[before:after]:
+            tracker.step(row)
+        tracker.close(failed)
+
+
+TOLD = [
+    (0, {"eval/iteration": 0, "eval/em": 0.25}),
+    *((n, {"n": n, "row/step": n, "iteration": 1, "accuracy": n / 8, "seconds/play": 1.5}) for n in (1, 2, 3)),
+]
+
+
+def test_trackio_has_every_row_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = FakeTrackio()
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    for place in ("SPACE_ID", "SERVER_URL"):
+        monkeypatch.delenv(f"TRACKIO_{place}", raising=False)
+    follow(tmp_path)
+    name = f"{tmp_path.name}-{(tmp_path / 'trackio-id').read_text().strip()}"
+    assert fake.kept == {name: TOLD}
+    assert (fake.given["project"], fake.given["resume"], fake.given["done"]) == ("piplay", "allow", True)
+    assert fake.given["config"]["policies.student.lr"] > 0
+
+
+def test_a_trackio_elsewhere_is_told_what_follows_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake = FakeTrackio()
+    monkeypatch.setitem(sys.modules, "trackio", fake)
+    monkeypatch.setenv("TRACKIO_SERVER_URL", "http://127.0.0.1:9")
+    follow(tmp_path)
+    assert list(fake.kept.values()) == [[*TOLD, TOLD[-1]]]
+
+
+def test_trackio_itself_keeps_what_metrics_has(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRACKIO_DIR", str(tmp_path / "kept"))
+    pytest.importorskip("trackio")
+    from trackio.sqlite_storage import SQLiteStorage
+
+    follow(tmp_path)
+    name = f"{tmp_path.name}-{(tmp_path / 'trackio-id').read_text().strip()}"
+    rows = SQLiteStorage.get_logs("piplay", name)
+    assert [(row["step"], {k: v for k, v in row.items() if k not in ("step", "timestamp")}) for row in rows] == TOLD
+
+
 def test_a_runs_own_questions_stand_under_a_name_of_their_own(tmp_path: Path) -> None:
     told: list[tuple[dict[str, float], int, bool]] = []
 
@@ -254,7 +336,10 @@ def test_a_runs_own_questions_stand_under_a_name_of_their_own(tmp_path: Path) ->
 # Bad input
 
 
-@pytest.mark.parametrize(("tracker", "module"), [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb")])
+@pytest.mark.parametrize(
+    ("tracker", "module"),
+    [("tensorboard", "torch.utils.tensorboard"), ("wandb", "wandb"), ("trackio", "trackio")],
+)
 def test_a_library_that_is_not_installed(
     toy_recipe: Path,
     tmp_path: Path,
@@ -265,7 +350,8 @@ def test_a_library_that_is_not_installed(
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
     assert main(["train", str(toy_recipe), "--run-dir", str(tmp_path / "run"), "--trackers", tracker]) == 2
-    assert "pip install 'piplay[track]'" in capfd.readouterr().err
+    extra = "trackio" if tracker == "trackio" else "track"
+    assert f"pip install 'piplay[{extra}]'" in capfd.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

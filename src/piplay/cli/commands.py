@@ -27,14 +27,17 @@ from piplay.cli.options import (
     MakeWorld,
     Play,
     Pretrain,
+    Push,
     Report,
     Reproduce,
     Resume,
     Search,
+    Serve,
     ServeIndex,
     Settings,
     Train,
     WarmUp,
+    Watch,
     World,
 )
 from piplay.console import TerminalConsole
@@ -75,6 +78,7 @@ def perform(parsed: tuple[Any, dict[str, str]]) -> None:
 
 
 def _do(command: Any, overrides: dict[str, str]) -> None:
+    """Long because every command has its case here."""
     match command:
         case Train(recipe, _, True) | Doctor(recipe):
             from piplay.cli.doctor import doctor
@@ -96,10 +100,22 @@ def _do(command: Any, overrides: dict[str, str]) -> None:
             resume(run_dir, trust=trust)
         case Ask():
             _ask(command, overrides)
+        case Serve():
+            from piplay.serving.command import serve
+
+            serve(**vars(command), overrides=overrides)
+        case Push():
+            from piplay.publishing.command import push
+
+            push(**{name: value for name, value in vars(command).items() if name != "trust"})
         case Play():
             _play(command, overrides)
         case Report():
             _report(command)
+        case Watch(run_dir, host, port):
+            from piplay.report.live import watch
+
+            watch(run_dir, host, port)
         case World():
             _world(command.do)
         case Search():
@@ -153,11 +169,15 @@ def _overrides(words: Sequence[str], command: type) -> tuple[list[str], dict[str
     return kept, found
 
 
+BESIDE = ("resume", "judge", "judge_model")
+"""What may stand beside --resume."""
+
+
 def _eval(command: Eval) -> None:
     from piplay.eval.command import evaluate
 
     given, usual = ({k: v for k, v in vars(one).items() if k != "trust"} for one in (command, Eval()))
-    others = [name for name, value in given.items() if name != "resume" and value != usual[name]]
+    others = [name for name, value in given.items() if name not in BESIDE and value != usual[name]]
     if command.resume is not None and others:
         raise InputError(f"--resume goes on with what was asked: leave out the {others[0].replace('_', '-')} beside it")
     evaluate(given)

@@ -65,6 +65,18 @@ class Report:
 
 
 @dataclass(frozen=True)
+class Watch:
+    """Show a run as a page that follows it: the report, made again whenever the run moves."""
+
+    run_dir: Positional[Path]
+    host: str = "127.0.0.1"
+    """By default only this machine is answered; there is no password."""
+    port: int = 8002
+    """0 takes any that is free."""
+    trust: Trust = False
+
+
+@dataclass(frozen=True)
 class Ask:
     """Ask a model: it searches, and answers with its sources. Settings can be given, e.g. --corpus notes/."""
 
@@ -78,6 +90,47 @@ class Ask:
     """Of what is drawn at a temperature above 0."""
     json: bool = False
     """Print one JSON object for each answer, and nothing else."""
+    trust: Trust = False
+
+
+@dataclass(frozen=True)
+class Serve:
+    """Answer clients of the OpenAI API: chat completions and responses; the agent searches here. Settings can be given
+    as in ask."""
+
+    model: Positional[str]
+    """A run directory (its trained student), a Hugging Face folder, or base, the embedded tiny base."""
+    host: str = "127.0.0.1"
+    """By default only this machine is answered; there is no password."""
+    port: int = 8001
+    """0 takes any that is free."""
+    name: str = ""
+    """What clients call the model; by default its folder's name."""
+    slots: int = 32
+    """Questions that are answered at once."""
+    waiting: int = 96
+    """Questions that wait beside them; more are turned away with status 503."""
+    trust: Trust = False
+
+
+@dataclass(frozen=True)
+class Push:
+    """Publish a run's trained policy on the Hugging Face Hub, with a model card made of the run."""
+
+    run_dir: Positional[Path]
+    name: Positional[str]
+    """ORG/NAME."""
+    merge: bool = False
+    """Merge adapters into their base, in fp32: the folder is then a whole model."""
+    dry_run: bool = False
+    """Only make the folder, and upload nothing."""
+    base: str | None = None
+    """The base model on the Hub, as ORG/NAME: adapters need one."""
+    license: str | None = None
+    """The base's licence, as the Hub calls it; by default what the base's own card says."""
+    private: bool = False
+    out: Path | None = None
+    """The folder that is made; by default RUN/hub."""
     trust: Trust = False
 
 
@@ -187,6 +240,8 @@ class ServeIndex:
     """Passages a query, where a request does not say."""
     passage_words: int = 50
     """Words of a passage, where a corpus is documents that are cut."""
+    mcp: bool = False
+    """Serve MCP's tools search and fetch at /mcp, instead of /retrieve."""
 
 
 @dataclass(frozen=True)
@@ -312,6 +367,11 @@ class Eval:
     """Tokens of one answer with its prompt and all that was found."""
     strict: bool = False
     """Refuse what of a benchmark or a corpus cannot be read; by default it is skipped and counted."""
+    judge: str | None = None
+    """Also let a language model judge the answers: the address of an OpenAI endpoint, as http://127.0.0.1:8000/v1; its
+    key, where it wants one, from PIPLAY_JUDGE_KEY."""
+    judge_model: str = ""
+    """What the judge is called there."""
     out: Path | None = None
     """A new folder for records.jsonl (every answer, as it comes) and eval.json (every number). Of sets also one
     that was cut, by default one below evals/ that the options name."""
@@ -345,7 +405,10 @@ Command = (
     | Annotated[Settings, subcommand("settings")]
     | Annotated[Resume, subcommand("resume")]
     | Annotated[Report, subcommand("report")]
+    | Annotated[Watch, subcommand("watch")]
     | Annotated[Ask, subcommand("ask")]
+    | Annotated[Serve, subcommand("serve")]
+    | Annotated[Push, subcommand("push")]
     | Annotated[Play, subcommand("play")]
     | Annotated[World, subcommand("world")]
     | Annotated[Search, subcommand("search")]
@@ -362,6 +425,7 @@ SETTABLE: dict[str, type] = {
     "doctor": Doctor,
     "settings": Settings,
     "ask": Ask,
+    "serve": Serve,
     "play": Play,
     "warm-up": WarmUp,
     "pretrain": Pretrain,

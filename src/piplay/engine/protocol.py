@@ -6,7 +6,7 @@ An engine is a ``Sampler``, which writes turns, and a ``Trainer``, which owns th
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -103,14 +103,15 @@ class Sampler(Protocol):
     def submit(self, request: Generate) -> None:
         """Queue a turn. Several policies and sessions may be pending at once; turns of one session wait in line."""
 
-    def ready(self) -> list[Generated]:
+    def ready(self, pause: Callable[[], bool] | None = None) -> list[Generated]:
         """Finished turns: at least one while anything is pending, else none.
 
-        A deterministic engine gives them in the order of submission, others as they come.
+        A deterministic engine gives them in the order of submission, others as they come. ``pause`` is asked now and
+        then while turns are being written: once it is true, what is finished is given at once, be it nothing.
         """
 
     def close(self, session: Key) -> None:
-        """Forget a session's cache. It must have nothing pending."""
+        """Forget a session's cache, and give up the turn of it that is pending, if there is one."""
 
     def usage(self) -> Usage:
         """A copy of the counts so far."""

@@ -17,6 +17,7 @@ from piplay.envs.search.question import Question
 from piplay.envs.search.values import confusion
 from piplay.errors import InputError
 from piplay.eval.contestants import contestant_of, environment_of
+from piplay.eval.judge import judge_of, told
 from piplay.eval.notes import Notes
 from piplay.eval.options import WORLD, check, place
 from piplay.eval.scores import Record, differences, summary
@@ -51,6 +52,7 @@ def _evaluate_by_hops(given: Mapping[str, Any]) -> None:
     tasks = first_of_each_hop(known, given["limit"] or sys.maxsize)
     if not tasks:
         raise InputError("the world has no held-out questions: make it again, or give --bench FILE.")
+    judge = judge_of(given)
     contestants = [contestant_of(name, environment, settings) for name in (model, against) if name is not None]
     if out is not None:
         _make(out)
@@ -74,9 +76,17 @@ def _evaluate_by_hops(given: Mapping[str, Any]) -> None:
     if against is not None:
         results["differences"] = differences(played[0], played[1], seed)
     notes.close()
+    if judge is not None:
+        answered = zip(results["models"], played, strict=True)
+        results["judge"] = judge.about() | {
+            one["model"]: judge.measure([record.row(one["model"]) for record in of]) for one, of in answered
+        }
     if out is not None:
         (out / "eval.json").write_text(json.dumps(results, indent=2, default=str) + "\n", encoding="utf-8")
     show(results, bench, samples, temperature, console)
+    if judge is not None:
+        for one in contestants:
+            console.print(told(one.name, results["judge"][one.name], judge))
     if out is not None:
         console.print(f"every answer is in {out / 'records.jsonl'}, every number in {out / 'eval.json'}")
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
+from piplay.agent_file import origin_of
 from piplay.config import Component, Config, Policy
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.question import Question, check_asks
+from piplay.envs.search.question import Question
 from piplay.envs.search.tool import SearchTool
 from piplay.errors import InputError
 from piplay.eval.notes import Notes
@@ -25,10 +26,8 @@ from piplay.training.assemble import (
     load_environment,
     model_folder,
     playing,
-    run_at,
     tool_specs,
 )
-from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.types import Episode
 
 TOP_K = 1
@@ -90,8 +89,8 @@ def environment_of(
     model: str, world: Path | None, corpus: Path | None, seed: int, strict: bool, truth: bool
 ) -> SearchEnvironment:
     """What the models search: as the first model's run has it, if it comes from one, in the world or corpus given."""
-    run = run_at(model)
-    usual = run.config.environment if run else Component(kind="search")
+    origin = origin_of(model)
+    usual = origin.config.environment if origin else Component(kind="search")
     places: dict[str, Any] = {"world": world and str(world), "corpus": corpus and str(corpus)}
     if strict:
         places["strict"] = True
@@ -99,8 +98,8 @@ def environment_of(
     environment = load_environment(config, truth=truth)
     if not isinstance(environment, SearchEnvironment):
         raise InputError(f"the run {model} plays in the environment {usual.kind}: only what searches can be asked.")
-    if run:
-        warn_of_changes(run, config, environment)
+    if origin:
+        origin.warn_of_changes(config, environment)
     return environment
 
 
@@ -111,14 +110,14 @@ def settings_of(environment: Component, seed: int) -> Config:
 
 def contestant_of(name: str, environment: SearchEnvironment, given: Mapping[str, Any]) -> Contestant:
     """A model as it played in its run, if it comes from one, but for what is given otherwise."""
-    folder, run = model_folder(name), run_at(name)
-    if run:
-        check_asks(name, run.column_kinds())
-        warn_of_damage(run)
-    usual = run.config if run else settings_of(Component(kind="search"), given["seed"])
-    kind = usual.chat if run and given["chat"] == "auto" else given["chat"]
+    folder, origin = model_folder(name), origin_of(name)
+    if origin:
+        origin.check()
+    usual = origin.config if origin else settings_of(Component(kind="search"), given["seed"])
+    kind = usual.chat if origin and given["chat"] == "auto" else given["chat"]
     limits = usual.limits.model_copy(update={key: given[key] or old for key, old in usual.limits.model_dump().items()})
-    chat = load_chat(folder, kind, tool_specs(environment), limits.tokens)
+    specs = origin.tools_in(environment) if origin else tool_specs(environment)
+    chat = load_chat(folder, kind, specs, limits.tokens)
     check_passages(environment, chat, limits)
     top_k, one = given["top_k"] or usual.environment.options.get("top_k", TOP_K), playing(usual, folder)
     changed = {key: given[key] for key in ("threads", "device", "dtype") if given[key] is not None}

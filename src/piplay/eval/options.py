@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from piplay.agent_file import origin_of
 from piplay.errors import InputError, check_text
-from piplay.training.assemble import run_at
 
 WORLD = "world"
 """The benchmark that is a world's own held-out questions."""
@@ -33,13 +33,13 @@ def place(given: Mapping[str, Any]) -> tuple[Path | None, Path | None]:
     model, bench, world, corpus = (given[name] for name in ("model", "bench", "world", "corpus"))
     if world is not None and corpus is not None:
         raise InputError("--world and --corpus are both given: search one of them.")
-    run = run_at(model) if world is None and corpus is None else None
-    if run is not None:
-        searched = run.config.environment.options
+    origin = origin_of(model) if world is None and corpus is None else None
+    if origin is not None:
+        searched = origin.config.environment.options
         world, corpus = (Path(searched[name]) if searched.get(name) else None for name in ("world", "corpus"))
     if bench == WORLD and corpus is not None:
-        who = "--corpus" if run is None else f"the run {model}, on a corpus,"
+        who = "--corpus" if origin is None else f"{model}, on a corpus,"
         raise InputError(f"{who} needs questions with known answers: give --bench FILE with it.")
-    if bench != WORLD and run is None and world is None and corpus is None:
+    if bench != WORLD and origin is None and world is None and corpus is None:
         raise InputError("--bench FILE needs something to search: give --corpus PATH or --world DIR with it.")
     return world, corpus

@@ -21,18 +21,22 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 def page(record: Record) -> str:
     """The whole report."""
     title = f"{record.config.name}, seed {record.config.seed}"
-    style = (resources.files("piplay") / "report" / "style.css").read_text(encoding="utf-8")
     head = tag(
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
         tag("title", f"piplay: {title}"),
-        tag("style", Html(style)),
+        tag("style", style()),
     )
     top = tag("header", tag("h1", title), tag("p", outcome(record), class_="lead"), tag("p", facts(record)))
     body = tag("body", top, *_parts(record))
     return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n"
+
+
+def style() -> Html:
+    """The page's style sheet."""
+    return Html((resources.files("piplay") / "report" / "style.css").read_text(encoding="utf-8"))
 
 
 def _parts(record: Record) -> list[Html]:

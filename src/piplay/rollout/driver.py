@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Coroutine, Generator, Mapping, Sequence
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from inspect import CORO_CREATED, getcoroutinestate
@@ -28,18 +29,20 @@ Result = TypeVar("Result")
 
 
 @dataclass(slots=True)
-class _Running:
+class Running:
     """A coroutine under way, and where its result goes."""
 
     coroutine: Coroutine[Request, Any, Any]
-    parent: _Running | None
+    parent: Running | None
     place: int
     """Its place among its siblings."""
+    root: int
+    """The place of the coroutine that all began with."""
     children: list[Any] = field(default_factory=list)
     missing: int = 0
 
 
-Fulfilled = tuple[_Running, Request, Any]
+Fulfilled = tuple[Running, Request, Any]
 
 
 def drive(
@@ -59,7 +62,7 @@ def watch(
     coroutines: Sequence[Coroutine[Request, Any, Result]], sampler: Sampler, tools: Mapping[str, Tool]
 ) -> Generator[tuple[Request, Any], None, list[Result]]:
     """As ``drive``, telling each turn and each tool's result, ``ToolError`` included, as it is fulfilled."""
-    driver = _Driver(sampler, tools)
+    driver = Driver(sampler, ToolsInline(tools) if sampler.deterministic else ToolsInThreads(tools))
     try:
         driver.begin(coroutines)
         while driver.advance():
@@ -68,22 +71,20 @@ def watch(
                 driver.going.append((running, result))
     finally:
         driver.close()
-    return driver.results
+    return [driver.results[place] for place in range(len(coroutines))]
 
 
-class _Driver:
+class Driver:
     """The coroutines that can go on, and those that wait for turns or tools."""
 
-    def __init__(self, sampler: Sampler, tools: Mapping[str, Tool]) -> None:
-        self.sampler = sampler
-        self.tools = _ToolsInline(tools) if sampler.deterministic else _ToolsInThreads(tools)
-        self.results: list[Any] = []
-        self.going: deque[tuple[_Running, Any]] = deque()
-        self.waiting: dict[Key, tuple[_Running, TurnRequest]] = {}
+    def __init__(self, sampler: Sampler, tools: ToolsInline) -> None:
+        self.sampler, self.tools = sampler, tools
+        self.results: dict[int, Any] = {}
+        self.going: deque[tuple[Running, Any]] = deque()
+        self.waiting: dict[Key, tuple[Running, TurnRequest]] = {}
 
     def begin(self, coroutines: Sequence[Coroutine[Request, Any, Any]]) -> None:
-        self.results = [None] * len(coroutines)
-        self.going.extend((_Running(running, None, place), None) for place, running in enumerate(coroutines))
+        self.going.extend((Running(running, None, place, place), None) for place, running in enumerate(coroutines))
 
     def close(self) -> None:
         """Let go of what is not played to its end: a running that never began would be complained of."""
@@ -95,27 +96,29 @@ class _Driver:
     def advance(self) -> bool:
         """Let every coroutine that can go on do so; whether any waits for anything."""
         while self.going:
-            running, value = self.going.popleft()
-            try:
-                step = running.coroutine.throw if isinstance(value, ToolError) else running.coroutine.send
-                request = step(value)
-            except StopIteration as end:
-                self._end(running, end.value)
-            except Exception:
-                with own(name_of(running.coroutine)):
-                    raise
-            else:
-                self._take(running, request)
+            self._go(*self.going.popleft())
         return bool(self.waiting) or self.tools.pending
+
+    def _go(self, running: Running, value: Any) -> None:
+        try:
+            step = running.coroutine.throw if isinstance(value, ToolError) else running.coroutine.send
+            request = step(value)
+        except StopIteration as end:
+            self._end(running, end.value)
+        except Exception:
+            with own(name_of(running.coroutine)):
+                raise
+        else:
+            self._take(running, request)
 
     def fulfilled(self) -> list[Fulfilled]:
         """What was waited for and is there: at least one of it."""
-        answered = self.tools.answered(wait=not self.waiting)
+        answered = self.tools.answered(wait=None if not self.waiting else 0.0)
         if answered or not self.waiting:
             return answered
         return [(*self.waiting.pop(written.key), written) for written in self.sampler.ready()]
 
-    def _end(self, running: _Running, result: Any) -> None:
+    def _end(self, running: Running, result: Any) -> None:
         if running.parent is None:
             self.results[running.place] = result
             return
@@ -124,7 +127,7 @@ class _Driver:
         if running.parent.missing == 0:
             self.going.append((running.parent, running.parent.children))
 
-    def _take(self, running: _Running, request: Request) -> None:
+    def _take(self, running: Running, request: Request) -> None:
         match request:
             case TurnRequest(generate):
                 self.sampler.submit(generate)
@@ -136,7 +139,9 @@ class _Driver:
                 self.going.append((running, None))
             case GatherRequest(inner):
                 running.children, running.missing = [None] * len(inner), len(inner)
-                self.going.extend((_Running(child, running, place), None) for place, child in enumerate(inner))
+                self.going.extend(
+                    (Running(child, running, place, running.root), None) for place, child in enumerate(inner)
+                )
                 if not inner:
                     self.going.append((running, []))
             case _:
@@ -146,21 +151,22 @@ class _Driver:
                 )
 
 
-class _ToolsInline:
+class ToolsInline:
     """Answers all open calls at once, before anything else goes on."""
 
     def __init__(self, tools: Mapping[str, Tool]) -> None:
         self._tools = tools
-        self._open: list[tuple[_Running, ToolRequest]] = []
+        self._open: list[tuple[Running, ToolRequest]] = []
 
     @property
     def pending(self) -> bool:
         return bool(self._open)
 
-    def ask(self, running: _Running, request: ToolRequest) -> None:
+    def ask(self, running: Running, request: ToolRequest) -> None:
         self._open.append((running, request))
 
-    def answered(self, wait: bool) -> list[Fulfilled]:
+    def answered(self, wait: float | None) -> list[Fulfilled]:
+        """Results that are there, after so many seconds at most; None: after as many as one takes."""
         asked, self._open = self._open, []
         results = answers(self._tools, [request.call for _, request in asked])
         return [(running, request, result) for (running, request), result in zip(asked, results, strict=True)]
@@ -168,26 +174,31 @@ class _ToolsInline:
     def close(self) -> None: ...
 
 
-class _ToolsInThreads(_ToolsInline):
+class ToolsInThreads(ToolsInline):
     """Answers calls in threads of their own, a batch at a time for each tool, while turns are written."""
 
     def __init__(self, tools: Mapping[str, Tool]) -> None:
         super().__init__(tools)
         self._pool = ThreadPoolExecutor(max(1, len(tools)))
-        self._under_way: list[tuple[list[tuple[_Running, ToolRequest]], Future[list[Any]]]] = []
+        self._under_way: list[tuple[list[tuple[Running, ToolRequest]], Future[list[Any]]]] = []
 
     @property
     def pending(self) -> bool:
         return bool(self._open or self._under_way)
 
-    def answered(self, wait: bool) -> list[Fulfilled]:
+    @property
+    def done(self) -> bool:
+        """Whether results are there."""
+        return any(future.done() for _, future in self._under_way)
+
+    def answered(self, wait: float | None) -> list[Fulfilled]:
         if self._open:
             calls = [request.call for _, request in self._open]
             self._under_way.append((self._open, self._pool.submit(answers, self._tools, calls)))
             self._open = []
+        if self._under_way:
+            futures.wait([future for _, future in self._under_way], wait, futures.FIRST_COMPLETED)
         done = [batch for batch in self._under_way if batch[1].done()]
-        if wait and not done and self._under_way:
-            done = self._under_way[:1]
         self._under_way = [batch for batch in self._under_way if batch not in done]
         return [
             (running, request, result)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from piplay.envs.search.bm25 import Hit
 from piplay.envs.search.http import HEADER
 from piplay.envs.search.question import Passage, contents
+from piplay.http_server import BodyError, read_body
 from piplay.search_service.batching import Batcher, QueueFullError
 from piplay.search_service.index_folder import SearchIndex
 
@@ -82,23 +83,10 @@ def make_app(index: SearchIndex, topk: int, batcher: Batcher | None = None, seco
 
 
 async def _body(request: Request, seconds: float) -> bytes:
-    """A request's body. What is too large is read to its end and thrown away, so that its sender gets the answer."""
-    parts: list[bytes] = []
-    size = 0
-    close = {"Connection": "close"}
     try:
-        async with asyncio.timeout(seconds):
-            async for part in request.stream():
-                size += len(part)
-                if size <= BODY:
-                    parts.append(part)
-                else:
-                    parts.clear()
-    except TimeoutError:
-        raise HTTPException(408, f"the body did not arrive in {seconds:g} s", close) from None
-    if size > BODY:
-        raise HTTPException(413, f"the body has more than {BODY} bytes: ask in parts", close)
-    return b"".join(parts)
+        return await read_body(request.stream(), BODY, seconds)
+    except BodyError as error:
+        raise HTTPException(error.status, str(error), {"Connection": "close"}) from None
 
 
 def _asked(body: bytes) -> Retrieve:

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import socket
-import warnings
 from collections.abc import Sequence
-from ipaddress import ip_address
 from pathlib import Path
 
 from piplay.envs.search.http import HTTPSearcher, is_url
 from piplay.envs.search.question import Passage
-from piplay.errors import InputError, InputWarning, check_text
+from piplay.errors import InputError, check_text
+from piplay.http_server import address_of, listen, run_app
 from piplay.rollout.tools import ToolError
 from piplay.search_service import index_folder
 
 TOP_K = 3
 """Passages a query, as in Search-R1."""
-KEEP_ALIVE = 75
-"""Seconds."""
 
 
 def build(
@@ -28,31 +24,37 @@ def build(
     print(f"{about['passages']} passages of {corpus} are indexed in {out}: index {about['index']}")
 
 
-def serve(place: Path, host: str = "127.0.0.1", port: int = 8000, topk: int = TOP_K, passage_words: int = 50) -> None:
-    """Serve an index folder, or a corpus, until it is interrupted."""
-    if not 0 <= port < 2**16:
-        raise InputError(f"--port is {port}: give 0 to 65535, 0 for any that is free")
+def serve(
+    place: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    topk: int = TOP_K,
+    passage_words: int = 50,
+    mcp: bool = False,
+) -> None:
+    """Serve an index folder, or a corpus, until it is interrupted: /retrieve, or with ``mcp`` tools at /mcp."""
     _check_k(topk)
     try:
-        import uvicorn
-
         from piplay.search_service.app import TOP_K as MOST
         from piplay.search_service.app import make_app
+
+        if mcp:
+            from piplay.search_service.mcp_server import make_server
     except ModuleNotFoundError as error:
-        raise InputError(f"the service needs {error.name}: pip install 'piplay[serve]'") from error
+        raise InputError(
+            f"the service needs {error.name}: pip install 'piplay[{'mcp' if mcp else 'serve'}]'"
+        ) from error
     if topk > MOST:
         raise InputError(f"--topk is {topk}: give at most {MOST}")
-    listening = _listen(host, port)
+    listening = listen(host, port, "search")
     index = index_folder.open_index(place, passage_words)
-    app = make_app(index, topk)
-    address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-    print(f"{index.about['passages']} passages at {address}/retrieve: index {index.about['index']}", flush=True)
-    # Idle connections are kept longer than clients keep them, so that none is closed as a request is sent on it.
-    settings = uvicorn.Config(
-        app, log_level="warning", http="h11", ws="none", lifespan="off", timeout_keep_alive=KEEP_ALIVE
-    )
-    server = uvicorn.Server(settings)
-    server.run(sockets=[listening])
+    where = f"{address_of(listening)}/{'mcp' if mcp else 'retrieve'}"
+    print(f"{index.about['passages']} passages at {where}: index {index.about['index']}", flush=True)
+    if mcp:
+        tools = make_server(index, topk).streamable_http_app(stateless_http=True, json_response=True, host=host)
+        run_app(tools, listening, lifespan="on")
+    else:
+        run_app(make_app(index, topk), listening)
 
 
 def ask(place: str, query: str, topk: int = TOP_K) -> None:
@@ -85,21 +87,3 @@ def _shown(found: Sequence[Passage], scores: Sequence[str]) -> str:
 def _check_k(topk: int) -> None:
     if topk < 1:
         raise InputError(f"--topk is {topk}: give at least 1")
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that refuses connections until the server is ready; where others can reach it, that is said."""
-    try:
-        [(family, _, _, _, address), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        listening = socket.socket(family)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
-    except (OSError, UnicodeError) as error:
-        raise InputError(f"{host}:{port} cannot be listened on ({error}): give another --host or --port") from error
-    if not ip_address(str(address[0]).partition("%")[0]).is_loopback:
-        warnings.warn(
-            f"{host} is no loopback address: whoever reaches this machine can search, without a password",
-            InputWarning,
-            stacklevel=2,
-        )
-    return listening

@@ -57,14 +57,22 @@ def check_unchanged(run: Run, found: Mapping[str, str]) -> None:
             )
 
 
-def warn_of_changes(run: Run, config: Config, environment: Environment) -> None:
-    """Warn where a model of a run is asked on other things than the run was played on, under the same names."""
+def warn_of_changes(
+    model: str, began: Config, sources: Mapping[str, str], config: Config, environment: Environment
+) -> None:
+    """Warn where a model of a run is asked on other things than the run was played on, under the same names.
+
+    Args:
+        model: what the model is called.
+        began: the run's settings; ``sources``: the hashes of what it read.
+        config: the settings that it is asked with.
+    """
     found = fingerprints_of_environment(config, environment)
-    mine, theirs = config.environment.options, run.config.environment.options
+    mine, theirs = config.environment.options, began.environment.options
     for name, value in found.items():
-        if mine.get(name) == theirs.get(name) and run.sources.get(name) != value:
+        if mine.get(name) == theirs.get(name) and sources.get(name) != value:
             warnings.warn(
-                f"the {name} {mine[name]} has changed since the run {run.folder} was played on it: what was measured "
+                f"the {name} {mine[name]} has changed since the run of {model} was played on it: what was measured "
                 "then need not hold now",
                 InputWarning,
                 stacklevel=2,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,7 @@ from piplay.training.learner import Learner
 from piplay.training.metrics import Row, refusals, role_metrics
 from piplay.training.opponents import OpponentPools
 from piplay.training.patience import Patience
-from piplay.training.run_directory import Run
+from piplay.training.run_directory import AGENT, Run
 from piplay.training.sources import WrittenSource
 from piplay.training.state import RunState
 from piplay.types import Episode, Key, PolicyRef
@@ -68,10 +68,23 @@ class Listener(Protocol):
         """Nothing more will be told; said by whoever made the listener, not by the loop."""
 
 
+Describe = Callable[[Run, Environment, Chat, str], str]
+"""What stands in ``agent.json`` beside the weights of a final policy, by its name; empty where there is none."""
+
+
 class Loop:
     """One run under way."""
 
-    def __init__(self, run: Run, environment: Environment, engine: Engine, chat: Chat, listener: Listener) -> None:
+    def __init__(
+        self,
+        run: Run,
+        environment: Environment,
+        engine: Engine,
+        chat: Chat,
+        listener: Listener,
+        describe: Describe | None = None,
+    ) -> None:
+        self._describe = describe
         self.run, self.environment, self.engine, self.listener = run, environment, engine, listener
         self.config: Config = run.config
         self.stage = Stage.of(self.config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
@@ -96,7 +109,7 @@ class Loop:
             else:
                 self._commit()
         for name in self.config.policies:
-            self._export(name, self.run.final(name))
+            self._export_final(name)
         self.run.finish(
             {
                 "recipe": self.config.name,
@@ -260,6 +273,16 @@ class Loop:
 
     def _export(self, policy: str, folder: Path) -> None:
         self.run.export(folder, lambda new: self.engine.export(policy, new))
+
+    def _export_final(self, policy: str) -> None:
+        about = self._describe(self.run, self.environment, self.stage.chat, policy) if self._describe else ""
+
+        def write(new: Path) -> None:
+            self.engine.export(policy, new)
+            if about:
+                (new / AGENT).write_text(about, encoding="utf-8")
+
+        self.run.export(self.run.final(policy), write)
 
     def _watched(self) -> Stage:
         """The stage of an evaluation, whose listener is told of each episode that ends."""

@@ -11,9 +11,9 @@
     snapshots/M/      the agent's policy after iteration M, 0 the base, as Hugging Face folders
     summary.json      recipe, seed, wall seconds, evaluations, alarms
     manifest.json     at the end: the hash of every file above but those that only tell
-    final/POLICY/     the policies at the end, as Hugging Face folders
+    final/POLICY/     the policies at the end, as Hugging Face folders, with how they are asked (agent.json)
     grid.json, examples.json, report.html    what is played once more at the end, and the page about it (report/)
-    tensorboard/, wandb/, wandb-id   what trackers keep, where the settings name them
+    tensorboard/, wandb/, wandb-id, trackio-id   what trackers keep, where the settings name them
     lock              held by the one process that writes (lock.py)
 
 What is written has another name until it is whole. What was logged after the checkpoint that is gone on from is cut
@@ -46,6 +46,8 @@ from piplay.version import current_version
 
 SETTINGS = ("piplay.json", "config.json")
 METRICS = "metrics.jsonl"
+AGENT = "agent.json"
+"""In a final policy's folder: how it is asked (``agent_file.py``)."""
 
 
 class Run:

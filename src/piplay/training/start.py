@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -32,7 +33,7 @@ from piplay.training.listeners.group import ListenerGroup
 from piplay.training.listeners.trackers import check_trackers, trackers_of
 from piplay.training.listeners.watch import WatchListener
 from piplay.training.lock import holding
-from piplay.training.loop import Loop
+from piplay.training.loop import Describe, Loop
 from piplay.training.machine import kept, machine
 from piplay.training.run_directory import Run
 
@@ -40,13 +41,16 @@ Begin = Callable[[Mapping[str, str]], Run]
 """Gives the run's directory, made or opened; what it is given are the hashes of what the run reads."""
 
 
-def play(config: Config, begin: Begin, listener: ConsoleListener, console: Console) -> tuple[Run, Environment]:
+def play(
+    config: Config, begin: Begin, listener: ConsoleListener, console: Console, describe: Describe | None = None
+) -> tuple[Run, Environment]:
     """Train, and say how it goes. The engine lives in here: what plays afterwards finds its memory free.
 
     Args:
         config: the settings.
         begin: called once everything is found to be in order.
         listener: what prints to ``console``.
+        describe: see ``Describe``.
 
     Raises:
         InputError: whatever is wrong with the settings, the model or what is played in, before anything is written.
@@ -62,10 +66,12 @@ def play(config: Config, begin: Begin, listener: ConsoleListener, console: Conso
     if config.model is not None:
         console.print(f"chat: {chat.why}")
     console.print(f"run directory: {run.folder}")
-    _record_machine(run, config.engine.device, engine.deterministic, listener.message)
+    repeatable = getattr(environment, "repeatable", True)
+    about = {"device": config.engine.device, "deterministic": engine.deterministic, "repeatable": repeatable}
+    _record_machine(run, about, listener.message)
     watch = WatchListener(config, listener.message)
     with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
-        loop = Loop(run, environment, engine, chat, listeners)
+        loop = Loop(run, environment, engine, chat, listeners, describe)
         loop.train()
     table = loop.evaluation.table(loop.state.evals)
     if table is not None:
@@ -77,8 +83,11 @@ def play(config: Config, begin: Begin, listener: ConsoleListener, console: Conso
     return run, environment
 
 
-def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[str], None]) -> None:
-    """Write down what the run is played on, and say where that gives other bits than before."""
+def _record_machine(run: Run, about: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Write down what the run is played on, and say where that gives other bits than before.
+
+    ``about``: what beside the machine decides them.
+    """
     file = run.folder / "machine.json"
     before = None
     if file.exists():
@@ -86,7 +95,7 @@ def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[s
             before = dict(from_json(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             say(f"{file} is damaged ({error}): what the run was played on before is not known")
-    now = machine() | {"device": device, "deterministic": deterministic}
+    now = machine() | about
     record, sentence = kept(before, now, len(run.rows()))
     if sentence:
         say(sentence)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from scipy import stats
+from toys.judges import Endpoint, sensible
 
 from piplay.cli.commands import Eval
 from piplay.cli.main import main
@@ -116,6 +118,21 @@ def test_every_cut_of_the_answers_is_made_good(words: list[str], whole: Path, tm
     (out / "records.jsonl").write_bytes(data[: len(data) * 2 // 3])
     assert main([*words, "--out", str(out)]) == 0
     assert (out / "eval.json").read_bytes() == (whole / "eval.json").read_bytes()
+
+
+def test_a_judge_stands_beside_the_numbers_and_changes_none(
+    words: list[str], whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Asked for once everything is answered, on the evaluation that there is."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    out = Path(shutil.copytree(whole, tmp_path / "whole"))
+    with Endpoint(sensible) as endpoint:
+        assert main(["eval", "--resume", str(out), "--judge", endpoint.url, "--judge-model", "wise"]) == 0
+    mine, theirs = (json.loads((place / "eval.json").read_text()) for place in (out, whole))
+    judged = mine.pop("judge")
+    assert mine == theirs
+    assert judged["agent"]["n"] == 10
+    assert "agent: the judge wise calls" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_tool_that_fails_is_no_score(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,7 @@ class LocalEngine:
         sampler.submit(self._submitted, request)
         self._submitted += 1
 
-    def ready(self) -> list[Generated]:
+    def ready(self, pause: Callable[[], bool] | None = None) -> list[Generated]:
         while any(sampler.pending for sampler in self._samplers.values()):
             finished: list[tuple[int, Generated]] = []
             for sampler in self._samplers.values():
@@ -114,6 +114,8 @@ class LocalEngine:
                     finished += sampler.step()
             if finished:
                 return [generated for _, generated in sorted(finished, key=lambda numbered: numbered[0])]
+            if pause is not None and pause():
+                break
         return []
 
     def close(self, session: Key) -> None:

@@ -152,12 +152,13 @@ class Sampler:
         self._stuck = False
 
     def close(self, session: Key) -> None:
-        """Free the session's slot, if it has one."""
-        slot = self._slot_of.get(session)
-        if slot in self._asked_at or any(asked.request.session == session for asked in self._queue):
-            raise ValueError(f"session {session} still has a request pending")
+        """Free the session's slot, if it has one; a request of it that is pending is given up."""
+        self._queue = [asked for asked in self._queue if asked.request.session != session]
         self._first.pop(session, None)
+        slot = self._slot_of.get(session)
         if slot is not None:
+            self._asked_at.pop(slot, None)
+            self._active_S[slot] = False
             self._release(session)
 
     @torch.inference_mode()

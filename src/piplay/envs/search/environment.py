@@ -169,6 +169,11 @@ class SearchEnvironment:
         self.audit = lambda task: str(solver.judge(task.question, task.answers[0] if task.answers else ""))
 
     @property
+    def repeatable(self) -> bool:
+        """Whether the same run would find the same again: not where its searcher says otherwise."""
+        return bool(getattr(self.searcher, "repeatable", True))
+
+    @property
     def files(self) -> Mapping[str, Sequence[Path]]:
         """See ``Environment``: of a folder with a corpus only some files are read."""
         return {} if self.corpus is None else {"corpus": files_read(self.corpus)}

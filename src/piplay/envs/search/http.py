@@ -121,7 +121,7 @@ class HTTPSearcher:
             raise InputError(_other(self._base, served, self.index))
         try:
             result = response.json()["result"]
-            found = [[_passage(item) for item in items[:k]] for items in result]
+            found = [[passage_in(item) for item in items[:k]] for items in result]
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ToolError(f"{url} answers with what is no result of a search ({error!r})") from error
         if len(found) != len(queries):
@@ -217,7 +217,7 @@ def _other(base: str, served: str | None, index: str) -> str:
     )
 
 
-def _passage(item: Any) -> Passage:
+def passage_in(item: Any) -> Passage:
     """A passage of an answer: with its parts, or as a corpus has it; a document without an id is known by its text."""
     document = item.get("document", item) if isinstance(item, dict) else item
     if isinstance(document, str):

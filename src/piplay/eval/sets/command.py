@@ -12,6 +12,8 @@ from piplay.console import TerminalConsole
 from piplay.envs.search.question import Question
 from piplay.errors import InputError, Unavailable
 from piplay.eval.contestants import contestant_of, environment_of
+from piplay.eval.judge import judge_of
+from piplay.eval.judge import told as told_by
 from piplay.eval.options import WORLD, place
 from piplay.eval.sets.answers import Answers, Place, digest, digest_of, read_plan, stamp
 from piplay.eval.sets.catalogue import SETS, has_several, read_grouped, read_named, sample, set_name
@@ -33,6 +35,7 @@ result."""
 PROTOCOLS: Mapping[str, type[Protocol]] = {"run": AsTheRun, "search-r1": SearchR1}
 _OF_SETS = ("bench_dir", "limit_per_set", "resume")
 _NOT_OF_SETS = ("against", "limit", "samples")
+_NOT_KEPT = ("out", "resume", "judge", "judge_model")
 _PLACES = ("bench_dir", "world", "corpus")
 
 
@@ -77,6 +80,7 @@ def evaluate_sets(given: Mapping[str, Any]) -> None:
         "questions of": {name: digest_of(tasks) for name, tasks in asked.sets.items()},
         "stamp of": {"model": stamp(folder), "searched": stamp(searched) if searched and searched.exists() else ""},
     }
+    judge = judge_of(given)
     environment = environment_of(told["model"], world, corpus, told["seed"], told["strict"], truth=False)
     options = {**given, **{name: given[name] or number for name, number in protocol.defaults.items()}}
     one = contestant_of(
@@ -95,7 +99,14 @@ def evaluate_sets(given: Mapping[str, Any]) -> None:
     except KeyboardInterrupt as error:
         error.add_note(f"{len(answers.rows)} answers are in {out}; the same command goes on")
         raise
-    _finish(arms, asked, answers, {"model": given["model"], "played": one.settings}, out, console)
+    about = {"model": given["model"], "played": one.settings}
+    if judge is not None:
+        rows = {arm.name: [row for (name, _, _), row in answers.rows.items() if name == arm.name] for arm in arms}
+        about["judge"] = judge.about() | {name: judge.measure(of) for name, of in rows.items()}
+    _finish(arms, asked, answers, about, out, console)
+    if judge is not None:
+        for arm in arms:
+            console.print(told_by(arm.name, about["judge"][arm.name], judge))
 
 
 def _play(
@@ -159,7 +170,7 @@ def _asked(given: Mapping[str, Any]) -> Asked:
     sets = _read(given)
     counts = {name: len(tasks) for name, tasks in sets.items()}
     chosen = {name: sample(tasks, name, given["limit_per_set"], given["seed"]) for name, tasks in sets.items()}
-    kept = {name: value for name, value in given.items() if name not in ("out", "resume", *_NOT_OF_SETS)}
+    kept = {name: value for name, value in given.items() if name not in (*_NOT_KEPT, *_NOT_OF_SETS)}
     kept |= {name: str(kept[name].resolve()) for name in _PLACES if kept[name] is not None}
     named = [name for name in ("model", "bench") if kept[name] != BASE and Path(kept[name]).exists()]
     kept |= {name: str(Path(kept[name]).resolve()) for name in named}

@@ -1,4 +1,6 @@
-"""Trackers: TensorBoard and Weights & Biases as listeners of the loop. They are told what happens and say nothing back.
+"""Trackers: TensorBoard, Weights & Biases and trackio as listeners of the loop.
+
+They are told what happens and say nothing back.
 
 Every number of a row of metrics.jsonl goes there under its own name, at x = ``n``, the run's step count; those of an
 evaluation under ``eval/``, at the step count at which it was made; the settings under the names that change them on the
@@ -14,6 +16,8 @@ import secrets
 import shutil
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from piplay.config import Config, Phase, flat
@@ -134,11 +138,7 @@ class WandB(Tracker):
         import wandb
 
         folder = self._run.folder
-        named = folder / "wandb-id"
-        name = named.read_text(encoding="utf-8").strip() if named.exists() else ""
-        if not name:
-            name = secrets.token_hex(4)
-            named.write_text(f"{name}\n", encoding="utf-8")
+        name = _name(folder / "wandb-id")
         for old in folder.glob(f"wandb/offline-run-*-{name}"):
             shutil.rmtree(old)
         try:
@@ -166,7 +166,46 @@ class WandB(Tracker):
             self._wandb.finish(exit_code=int(failed))
 
 
-KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB}
+class Trackio(Tracker):
+    """A run of trackio, kept by it on this machine (TRACKIO_DIR). RUN/trackio-id is part of its name.
+
+    What is there of a run that goes on is removed, and told again from RUN's own files. A Space or a server, which
+    trackio takes from its own environment variables, keeps what it has, and is told what follows the last checkpoint.
+    Its step is n. A name that trackio reserves, such as ``step``, stands under ``row/``.
+    """
+
+    _trackio: Any = None
+
+    @staticmethod
+    def ready() -> None:
+        importlib.import_module("trackio")
+
+    def open(self, rows: Rows, evals: Rows) -> None:
+        trackio: Any = importlib.import_module("trackio")
+        folder, project = self._run.folder, os.environ.get("TRACKIO_PROJECT", "piplay")
+        name = f"{folder.name}-{_name(folder / 'trackio-id')}"
+        elsewhere = any(os.environ.get(f"TRACKIO_{place}") for place in ("SPACE_ID", "SERVER_URL"))
+        if not elsewhere:
+            with suppress(ValueError):  # where nothing was ever told of the project
+                for old in [run for run in trackio.Api().runs(project) if run.name == name]:
+                    old.delete()
+        told = settings(self._run.config)
+        self._trackio = trackio.init(project, name=name, config=told, resume="allow", embed=False, auto_log_gpu=False)
+        if not elsewhere:
+            self.recall(rows, evals, since=0)
+
+    def tell(self, values: Mapping[str, float], n: int, evaluation: bool) -> None:
+        named = {f"row/{name}" if name in RESERVED else name: value for name, value in values.items()}
+        self._trackio.log(named, step=n)
+
+    def close(self, failed: bool) -> None:
+        if self._trackio is not None:
+            self._trackio.finish()
+
+
+RESERVED = ("project", "run", "timestamp", "step", "time", "metrics")
+"""What trackio calls columns of its own."""
+KINDS: dict[str, type[Tracker]] = {"tensorboard": TensorBoard, "wandb": WandB, "trackio": Trackio}
 
 
 def check_trackers(names: Sequence[str]) -> None:
@@ -175,14 +214,24 @@ def check_trackers(names: Sequence[str]) -> None:
         try:
             KINDS[name].ready()
         except ImportError as error:
+            extra = "trackio" if name == "trackio" else "track"
             raise InputError(
-                f"the tracker {name} cannot be imported ({error}): pip install 'piplay[track]', or leave it out"
+                f"the tracker {name} cannot be imported ({error}): pip install 'piplay[{extra}]', or leave it out"
             ) from error
 
 
 def trackers_of(run: Run) -> list[Tracker]:
     """The trackers that a run's settings name."""
     return [KINDS[name](run) for name in run.config.trackers]
+
+
+def _name(file: Path) -> str:
+    """The name that a file keeps for a run; a new one where there is no file yet."""
+    name = file.read_text(encoding="utf-8").strip() if file.exists() else ""
+    if not name:
+        name = secrets.token_hex(4)
+        file.write_text(f"{name}\n", encoding="utf-8")
+    return name
 
 
 def _questions(row: Mapping[str, Any]) -> str:
