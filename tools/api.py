@@ -69,6 +69,7 @@ PUBLIC = {
         "algo.losses.distill": "DistillLoss topk_kl",
         "algo.losses.kl": "KlLoss k3_kl",
         "algo.losses.nll": "NllLoss",
+        "algo.losses.nft": "NftLoss",
         "algo.pairs": "sequence_scores dpo sppo weighted",
         "algo.losses.formulas": "log_probs chosen entropy",
     },

@@ -336,13 +336,18 @@ def _flat(tree: Any, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _check_names(config: Config) -> None:
     """Raises ``ValueError`` where a policy, a role or a source is named that is not there, or a name is no file's."""
-    asked = [policy for phase in config.phases for policy in sorted(phase.asked) if "@" not in policy]
-    named = [*asked, *(policy for phase in config.phases for policy in phase.seats.values())]
-    named += [policy.follows for policy in config.policies.values() if policy.follows]
-    named += [config.agent]
-    for name in named:
+    named = [(f"phase {one.name}, seats.{role}", name) for one in config.phases for role, name in one.seats.items()]
+    named += [
+        (f"phase {phase.name}, losses.{term} of {role}", loss.policy)
+        for phase in config.phases
+        for role, learn in phase.learn.items()
+        for term, loss in learn.losses.items()
+        if loss.policy and "@" not in loss.policy
+    ]
+    named += [(f"policies.{name}.follows", one.follows) for name, one in config.policies.items() if one.follows]
+    for place, name in [*named, ("agent", config.agent)]:
         if name not in config.policies:
-            raise ValueError(f"there is no policy {name!r}{nearest(name, config.policies)}")
+            raise ValueError(f"{place}: there is no policy {name!r}{nearest(name, config.policies)}")
     roles = [role for phase in config.phases for role in phase.seats]
     for role, prompt in config.prompts.items():
         if config.phases and role not in roles:  # without phases the policy is only asked

@@ -90,7 +90,8 @@ def value(number: float | Schedule, iteration: int, update: int) -> float:
 def resolved(tree: Mapping[str, Any], iteration: int, update: int) -> dict[str, Any]:
     """Options, nested as they are, with its number in place of each schedule.
 
-    A schedule is a ``Schedule``, or a mapping with nothing but its keys, ``start`` or ``from`` among them.
+    A schedule is a ``Schedule``, or a mapping with ``start`` and ``decay`` or ``from`` and ``to``; or with one of its
+    two first keys and no other than its own.
 
     Raises:
         InputError: a schedule that lacks something, or has something wrong.
@@ -116,4 +117,7 @@ def _resolved(option: Any, where: str, iteration: int, update: int) -> Any:
 
 
 def _looks_like_one(option: Mapping[str, Any]) -> bool:
-    return set(option) <= {"start", "decay", "from", "to", "steps", "shape"} and bool({"start", "from"} & set(option))
+    keys = set(option)
+    if {"start", "decay"} <= keys or {"from", "to"} <= keys:
+        return True
+    return keys <= {"start", "decay", "from", "to", "steps", "shape"} and bool({"start", "from"} & keys)

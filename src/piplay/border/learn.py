@@ -36,7 +36,7 @@ def weights_of(loss: Any, batch: Any, coefficient: float) -> list[Floats]:
 def losses_of(loss: Any, rows: Any) -> tuple[Any, dict[str, Any]]:
     """A loss's sum over some rows, and what each row reports under the names of ``metrics``, and ``loss``.
 
-    Only shapes are looked at: a value would have to be waited for on a GPU.
+    On a GPU only shapes are looked at: there a value would have to be waited for.
     """
     name = name_of(loss)
     with own(name):
@@ -46,6 +46,15 @@ def losses_of(loss: Any, rows: Any) -> tuple[Any, dict[str, Any]]:
     value, reported = found
     if getattr(value, "shape", None) != ():
         raise InputError(f"{name}: the loss is {_shape(value)}: give one tensor, the sum over the rows")
+    if rows.logp_R.requires_grad and not value.requires_grad:
+        raise InputError(
+            f"{name}: the loss has no gradient, so nothing would be learnt from it: compute it from rows.logp_R or "
+            "rows.logp_R_V, and detach no more than what is reported"
+        )
+    if value.device.type == "cpu" and not value.isfinite() and rows.logp_R.isfinite().all():
+        raise InputError(
+            f"{name}: the loss is {float(value.detach())} over {len(rows.logp_R)} rows: correct its formula"
+        )
     for metric in ("loss", *loss.metrics):
         if metric not in reported:
             raise InputError(f"{name} does not report {metric!r}: give a value a row of it, and of each of `metrics`")
@@ -53,6 +62,8 @@ def losses_of(loss: Any, rows: Any) -> tuple[Any, dict[str, Any]]:
     for metric, value_R in reported.items():
         if getattr(value_R, "shape", None) != length:
             raise InputError(f"{name}: {metric!r} is {_shape(value_R)}: give a tensor of {length[0]} rows")
+        if value_R.requires_grad:
+            raise InputError(f"{name}: {metric!r} has a gradient: report it without, as .detach() gives it")
         if metric != "loss" and metric not in loss.metrics:
             raise InputError(f"{name} reports {metric!r}: say in `metrics` how rows become one number")
     return value, reported

@@ -68,11 +68,21 @@ def tasks_of(source: Any, key: Key, count: int) -> list[Any]:
 async def told(play: Callable[..., Any], task: Any, context: Any, check: Callable[[Episode], None]) -> Episode:
     """An episode as a game's ``play`` tells it; ``check`` is shown it at once."""
     name = name_of(play)
-    with own(name):
-        coroutine = play(task, context)
-        if not isinstance(coroutine, Coroutine):
-            raise InputError(f"{name} gave {kind_of(coroutine)} when it was called: write `async def`, without yield")
-        episode = await coroutine
+    try:
+        with own(name):
+            coroutine = play(task, context)
+            if not isinstance(coroutine, Coroutine):
+                given = kind_of(coroutine)
+                raise InputError(f"{name} gave {given} when it was called: write `async def`, without yield")
+            episode = await coroutine
+    except InputError as error:
+        if not context.failures:
+            raise
+        failed = context.failures[-1]
+        raise InputError(
+            f"{error}; before that the tool {failed.call.name} had failed ({failed.reason}): `use` gives None then, "
+            "and the game has to close the dialogue"
+        ) from error
     episode = episode_of(episode, name)
     check(episode)
     return episode

@@ -54,6 +54,8 @@ def _run(words: Sequence[str]) -> int:
     encodable_output()
     warnings.simplefilter("always", InputWarning)
     warnings.showwarning = _warn
+    # Of a coroutine that nobody awaited: what is wrong with it is said in a sentence.
+    warnings.filterwarnings("ignore", r"coroutine '.*' was never awaited", RuntimeWarning)
     trains = list(words[:1]) in (["train"], ["resume"])
     try:
         command = parse(words)

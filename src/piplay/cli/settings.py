@@ -45,10 +45,10 @@ def settings(config: Config) -> Iterator[Told]:
 
 def _of_model(model: BaseModel, prefix: str) -> Iterator[Told]:
     sentences = _sentences(type(model))
-    for name in type(model).model_fields:
+    for name, field in type(model).model_fields.items():
         if name == "kind":
             continue
-        yield from _of_value(getattr(model, name), f"{prefix}{name}", sentences.get(name, ""))
+        yield from _of_value(getattr(model, name), f"{prefix}{field.alias or name}", sentences.get(name, ""))
     if isinstance(model, Phase):
         yield from _of_class(resolve(model.game, "game", "piplay.methods"), model.options, f"{prefix}options.")
 

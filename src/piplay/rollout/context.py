@@ -86,6 +86,8 @@ class Context:
     """The tasks of all episodes that are played at once, its own among them."""
     opened: set[Key] = field(default_factory=set, repr=False, compare=False)
     """The keys of the episode's dialogues: the same set in all contexts of an episode."""
+    failures: list[ToolFailure] = field(default_factory=list, repr=False, compare=False)
+    """The episode's calls that tools did not answer: the same list in all its contexts."""
 
     def child(self, *name: str | int) -> Context:
         """The same context under a longer key: siblings never share draws."""
@@ -189,8 +191,14 @@ class Dialogue:
         ``text`` is a turn as ``Chat.phrase`` makes it. Its log-probabilities are unknown, and 0.
         """
         ids = np.array(self.context.chat.written(text), dtype=np.int64)
+        turn = self.context.chat.parse(ids.tolist())
+        if turn.malformed:
+            raise InputError(
+                f"the game lets the role {self.role!r} write {text!r}, which cannot be read as a turn: make it by "
+                "context.chat.phrase, with a tool that there is and arguments that fit it"
+            )
         self._append(ids, Owner.MODEL, np.zeros(len(ids), np.float32))
-        self.turns.append(self.context.chat.parse(ids.tolist()))
+        self.turns.append(turn)
 
     def told(self, tool: str, text: str) -> bool:
         """Let a tool have answered the role's call with this; False where a limit leaves no room for another turn."""
@@ -204,7 +212,12 @@ class Dialogue:
 
         Raises ``InputError`` for a call of the game's own that does not fit the tool.
         """
-        if call is None or not self.turns or call is not self.turns[-1].call:
+        if call is None:
+            raise InputError(
+                f"the game has a tool used after a turn of the role {self.role!r} that calls none: look whether "
+                "turn.call is None, or give a ToolCall"
+            )
+        if not self.turns or call is not self.turns[-1].call:
             self.context.chat.check(call)
         if len(self.turns) == self.context.limits.turns:
             self.stop = StopReason.TURNS
@@ -214,6 +227,7 @@ class Dialogue:
         except ToolError as error:
             self.stop = StopReason.TOOL_FAILED
             self.failure = ToolFailure(call, str(error) or type(error).__name__)
+            self.context.failures.append(self.failure)
             return None
         if not self._hear(self.context.chat.tool_turn(result.text, call.name, self._last), Owner.TOOL):
             return None

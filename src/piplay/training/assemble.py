@@ -174,6 +174,10 @@ def make_evaluation(config: Config, environment: Environment, state: State) -> E
     return cast(Evaluation, CheckedEvaluation(made))
 
 
+_LATE = 10**9
+"""More updates than any schedule has."""
+
+
 def check_parts(config: Config, environment: Environment) -> None:
     """Make every part that a run makes later, so that what is wrong with one is said before anything is written.
 
@@ -186,8 +190,9 @@ def check_parts(config: Config, environment: Environment) -> None:
         make_game(phase, {})
         for role, learn in phase.learn.items():
             try:
-                make_advantage(learn, {})
-                make_losses(learn)
+                for iteration, update in ((1, 0), (config.iterations, _LATE)):  # where schedules begin and end
+                    make_advantage(learn, {}, iteration, update)
+                    make_losses(learn, iteration, update)
             except InputError as error:
                 raise InputError(f"phase {phase.name}, {role}: {error}") from error
     make_sources(config, environment, {})
