@@ -171,6 +171,8 @@ class BuildIndex:
     """Words of a passage, where a corpus is documents that are cut."""
     strict: bool = False
     """Refuse what of the corpus cannot be read; by default it is skipped and counted."""
+    shards: int | None = None
+    """Parts of the BM25 index, made one after the other; by default as many as keep each at 1,000,000 passages."""
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
-from piplay.envs.search.bm25 import Hit
+from piplay.envs.search.folder import SearchIndex
 from piplay.envs.search.http import HEADER
 from piplay.envs.search.question import Passage, contents
+from piplay.envs.search.searcher import Hit
 from piplay.search_service.batching import Batcher, QueueFullError
-from piplay.search_service.index_folder import SearchIndex
 
 QUERIES = 4096
 """Of a request."""

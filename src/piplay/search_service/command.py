@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
 
+from piplay.envs.search import folder
 from piplay.envs.search.http import HTTPSearcher, is_url
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError, InputWarning, check_text
 from piplay.rollout.tools import ToolError
-from piplay.search_service import index_folder
 
 TOP_K = 3
 """Passages a query, as in Search-R1."""
@@ -21,10 +21,15 @@ KEEP_ALIVE = 75
 
 
 def build(
-    corpus: Path, out: Path, title_weight: float | None = None, passage_words: int = 50, strict: bool = False
+    corpus: Path,
+    out: Path,
+    title_weight: float | None = None,
+    passage_words: int = 50,
+    strict: bool = False,
+    shards: int | None = None,
 ) -> None:
     """Index a corpus into a folder."""
-    about = index_folder.build(corpus, out, title_weight, passage_words, strict).about
+    about = folder.build(corpus, out, title_weight, passage_words, strict, shards).about
     print(f"{about['passages']} passages of {corpus} are indexed in {out}: index {about['index']}")
 
 
@@ -43,7 +48,7 @@ def serve(place: Path, host: str = "127.0.0.1", port: int = 8000, topk: int = TO
     if topk > MOST:
         raise InputError(f"--topk is {topk}: give at most {MOST}")
     listening = _listen(host, port)
-    index = index_folder.open_index(place, passage_words)
+    index = folder.open_index(place, passage_words)
     app = make_app(index, topk)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     print(f"{index.about['passages']} passages at {address}/retrieve: index {index.about['index']}", flush=True)
@@ -67,7 +72,7 @@ def ask(place: str, query: str, topk: int = TOP_K) -> None:
             raise InputError(str(error)) from error
         scores = [""] * len(found)
     else:
-        index = index_folder.open_index(Path(place))
+        index = folder.open_index(Path(place))
         [hits] = index.searcher.ranked([query], topk)
         found = [index.searcher.passages[i] for i, _ in hits]
         scores = [f" ({score:.2f})" for _, score in hits]

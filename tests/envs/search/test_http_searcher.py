@@ -17,12 +17,12 @@ from piplay.envs.search.answers import Answers
 from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.corpus import read_corpus
 from piplay.envs.search.environment import SearchEnvironment
+from piplay.envs.search.folder import open_index
 from piplay.envs.search.http import HTTPSearcher
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError, InputWarning
 from piplay.rollout.tools import ToolError
 from piplay.search_service.app import make_app
-from piplay.search_service.index_folder import open_index
 from piplay.training.run_directory import Run
 
 ANSWER = (200, json.dumps({"result": [[{"document": {"id": "1", "contents": '"Bor"\nA town.'}, "score": 1}]]}).encode())

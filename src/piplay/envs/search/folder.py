@@ -14,13 +14,14 @@ import numpy as np
 
 from piplay.envs.search.bm25 import K1, TITLE_WEIGHT, B, BM25Searcher, IndexSearcher, fields
 from piplay.envs.search.corpus import open_passages, read_corpus, write_passages
-from piplay.envs.search.index import FORMAT, Index
+from piplay.envs.search.index import FORMULA
 from piplay.envs.search.question import Passage
+from piplay.envs.search.shards import Shards, shard_size
 from piplay.errors import InputError
 from piplay.files import storing, write_folder
 from piplay.version import current_version
 
-SCHEMA = 1
+SCHEMA = 2
 """Of ``index.json``."""
 ABOUT = "index.json"
 
@@ -35,7 +36,12 @@ class SearchIndex:
 
 
 def build(
-    corpus: Path, out: Path, title_weight: float | None = None, words: int = 50, strict: bool = False
+    corpus: Path,
+    out: Path,
+    title_weight: float | None = None,
+    words: int = 50,
+    strict: bool = False,
+    shards: int | None = None,
 ) -> SearchIndex:
     """Index a corpus into a new folder, whole or not at all; the folder needs nothing outside it.
 
@@ -45,11 +51,15 @@ def build(
         title_weight: see ``BM25Searcher``; by default what a run takes, see ``usual_weight``.
         words: of a passage, where documents are cut.
         strict: whether what cannot be read of the corpus is refused.
+        shards: parts that are made one after the other; what is found does not depend on them. By default as many as
+            keep each at 1,000,000 passages at most.
 
     Raises InputError where the corpus cannot be read, has not one word, or the folder exists or cannot be written.
     """
     if out.exists():
         raise InputError(f"{out} exists already: name a new folder or remove it")
+    if shards is not None and shards < 1:
+        raise InputError(f"--shards is {shards}: give at least 1")
     passages, about = _read(corpus, title_weight, words, strict)
 
     def write(new: Path) -> None:
@@ -57,7 +67,8 @@ def build(
         (new / "bm25").mkdir()
         of_fields, weights = fields(about["title_weight"])
         try:
-            Index.save(map(of_fields, passages), weights, about["k1"], about["b"], new / "bm25")
+            size = shard_size(len(passages), shards)
+            Shards.save(map(of_fields, passages), weights, about["k1"], about["b"], new / "bm25", size)
         except ValueError as error:
             raise InputError(f"{corpus} has not one word: there is nothing to search") from error
         whole = about | {"versions": _versions(), "made_of": str(corpus.absolute())}
@@ -80,14 +91,14 @@ def open_index(path: Path, words: int = 50, strict: bool = False) -> SearchIndex
     try:
         about = json.loads((path / ABOUT).read_text(encoding="utf-8"))
         schema, made_by = about["schema"], about["versions"]["piplay"]
-        if (schema, about["format"]) != (SCHEMA, FORMAT):
+        if (schema, about["format"]) != (SCHEMA, FORMULA):
             raise InputError(
                 f"{path} was made by piplay {made_by}, whose indexes this one does not read: build it again"
             )
         if about["index"] != _fingerprint(about):
             raise ValueError(f"{ABOUT} is not what was written")
         found = open_passages(path, about["content"])
-        index = Index.load(path / "bm25")
+        index = Shards.load(path / "bm25")
         if not len(found) == about["passages"] == index.size:
             raise ValueError(f"it has not the {about['passages']} passages that {ABOUT} says")
     except (OSError, ValueError, TypeError, KeyError, EOFError) as error:
@@ -115,7 +126,7 @@ def _read(
     about = {
         "schema": SCHEMA,
         "kind": "bm25",
-        "format": FORMAT,
+        "format": FORMULA,
         "content": content.hexdigest(),
         "passages": len(passages),
         "title_weight": title_weight or usual_weight(corpus),
