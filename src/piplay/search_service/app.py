@@ -26,6 +26,8 @@ CHARACTERS = 65_536
 TOP_K = 1000
 PASSAGES = 65_536
 """That a request may ask for, queries × top k."""
+PRIVATE = ("made_of", "encoder")
+"""Places on this machine: ``/info`` leaves them out."""
 BODY = 16 * 2**20
 """Bytes of a request's body."""
 SECONDS = 10.0
@@ -73,7 +75,7 @@ def make_app(index: SearchIndex, topk: int, batcher: Batcher | None = None, seco
         return {"status": "ok", "waiting": searches.waiting}
 
     async def info() -> dict[str, Any]:
-        return {name: value for name, value in index.about.items() if name != "made_of"} | {"topk": topk}
+        return {name: value for name, value in index.about.items() if name not in PRIVATE} | {"topk": topk}
 
     app.add_api_route("/retrieve", retrieve, methods=["POST"])
     app.add_api_route("/health", health)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+import sys
 import warnings
 from collections.abc import Sequence
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
-from piplay.envs.search import folder
+from piplay.envs.search import build as making
+from piplay.envs.search.build import Dense
+from piplay.envs.search.folder import open_index
 from piplay.envs.search.http import HTTPSearcher, is_url
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError, InputWarning, check_text
@@ -23,17 +27,38 @@ KEEP_ALIVE = 75
 def build(
     corpus: Path,
     out: Path,
-    title_weight: float | None = None,
     passage_words: int = 50,
-    strict: bool = False,
-    shards: int | None = None,
+    encoder: Path | None = None,
+    index: str | None = None,
+    import_: Path | None = None,
+    query_prefix: str | None = None,
+    passage_prefix: str | None = None,
+    **options: Any,
 ) -> None:
-    """Index a corpus into a folder."""
-    about = folder.build(corpus, out, title_weight, passage_words, strict, shards).about
+    """Index a corpus into a folder.
+
+    Args:
+        encoder: see ``Dense``, as the four behind it.
+        options: see ``making.build``.
+    """
+    given = {"--index": index, "--import": import_, "--query-prefix": query_prefix, "--passage-prefix": passage_prefix}
+    for name, value in given.items():
+        if value is not None and encoder is None:
+            raise InputError(f"{name} is for vectors: give --kind dense or hybrid and an --encoder, or leave it out")
+    dense = None if encoder is None else Dense(encoder, index, import_, query_prefix, passage_prefix)
+    about = making.build(corpus, out, words=passage_words, dense=dense, tell=_told, **options).about
     print(f"{about['passages']} passages of {corpus} are indexed in {out}: index {about['index']}")
 
 
-def serve(place: Path, host: str = "127.0.0.1", port: int = 8000, topk: int = TOP_K, passage_words: int = 50) -> None:
+def serve(
+    place: Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    topk: int = TOP_K,
+    passage_words: int = 50,
+    encoder: Path | None = None,
+    rerank: Path | None = None,
+) -> None:
     """Serve an index folder, or a corpus, until it is interrupted."""
     if not 0 <= port < 2**16:
         raise InputError(f"--port is {port}: give 0 to 65535, 0 for any that is free")
@@ -48,7 +73,7 @@ def serve(place: Path, host: str = "127.0.0.1", port: int = 8000, topk: int = TO
     if topk > MOST:
         raise InputError(f"--topk is {topk}: give at most {MOST}")
     listening = _listen(host, port)
-    index = folder.open_index(place, passage_words)
+    index = open_index(place, passage_words, encoder=encoder, rerank=rerank)
     app = make_app(index, topk)
     address = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
     print(f"{index.about['passages']} passages at {address}/retrieve: index {index.about['index']}", flush=True)
@@ -60,22 +85,24 @@ def serve(place: Path, host: str = "127.0.0.1", port: int = 8000, topk: int = TO
     server.run(sockets=[listening])
 
 
-def ask(place: str, query: str, topk: int = TOP_K) -> None:
+def ask(place: str, query: str, topk: int = TOP_K, encoder: Path | None = None, rerank: Path | None = None) -> None:
     """Print what an index folder, a corpus or a service finds."""
     _check_k(topk)
     check_text(query, "the query")
     scores: list[str]
     if is_url(place):
+        if encoder or rerank:
+            raise InputError(f"{place} is a service: --encoder and --rerank are for `piplay search serve`")
         try:
             [found] = HTTPSearcher((), url=place).search([query], topk)
         except ToolError as error:
             raise InputError(str(error)) from error
         scores = [""] * len(found)
     else:
-        index = folder.open_index(Path(place))
+        index = open_index(Path(place), encoder=encoder, rerank=rerank)
         [hits] = index.searcher.ranked([query], topk)
         found = [index.searcher.passages[i] for i, _ in hits]
-        scores = [f" ({score:.2f})" for _, score in hits]
+        scores = [f" ({score:.3g})" for _, score in hits]
     print(_shown(found, scores))
 
 
@@ -85,6 +112,10 @@ def _shown(found: Sequence[Passage], scores: Sequence[str]) -> str:
         for number, (passage, score) in enumerate(zip(found, scores, strict=True), 1)
     ]
     return "\n".join(lines) or "Nothing found."
+
+
+def _told(sentence: str) -> None:
+    print(sentence, file=sys.stderr, flush=True)
 
 
 def _check_k(topk: int) -> None:

@@ -8,9 +8,10 @@ import pytest
 
 from piplay.cli.main import main
 from piplay.envs.search.bm25 import BM25Searcher
+from piplay.envs.search.build import build
 from piplay.envs.search.corpus import read_corpus
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.folder import build, open_index
+from piplay.envs.search.folder import open_index
 from piplay.errors import InputError
 
 QUERIES = ["town river R7", "Town 3", "", "R1 R2 R3 lies", "unheard"]

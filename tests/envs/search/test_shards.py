@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from piplay.envs.search.bm25 import BM25Searcher, fields
-from piplay.envs.search.folder import build
+from piplay.envs.search.build import build
 from piplay.envs.search.index import Index
 from piplay.envs.search.question import Passage
 from piplay.envs.search.shards import Shards, shard_size
