@@ -15,7 +15,7 @@ help:
 	@echo "make docs    docs/api.md from the docstrings; make site: the documentation as a site, in build/site"
 	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
 	@echo "make survey-chats   which models can be played: docs/models.md, of the templates that some packages carry"
-	@echo "make wikipedia-data   a language model, an encyclopedia and a benchmark in data/wikipedia: 100 MB to fetch"
+	@echo "make wikipedia-data   a language model, an encoder, an encyclopedia and a benchmark in data/wikipedia: 190 MB to fetch"
 	@echo "make fuzz    a million damaged inputs and as many hostile texts: an hour; make endurance: 2,000 steps"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"

@@ -27,8 +27,10 @@ def loaded(kind: str, folder: Path, what: str) -> Any:
         raise InputError(f"the {what} {folder} is no model folder (it has no config.json): give one that is there")
     try:
         import sentence_transformers
+        from transformers.utils import logging
     except ModuleNotFoundError as error:
         raise InputError(f"the {what} needs {error.name}: {INSTALL}") from error
+    logging.disable_progress_bar()
     try:
         return getattr(sentence_transformers, kind)(str(folder), local_files_only=True)
     except Exception as error:  # of many kinds, by what of the folder is wrong
