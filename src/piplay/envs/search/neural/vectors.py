@@ -1,4 +1,7 @@
-"""Indexes of vectors by faiss: flat, HNSW and IVF with one byte a number, mapped from a file."""
+"""Indexes of vectors by faiss: flat, HNSW and IVF with one byte a number, mapped from a file.
+
+Axes: N passage, Q query, C vector that faiss proposes, K one of the k nearest, D number of a vector.
+"""
 
 from __future__ import annotations
 
@@ -76,9 +79,9 @@ class VectorIndex:
         found: list[list[Hit]] = [[] for _ in queries_Q_D]
         remaining, count = list(range(len(queries_Q_D))), k + MORE
         while remaining:
-            numbers_R_C, rough_R_C = self._proposed(queries_Q_D[remaining], min(count, self.size))
+            numbers_Q_C, rough_Q_C = self._proposed(queries_Q_D[remaining], min(count, self.size))
             again = []
-            for at, numbers_C, rough_C in zip(remaining, numbers_R_C, rough_R_C, strict=True):
+            for at, numbers_C, rough_C in zip(remaining, numbers_Q_C, rough_Q_C, strict=True):
                 numbers_C = np.sort(numbers_C[numbers_C >= 0])
                 hits = self._exactly(queries_Q_D[at], numbers_C)
                 found[at] = hits[:k]
@@ -102,16 +105,16 @@ class VectorIndex:
         found: Vectors = faiss.rev_swig_ptr(flat.get_xb(), self.size * self.dimension)
         return found.reshape(self.size, self.dimension)
 
-    def _proposed(self, queries_R_D: Vectors, count: int) -> tuple[npt.NDArray[np.int64], Vectors]:
+    def _proposed(self, queries_Q_D: Vectors, count: int) -> tuple[npt.NDArray[np.int64], Vectors]:
         """faiss's own nearest, best first: numbers, −1 where there are no more, and inner products."""
         faiss = the_library()
         if self._kind == "flat":
-            rough, numbers = self._index.search(queries_R_D, count)
+            rough, numbers = self._index.search(queries_Q_D, count)
         elif self._kind == "hnsw":
             wide = faiss.SearchParametersHNSW(efSearch=max(WIDTH, count))
-            rough, numbers = self._index.search(queries_R_D, count, params=wide)
+            rough, numbers = self._index.search(queries_Q_D, count, params=wide)
         else:  # one by one: the lists to visit are chosen by other sums for twenty queries than for one
-            each = [self._index.search(query_D[None], count) for query_D in queries_R_D]
+            each = [self._index.search(query_D[None], count) for query_D in queries_Q_D]
             rough, numbers = (np.concatenate(parts) for parts in zip(*each, strict=True))
         return numbers, rough
 
