@@ -12,7 +12,8 @@ CANDIDATES = 100
 RANK_CONSTANT = 60
 """Cormack, Clarke and Büttcher, "Reciprocal rank fusion" (2009)."""
 DENSE_WEIGHT = 0.7
-"""What the dense ranking counts; BM25's counts the rest."""
+"""What the dense ranking counts; BM25's counts the rest. Above a half, since a good encoder is the better part: equal
+weights can find less than it alone. How others do: benchmarks/results/search-real.md."""
 
 
 class HybridSearcher(RankedSearcher):
