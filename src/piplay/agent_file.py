@@ -20,6 +20,7 @@ from piplay.config import Component, Config, EngineSettings, Limits, Lora, Polic
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Passage, check_asks, show
 from piplay.errors import InputError, InputWarning
+from piplay.files import from_json
 from piplay.methods.pi_play.views import STUDENT
 from piplay.protocols import Environment
 from piplay.training.assemble import run_at
@@ -115,7 +116,7 @@ def read(folder: Path) -> AgentFile | None:
     if not file.is_file():
         return None
     try:
-        tree = json.loads(file.read_text(encoding="utf-8"))
+        tree = from_json(file.read_text(encoding="utf-8"))
         schema, version = tree.pop("schema"), tree.get("piplay")
         if schema != SCHEMA:
             raise InputError(f"{file} was made by piplay {version} in schema {schema}: use that piplay for it")

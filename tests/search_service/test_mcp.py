@@ -10,12 +10,12 @@ import pytest
 from piplay.envs.search import mcp as client_side
 from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.corpus import read_corpus
+from piplay.envs.search.folder import open_index
 from piplay.envs.search.mcp import MCPSearcher
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError, InputWarning
 from piplay.registry import package_alone
 from piplay.rollout.tools import ToolError
-from piplay.search_service.index_folder import open_index
 
 
 @pytest.fixture

@@ -21,11 +21,12 @@ import pytest
 from toys.services import serving
 
 from piplay.cli.main import main
-from piplay.envs.search.bm25 import BM25Searcher, Hit
+from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.corpus import read_corpus
+from piplay.envs.search.folder import SearchIndex, open_index
+from piplay.envs.search.searcher import Hit
 from piplay.search_service.app import make_app
 from piplay.search_service.batching import Batcher, QueueFullError
-from piplay.search_service.index_folder import SearchIndex, open_index
 
 CLIENT = httpx.Client(trust_env=False, timeout=60)
 

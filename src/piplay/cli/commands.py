@@ -278,8 +278,8 @@ def _search(command: BuildIndex | ServeIndex | AskIndex) -> None:
             search.build(**vars(command))
         case ServeIndex():
             search.serve(**vars(command))
-        case AskIndex(place, query, topk):
-            search.ask(place, query, topk)
+        case AskIndex():
+            search.ask(**vars(command))
 
 
 def _card(command: Card, overrides: dict[str, str]) -> None:

@@ -224,6 +224,22 @@ class BuildIndex:
     """Words of a passage, where a corpus is documents that are cut."""
     strict: bool = False
     """Refuse what of the corpus cannot be read; by default it is skipped and counted."""
+    shards: int | None = None
+    """Parts of the BM25 index, made one after the other; by default as many as keep each at 1,000,000 passages."""
+    kind: Literal["bm25", "dense", "hybrid"] = "bm25"
+    """By words, by vectors of an encoder, or by both."""
+    encoder: Path | None = None
+    """The encoder of a dense or hybrid index: a folder of sentence-transformers."""
+    index: Literal["flat", "hnsw", "ivf-sq8"] | None = None
+    """Of vectors: flat compares all, hnsw and ivf-sq8 some; by default flat up to 1,000,000 passages, then ivf-sq8."""
+    import_: Annotated[Path | None, arg(name="import")] = None
+    """A file of faiss, such as Search-R1's, with the passages' vectors in their order: nothing is encoded."""
+    query_prefix: str | None = None
+    """What the encoder reads before a query; by default its folder's own prompt, or E5's or BGE's by its name."""
+    passage_prefix: str | None = None
+    """The same before a passage."""
+    dense_weight: float = 0.7
+    """What vectors count in a hybrid index, from 0 to 1; words count the rest."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +258,10 @@ class ServeIndex:
     """Words of a passage, where a corpus is documents that are cut."""
     mcp: bool = False
     """Serve MCP's tools search and fetch at /mcp, instead of /retrieve."""
+    encoder: Path | None = None
+    """Where the encoder of a dense or hybrid index is now, if no longer where it was."""
+    rerank: Path | None = None
+    """A CrossEncoder's folder, as sentence-transformers saves one: it reranks what is found."""
 
 
 @dataclass(frozen=True)
@@ -252,6 +272,10 @@ class AskIndex:
     """An index folder, a corpus, a world, or the URL of a service."""
     query: Positional[str]
     topk: int = 3
+    encoder: Path | None = None
+    """Where the encoder of a dense or hybrid index is now, if no longer where it was."""
+    rerank: Path | None = None
+    """A CrossEncoder's folder that reranks what is found."""
 
 
 @dataclass(frozen=True)

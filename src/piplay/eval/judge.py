@@ -18,6 +18,7 @@ from piplay.envs.search.cache import cache_folder
 from piplay.envs.search.http import is_url
 from piplay.errors import InputError, Unavailable, first_line
 from piplay.eval.statistics import wilson
+from piplay.files import from_json
 
 KEY = "PIPLAY_JUDGE_KEY"
 """The environment variable with the endpoint's key, where it wants one."""
@@ -155,7 +156,7 @@ class Judge:
         found: dict[str, bool] = {}
         for line in self._file.read_text(encoding="utf-8").splitlines() if self._file.exists() else ():
             try:
-                row = json.loads(line)
+                row = from_json(line)
                 found[row["asked"]] = bool(row["same"])
             except (ValueError, LookupError, TypeError):
                 continue  # cut off where a process died: it is asked again

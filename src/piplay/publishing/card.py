@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from piplay.eval.statistics import wilson
+from piplay.files import from_json
 from piplay.training.run_directory import Run
 from piplay.version import current_version
 
@@ -132,7 +132,7 @@ def _share(row: Mapping[str, Any], hops: str | None = None) -> str:
 
 def _made(run: Run, about: About, base: str) -> str:
     config = run.config
-    machine = json.loads((run.folder / "machine.json").read_text(encoding="utf-8"))
+    machine = from_json((run.folder / "machine.json").read_text(encoding="utf-8"))
     phases = ", ".join(phase.name for phase in config.phases)
     minutes = (run.summary or {}).get("wall_seconds", 0) / 60
     rows = {

@@ -10,7 +10,7 @@ from typing import Any
 
 from piplay.engine.local.adapters import base_of
 from piplay.errors import InputError, in_a_line
-from piplay.files import storing, write_folder
+from piplay.files import from_json, storing, write_folder
 from piplay.publishing.card import About, card
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import model_folder, tiny_base
@@ -110,7 +110,7 @@ def _copy(source: Path, new: Path, merge: bool, base: str | None) -> None:
     shutil.copytree(source, new, dirs_exist_ok=True)
     if base is not None:
         file = new / "adapter_config.json"
-        tree = json.loads(file.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
+        tree = from_json(file.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
         file.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
 
 
@@ -137,7 +137,7 @@ def _hide_places(run: Run, new: Path) -> None:
     file = new / AGENT
     if not file.is_file():
         return
-    tree: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    tree: dict[str, Any] = from_json(file.read_text(encoding="utf-8"))
     for option in path_options(resolve(run.config.environment.kind, "environment", "piplay.envs")):
         if tree["environment"].get(option):
             tree["environment"][option] = Path(tree["environment"][option]).name

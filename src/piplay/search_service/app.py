@@ -13,12 +13,12 @@ from typing import Annotated, Any
 from fastapi import FastAPI, HTTPException, Request, Response
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 
-from piplay.envs.search.bm25 import Hit
+from piplay.envs.search.folder import SearchIndex
 from piplay.envs.search.http import HEADER
 from piplay.envs.search.question import Passage, contents
+from piplay.envs.search.searcher import Hit
 from piplay.http_server import BodyError, read_body
 from piplay.search_service.batching import Batcher, QueueFullError
-from piplay.search_service.index_folder import SearchIndex
 
 QUERIES = 4096
 """Of a request."""
@@ -27,6 +27,8 @@ CHARACTERS = 65_536
 TOP_K = 1000
 PASSAGES = 65_536
 """That a request may ask for, queries × top k."""
+PRIVATE = ("made_of", "encoder")
+"""Places on this machine: ``/info`` leaves them out."""
 BODY = 16 * 2**20
 """Bytes of a request's body."""
 SECONDS = 10.0
@@ -74,7 +76,7 @@ def make_app(index: SearchIndex, topk: int, batcher: Batcher | None = None, seco
         return {"status": "ok", "waiting": searches.waiting}
 
     async def info() -> dict[str, Any]:
-        return {name: value for name, value in index.about.items() if name != "made_of"} | {"topk": topk}
+        return {name: value for name, value in index.about.items() if name not in PRIVATE} | {"topk": topk}
 
     app.add_api_route("/retrieve", retrieve, methods=["POST"])
     app.add_api_route("/health", health)

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from piplay.envs.search.bm25 import Hit
+from piplay.envs.search.searcher import Hit
 
 Ask = tuple[str, int]
 """A query and how many passages it is to find."""

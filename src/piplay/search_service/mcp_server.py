@@ -8,8 +8,8 @@ from mcp.server.mcpserver import MCPServer
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
 
+from piplay.envs.search.folder import SearchIndex
 from piplay.search_service.batching import Batcher, QueueFullError
-from piplay.search_service.index_folder import SearchIndex
 
 CHARACTERS = 65_536
 """Of a query or an id."""

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from piplay.envs.search.corpus import _cut, read_corpus
+from piplay.envs.search.corpus import read_corpus
+from piplay.envs.search.documents import _cut
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError, InputWarning
 
@@ -215,7 +216,7 @@ def assert_one_sentence(error: InputError) -> None:
         ({}, ".", "holds no document and no file of rows"),
         ({"picture.png": b"\xff"}, ".", "holds no document and no file of rows"),
         ({"picture.png": b"\xff"}, "picture.png", "is no file of a kind that is known: give a file"),
-        ({"a.txt": b" \n", "b.md": b""}, ".", r"not one of its \.txt and \.md files \(2\) has a word"),
+        ({"a.txt": b" \n", "b.md": b""}, ".", r"not one of its documents \(2\) has a word"),
         ({"table.csv": b"a,b"}, "table.csv", r"table\.csv has no column that is known, but a, b"),
         ({"d/b.md": b"caf\xe9 au lait"}, ".", r"holds no passages that can be read: d/b\.md is not UTF-8"),
         (

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from toys.searching_runs import SMALL, bits, timeless
 from toys.services import Scripted, free_port, serving
 
 from piplay.cli.main import main
@@ -17,12 +18,12 @@ from piplay.envs.search.answers import Answers
 from piplay.envs.search.bm25 import BM25Searcher
 from piplay.envs.search.corpus import read_corpus
 from piplay.envs.search.environment import SearchEnvironment
+from piplay.envs.search.folder import open_index
 from piplay.envs.search.http import HTTPSearcher
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError, InputWarning
 from piplay.rollout.tools import ToolError
 from piplay.search_service.app import make_app
-from piplay.search_service.index_folder import open_index
 from piplay.training.run_directory import Run
 
 ANSWER = (200, json.dumps({"result": [[{"document": {"id": "1", "contents": '"Bor"\nA town.'}, "score": 1}]]}).encode())
@@ -197,22 +198,6 @@ def test_a_damaged_cache_is_one_sentence(url: str, cache: Path) -> None:
     kept.file.write_bytes(b"no database at all, but long enough to be read as one" * 100)
     with pytest.raises(InputError, match="remove it where it is damaged"):
         HTTPSearcher((), url=url).search(["a"], 1)
-
-
-def timeless(run: Path) -> list[dict[str, Any]]:
-    return [{k: v for k, v in row.items() if k != "seconds"} for row in Run.open(run).rows()]
-
-
-def bits(run: Path) -> dict[str, bytes]:
-    files = [*run.glob("final/*/model.safetensors"), *run.glob("rollouts/*.parquet"), *run.glob("tasks/*.parquet")]
-    return {str(file.relative_to(run)): file.read_bytes() for file in sorted(files)}
-
-
-SMALL = (
-    "--phases.examine.steps 1 --phases.examine.episodes 4 --phases.write.steps 2 --phases.write.writes 4 "
-    "--phases.write.episodes 8 --phases.study.steps 1 --phases.study.episodes 4 --evaluation.per_hop 2 --report.grid 0 "
-    "--engine.threads 1"
-)
 
 
 @pytest.mark.slow

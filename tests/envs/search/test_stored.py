@@ -20,6 +20,7 @@ from piplay.envs.search.stored import Chosen
 from piplay.envs.world.generate import encyclopedia
 from piplay.envs.world.render import passages
 from piplay.errors import InputError, InputWarning
+from piplay.files import files_below
 
 PASSAGES = passages(encyclopedia(0, 5000), 0)
 
@@ -167,7 +168,7 @@ def test_what_is_damaged_is_made_again(tmp_path: Path, cache: Path, kind: str, h
 
     wanted = found()
     [folder] = [folder for folder in cache.iterdir() if kind in folder.name]
-    for file in sorted(folder.iterdir()):
+    for file in files_below(folder):
         raw = file.read_bytes()
         if how == "removed":
             file.unlink()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from piplay.envs.search.corpus import _cut
+from piplay.envs.search.documents import _cut
 from piplay.envs.search.match import contains, exact_match, folded, normalise
 from piplay.envs.search.words import beginning, length, pieces, sentences, size, tokenize
 from piplay.eval.metrics import cover_em, f1

@@ -6,9 +6,11 @@ from collections.abc import Callable, Sequence
 
 from piplay.envs.search.cache import kept
 from piplay.envs.search.corpus import StoredPassages
-from piplay.envs.search.index import FORMAT, Index
+from piplay.envs.search.index import FILES, FORMULA, Index
 from piplay.envs.search.postings import Document
 from piplay.envs.search.question import Passage
+from piplay.envs.search.searcher import Hit, RankedSearcher
+from piplay.envs.search.shards import Shards, shard_size
 from piplay.envs.search.words import tokenize
 
 TITLE_WEIGHT = 5.0
@@ -22,38 +24,20 @@ def title_token(title: str) -> str:
     return " ".join(["title:", *tokenize(title)])
 
 
-Hit = tuple[int, float]
-"""A passage's number and its score."""
-
-
-class IndexSearcher:
+class IndexSearcher(RankedSearcher):
     """A ``Searcher`` by an index that there is already: BM25F, summed over the query's words.
 
-    A word said twice in the query counts twice.
+    A word said twice in the query counts twice; a passage without a word of the query is never found.
     """
 
-    def __init__(self, passages: Sequence[Passage], index: Index | None) -> None:
+    def __init__(self, passages: Sequence[Passage], index: Index | Shards | None) -> None:
         """``index`` is that of ``passages``, None where they have not one word."""
-        self.passages, self._index = passages, index
-
-    def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
-        """See ``Searcher.search``. Equal scores stand in corpus order; a passage without a word of the query never."""
-        if k < 1:
-            raise ValueError(f"k must be at least 1, not {k}")
-        found = {query: self._best(_words(query), k) for query in dict.fromkeys(queries)}
-        return [[self.passages[i] for i in found[query]] for query in queries]
+        super().__init__(passages)
+        self._index = index
 
     def ranked(self, queries: Sequence[str], k: int) -> list[list[Hit]]:
-        """The same by numbers, with the scores."""
-        hits = []
-        for words in map(_words, queries):
-            numbers = self._best(words, k)
-            scores = self._index.scores_of(numbers, words) if self._index and numbers else []
-            hits.append(list(zip(numbers, scores, strict=True)))
-        return hits
-
-    def _best(self, words: Sequence[str], k: int) -> list[int]:
-        return self._index.best(words, k) if words and self._index else []
+        """See ``RankedSearcher.ranked``."""
+        return [self._index.hits(_words(query), k) if self._index else [] for query in queries]
 
 
 class BM25Searcher(IndexSearcher):
@@ -75,9 +59,10 @@ class BM25Searcher(IndexSearcher):
         """
         words, weights = fields(title_weight)
         if isinstance(passages, StoredPassages):
-            name = f"{passages.content}-bm25-{FORMAT}-{title_weight}-{k1}-{b}"
-            folder = kept(name, lambda folder: Index.save(map(words, passages), weights, k1, b, folder))
-            super().__init__(passages, Index.load(folder))
+            name = f"{passages.content}-bm25-{FILES}-{FORMULA}-{title_weight}-{k1}-{b}"
+            size = shard_size(len(passages))
+            folder = kept(name, lambda folder: Shards.save(map(words, passages), weights, k1, b, folder, size))
+            super().__init__(passages, Shards.load(folder))
             return
         passages = tuple(passages)
         documents = list(map(words, passages))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from piplay.errors import InputError, InputWarning
-from piplay.files import digest, from_json, remove, sync
+from piplay.files import digest, files_below, from_json, remove, sync
 
 HASHES = "hashes.json"
 """In a folder of the cache: the SHA-256 of its other files."""
@@ -58,7 +58,7 @@ def _whole(folder: Path) -> bool:
         return False
     try:
         hashes = from_json((folder / HASHES).read_text(encoding="utf-8"))
-        return {file.name for file in folder.iterdir()} == {HASHES, *hashes} and all(
+        return {file.relative_to(folder).as_posix() for file in files_below(folder)} == {HASHES, *hashes} and all(
             digest(folder / file) == value for file, value in hashes.items()
         )
     except (OSError, ValueError, TypeError):
@@ -78,9 +78,9 @@ def _make(half: Path, folder: Path, make: Callable[[Path], None]) -> None:
             remove(left)
         try:
             make(half)
-            hashes = {file.name: digest(file) for file in half.iterdir()}
+            hashes = {file.relative_to(half).as_posix(): digest(file) for file in files_below(half)}
             (half / HASHES).write_text(json.dumps(hashes), encoding="utf-8")
-            for file in half.iterdir():
+            for file in files_below(half):
                 sync(file)
             if folder.exists():
                 warnings.warn(f"{folder} was damaged and is made again", InputWarning, stacklevel=4)

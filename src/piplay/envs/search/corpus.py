@@ -1,9 +1,8 @@
-"""Reading a corpus: passages from files of rows, or documents (.txt, .md) cut into passages."""
+"""Reading a corpus: passages from files of rows, or documents cut into passages."""
 
 from __future__ import annotations
 
 import json
-import re
 import warnings
 from array import array
 from collections import Counter
@@ -15,18 +14,19 @@ import numpy as np
 import numpy.typing as npt
 
 from piplay.envs.search.cache import fingerprint, kept
+from piplay.envs.search.documents import CONVERTED, PLAIN, read_documents
 from piplay.envs.search.passages import CONTENTS, HEADLESS, NAMES, id_of, passage_of
 from piplay.envs.search.question import Passage
 from piplay.envs.search.rows import FORMATS, PACKED, Skipped, is_plain_lines, is_table, parse_line, rows
 from piplay.envs.search.stored import LARGE, Stored
-from piplay.envs.search.words import pieces, sentences, size
 from piplay.errors import InputError, InputWarning
 from piplay.files import from_json
 
-_DOCUMENTS = (".txt", ".md")
-_GIVE = f"give a file ({', '.join(FORMATS)}; packed: {', '.join(PACKED)}) or a folder of such or of .txt and .md files"
-_HEADING = re.compile(r" {0,3}#{1,6}(?=\s)")
-_FENCE = re.compile(r"\s*(?:`{3,}[^`]*|~{3,}.*)")
+DOCUMENTS = (*PLAIN, *CONVERTED)
+_GIVE = (
+    f"give a file ({', '.join(FORMATS)}; packed: {', '.join(PACKED)}) or a folder of such or of documents "
+    f"({', '.join(DOCUMENTS)})"
+)
 
 
 class StoredPassages(Stored[Passage]):
@@ -46,8 +46,8 @@ def read_corpus(path: Path, words: int = 50, strict: bool = False) -> Sequence[P
     - a folder that holds ``passages.jsonl``, such as a world, or BEIR's ``corpus.jsonl``: that file is read;
     - a file of rows: JSON Lines, JSON, CSV, TSV or parquet, packed or not, or a folder of such. See ``passage_of`` for
       the names that id, title and text may have; a row without an id has its number;
-    - a .txt or .md file or a folder of such, at any depth, in the order of their paths: cut into passages of at most
-      ``words`` words, see ``_cut``. Ids are ``relative/path.md#1``, ``#2`` and so on.
+    - a document (.txt, .md; with the extra ``documents`` .pdf, .html and .docx, by markitdown) or a folder of such, at
+      any depth, in the order of their paths: cut into passages of at most ``words`` words, see ``read_documents``.
 
     A row that cannot be read, that has no text, or that repeats an earlier id is skipped. How many there are, where
     and why is an ``InputWarning``; with ``strict`` the first is refused. The passages of files of more than 8 MiB stay
@@ -64,7 +64,12 @@ def read_corpus(path: Path, words: int = 50, strict: bool = False) -> Sequence[P
         documents, tables = _inside(path) if path.is_dir() else _alone(path)
         if tables:
             return _read_tables(path, tables, strict)
-        return _read_documents(path, documents, words, strict)
+        skipped = Skipped(strict)
+        passages = read_documents(path, documents, words, skipped)
+        if not passages and not skipped.reasons:
+            raise InputError(f"{path}: not one of its documents ({len(documents)}) has a word: write something there.")
+        _tell(path, len(passages), skipped)
+        return passages
     except OSError as error:
         raise InputError(
             f"{error.filename or path} cannot be read ({error.strerror or error}): make it readable or remove it."
@@ -78,7 +83,7 @@ def files_read(path: Path) -> list[Path]:
 
 
 def _alone(path: Path) -> tuple[list[Path], list[Path]]:
-    if path.suffix.lower() in _DOCUMENTS:
+    if path.suffix.lower() in DOCUMENTS:
         return [path], []
     if is_table(path):
         return [], [path]
@@ -92,9 +97,10 @@ def _inside(folder: Path, warn: bool = True) -> tuple[list[Path], list[Path]]:
             return [], [folder / name]
     names = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*")}
     there = [path for name, path in sorted(names.items()) if not path.is_dir() and not _hidden(name)]
-    documents = [path for path in there if path.suffix.lower() in _DOCUMENTS]
+    documents = [path for path in there if path.suffix.lower() in DOCUMENTS]
     tables = [path for path in there if is_table(path)]
-    if tables and all(path.stem.lower() in ("readme", "license", "licence") for path in documents):
+    texts = [path for path in documents if path.suffix.lower() in PLAIN]
+    if tables and all(path.stem.lower() in ("readme", "license", "licence") for path in texts):
         return [], tables
     if tables and documents and warn:
         warnings.warn(
@@ -209,90 +215,3 @@ def _parse(raw: bytes, place: str) -> Passage:
     if isinstance(passage, str):
         raise ValueError(f"{place} {passage}")
     return passage
-
-
-def _read_documents(path: Path, files: Sequence[Path], words: int, strict: bool) -> list[Passage]:
-    skipped = Skipped(strict)
-    passages = []
-    for file in files:
-        name = file.name if file == path else file.relative_to(path).as_posix()
-        document = _decode(file.read_bytes())
-        if document is None:
-            skipped.add(path, name, "is not UTF-8")
-            continue
-        cut = _cut(document, file.stem, words)
-        passages += [Passage(f"{name}#{number}", title, text) for number, (title, text) in enumerate(cut, 1)]
-    if not passages and not skipped.reasons:
-        raise InputError(f"{path}: not one of its .txt and .md files ({len(files)}) has a word: write something there.")
-    _tell(path, len(passages), skipped)
-    return passages
-
-
-def _decode(raw: bytes) -> str | None:
-    """A document's text without its byte order mark; None where it is neither UTF-8 nor marked as UTF-16."""
-    try:
-        return raw.decode("utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
-    except UnicodeDecodeError:
-        return None
-
-
-def _cut(document: str, stem: str, words: int) -> Iterator[tuple[str, str]]:
-    """(title, text) of each passage: as many paragraphs as fit into ``words``, on lines of their own.
-
-    A passage never crosses a heading. A paragraph that does not fit whole is cut between sentences, a sentence that
-    does not fit between words. Runs of whitespace become one space; no word is lost.
-    """
-    for title, paragraphs in _sections(document, stem):
-        room = 0.0
-        texts: list[str] = []
-        for paragraph in map(pieces, filter(None, paragraphs)):
-            joint = "\n"
-            for part in [paragraph] if sum(map(size, paragraph)) <= words else sentences(paragraph, words):
-                taken = sum(map(size, part))
-                if taken > room:
-                    texts.append("")
-                    room, joint = words, ""
-                texts[-1] += joint + "".join(part)
-                room -= taken
-                joint = ""
-        yield from ((title, text.rstrip()) for text in texts)
-
-
-def _heading(line: str) -> str:
-    """The text of a line that is a ``#`` heading, without the ``#`` that may close it; empty where there is none."""
-    opened = _HEADING.match(line)
-    words = line[opened.end() :].split() if opened else []
-    if len(words) > 1 and not words[-1].strip("#"):
-        del words[-1]
-    text = " ".join(words)
-    return text if re.search(r"\w", text) else ""
-
-
-def _sections(document: str, stem: str) -> Iterator[tuple[str, list[list[str]]]]:
-    """(title, paragraphs as words) of each stretch between ``#`` headings; a ``#`` inside a code fence is none.
-
-    What stands before the first heading goes under that heading too, or under ``stem`` when there is none. A heading
-    with nothing of its own below it becomes a paragraph of the next section, or its own text when none follows.
-    """
-    stretches: list[tuple[str, list[list[str]]]] = [("", [[]])]
-    fenced = False
-    for line in document.splitlines():
-        fenced ^= bool(_FENCE.fullmatch(line))
-        if not fenced and (heading := _heading(line)):
-            stretches.append((heading, [[]]))
-        elif line.strip():
-            stretches[-1][1][-1].extend(line.split())
-        else:
-            stretches[-1][1].append([])
-    (_, preamble), *headed = stretches
-    if any(preamble):
-        yield headed[0][0] if headed else stem, preamble
-    bare: list[list[str]] = []
-    for title, paragraphs in headed:
-        if any(paragraphs):
-            yield title, bare + paragraphs
-            bare = []
-        else:
-            bare.append(title.split())
-    if bare:
-        yield headed[-1][0], bare

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -12,9 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from piplay.envs.search.postings import Document, Documents, Postings
+from piplay.envs.search.searcher import Hit
 
-FORMAT = "3"
-"""Of a saved index. It rises when tokens, scores or files change."""
+FORMULA = "3"
+"""Of tokens and scores: it rises when what is found can change."""
+FILES = "4"
+"""Of a saved index's files: it rises when they change."""
 DENSE = 4000
 """Passages up to which scoring all of them is quicker than choosing."""
 CROWD = 1 / 16
@@ -52,22 +56,16 @@ class Index:
 
         Raises ValueError where there is no word at all.
         """
-        found = Documents(documents, len(weights))
-        postings = found.postings(weights, k1, b)
-        return cls(found.numbers, postings, _highest(postings))
+        found, numbers = Documents.numbered(documents, len(weights))
+        if not numbers:
+            raise ValueError("no document has a word")
+        statistics = found.statistics(len(numbers))
+        postings = found.postings(statistics.held_V, statistics, weights, k1, b)
+        return cls(numbers, postings, _highest(postings))
 
-    @classmethod
-    def save(cls, documents: Iterable[Document], weights: Sequence[float], k1: float, b: float, folder: Path) -> None:
-        """Build an index into an empty folder, for ``load``."""
-        found = Documents(documents, len(weights))
-        order = sorted(found.numbers)
-        place_V = np.empty(len(order), dtype=np.int32)
-        place_V[[found.numbers[word] for word in order]] = np.arange(len(order))
-        WordTable.save(order, folder)
-        # The words are gone before scoring starts, which takes the most memory.
-        del order
-        found.renumber(place_V)
-        postings = found.postings(weights, k1, b)
+    @staticmethod
+    def save(postings: Postings, folder: Path) -> None:
+        """Write what ``load`` reads beside a ``WordTable``."""
         np.save(folder / "size.npy", postings.size)
         np.save(folder / "starts.npy", postings.starts_V1)
         np.save(folder / "rows.npy", postings.rows_P)
@@ -82,6 +80,11 @@ class Index:
         )
         postings = Postings(int(np.load(folder / "size.npy")), starts_V1, rows_P, scores_P)
         return cls(WordTable(folder), postings, highest_V)
+
+    def hits(self, words: Sequence[str], k: int) -> list[Hit]:
+        """The ``k`` best passages with their scores, best first, of equal ones the first."""
+        numbers = self.best(words, k)
+        return list(zip(numbers, self.scores_of(numbers, words), strict=True)) if numbers else []
 
     def best(self, words: Sequence[str], k: int) -> list[int]:
         """The numbers of the ``k`` best passages, of equal ones the first; none without a word of the query."""
@@ -193,6 +196,12 @@ class WordTable:
         wanted, size = word.encode(), len(self._starts_V1) - 1
         place = bisect_left(range(size), wanted, key=self._at)
         return place if place < size and self._at(place) == wanted else None
+
+    def __iter__(self) -> Iterator[bytes]:
+        """The words in their order, few of them in memory at once."""
+        for first in range(0, len(self._starts_V1) - 1, 2**16):
+            starts = self._starts_V1[first : first + 2**16 + 1].tolist()
+            yield from (bytes(self._text[start:end]) for start, end in pairwise(starts))
 
     def _at(self, place: int) -> bytes:
         start, end = self._starts_V1[place : place + 2].tolist()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import threading
 import warnings
 from collections.abc import Coroutine, Sequence
@@ -14,6 +13,7 @@ from typing import Any, TypeVar
 from piplay.envs.search.http import is_url, passage_in
 from piplay.envs.search.question import Passage
 from piplay.errors import InputError, InputWarning, first_line
+from piplay.files import from_json
 from piplay.registry import refuse_alone
 from piplay.rollout.tools import ToolError
 
@@ -143,7 +143,7 @@ class MCPSearcher:
         """What a tool found: data, or text that is JSON; other text is one passage."""
         if tree is None:
             try:
-                tree = json.loads(said)
+                tree = from_json(said)
             except ValueError:
                 if self._path:
                     raise ToolError(

@@ -8,10 +8,11 @@ import pytest
 
 from piplay.cli.main import main
 from piplay.envs.search.bm25 import BM25Searcher
+from piplay.envs.search.build import build
 from piplay.envs.search.corpus import read_corpus
 from piplay.envs.search.environment import SearchEnvironment
+from piplay.envs.search.folder import open_index
 from piplay.errors import InputError
-from piplay.search_service.index_folder import build, open_index
 
 QUERIES = ["town river R7", "Town 3", "", "R1 R2 R3 lies", "unheard"]
 
@@ -85,13 +86,13 @@ def test_a_damaged_folder_is_refused(towns: Path, tmp_path: Path, harm: str) -> 
     about = folder / "index.json"
     match harm:
         case "cut":
-            (folder / "bm25" / "rows.npy").write_bytes(b"")
+            (folder / "bm25" / "0" / "rows.npy").write_bytes(b"")
         case "gone":
             (folder / "passages.jsonl").unlink()
         case "edited":
             about.write_text(about.read_text().replace('"k1": 1.5', '"k1": 1.2'))
         case "older":
-            about.write_text(about.read_text().replace('"schema": 1', '"schema": 0'))
+            about.write_text(about.read_text().replace('"schema": 2', '"schema": 0'))
         case "no JSON":
             about.write_text("{")
     with pytest.raises(InputError, match="build it again"):
