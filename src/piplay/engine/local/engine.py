@@ -14,8 +14,9 @@ from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.local.checkpointing import recomputing
 from piplay.engine.local.generate import Sampler
 from piplay.engine.local.policies import Policies
+from piplay.engine.local.scored import score
 from piplay.engine.local.stops import StopTexts
-from piplay.engine.local.update import Trainer, score
+from piplay.engine.local.update import Trainer
 from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.errors import InputError, first_line
 from piplay.types import Floats, Key, PolicyRef, Sample

@@ -22,7 +22,7 @@ from piplay.engine.local.attention import NAME, head_dim, kv_heads
 from piplay.engine.local.cache import PAGE, pages
 from piplay.engine.local.checkpointing import enable, recomputing
 from piplay.engine.local.folders import LOCAL
-from piplay.engine.local.update import HEAD_ROWS, loss_bytes
+from piplay.engine.local.scored import HEAD_ROWS, loss_bytes
 from piplay.errors import InputError, first_line
 
 _PROBE = 256
