@@ -105,7 +105,7 @@ class EngineSettings(Settings):
     """Which engine writes and learns, and how it uses the machine."""
 
     kind: str = "local"
-    """``local``: in this process. Or ``module:Class`` of one's own."""
+    """``local``: in this process. ``vllm``: vLLM writes the turns, in processes of its own. Or ``module:Class``."""
     slots: int = Field(128, ge=1)
     """Sessions whose keys and values are cached at once, of each policy that writes; more of them wait."""
     cache_tokens: int | None = Field(None, ge=128)
@@ -122,6 +122,18 @@ class EngineSettings(Settings):
     """Policies as adapters on one base that they share."""
     checkpointing: bool = False
     """Keep each layer's input alone for the backward, and compute the layer once more there: less memory, more time."""
+    samplers: int = Field(1, ge=1)
+    """Of the kind ``vllm``: processes that write. Each holds the adapters of all policies, or one policy's weights."""
+    restarts: int = Field(3, ge=0)
+    """Of the kind ``vllm``: how many samplers may die, and be started again, before the run ends."""
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> EngineSettings:
+        for name in ("samplers", "restarts"):
+            # By value: a run's own settings, read back, name them all.
+            if self.kind == "local" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f'{name}: only of engine.kind = "vllm", and it is "local": leave it out')
+        return self
 
 
 class Policy(Settings):

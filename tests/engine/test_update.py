@@ -89,6 +89,7 @@ def reference_loss(
         "teacher_entropy": float(np.mean(teacher_entropies)),
         "teacher_nll": float(np.mean(teacher_nlls)),
         "kl_ref": float(np.mean(k3s)),
+        "logprob_diff_mean": float(np.mean(differences)),
         "logprob_diff_max": max(differences),
         "tokens": len(entropies),
         "clipped": 0.0,

@@ -23,12 +23,12 @@ from piplay.chat.base import Chat
 from piplay.cli.workload import Work, measure, work
 from piplay.config import Config, Phase
 from piplay.console import TerminalConsole
-from piplay.engine.local.engine import check_device
 from piplay.engine.local.memory import Estimate, estimate
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
 from piplay.recipes import validated
 from piplay.training.assemble import (
+    check_engine_settings,
     check_parts,
     check_passages,
     check_trainable,
@@ -66,8 +66,7 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
     config = with_model(config)
     check_trackers(config.trackers)
     check_trainable(config.model)
-    if config.engine.kind == LOCAL:
-        check_device(config.engine.device)
+    check_engine_settings(config)
     environment = load_environment(config)
     check_parts(config, environment)
     tools = tool_specs(environment)

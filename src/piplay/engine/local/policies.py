@@ -121,6 +121,17 @@ class Policies:
         self._check(ref)
         return self._live[ref.name] if ref.live else self._snapshots[ref].model
 
+    def refs(self) -> list[PolicyRef]:
+        """All that there are, snapshots last."""
+        return [*map(PolicyRef, self._live), *self._snapshots]
+
+    def weights(self, ref: PolicyRef) -> Mapping[str, Parameter]:
+        """What of a policy or snapshot moves, by name, in the engine's dtype; nothing of the base itself."""
+        self._check(ref)
+        if not ref.live:
+            return self._snapshots[ref].weights
+        return self._moving[ref.name].weights if ref.name in self._moving else {}
+
     def version(self, ref: PolicyRef) -> int:
         """How many updates it has seen; a moving average has seen those of the policy that it follows."""
         self._check(ref)

@@ -95,7 +95,8 @@ class _Tally:
         entropies = self._values.get(("", "entropy"), [])
         result = {"tokens": float(sum(map(len, entropies)))}
         if entropies:
-            result["logprob_diff_max"] = float(np.concatenate(self._values["", "logprob_diff"]).max())
+            difference_S = np.concatenate(self._values["", "logprob_diff"])
+            result |= {"logprob_diff_mean": float(difference_S.mean()), "logprob_diff_max": float(difference_S.max())}
         for metric, mean in self._means.items():
             if metric in self._values:
                 value_S, sample_S = np.concatenate(self._values[metric]), np.concatenate(self._samples[metric])
