@@ -133,6 +133,6 @@ class FakeVllm(VllmEngine):
         self.make = make
         super().__init__(model, policies, settings, seed=seed, tokens=tokens)
 
-    def _child(self) -> FakeChild:  # type: ignore[override]
+    def _child(self, number: int) -> FakeChild:
         self._children.append(FakeChild(partial(self.make, self._settings)))
         return self._children[-1]

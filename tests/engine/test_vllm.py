@@ -183,5 +183,5 @@ def test_another_vllm_is_refused(
 
 
 def test_settings_of_samplers_are_refused_where_there_are_none() -> None:
-    with pytest.raises(ValueError, match="samplers: only of engine"):
+    with pytest.raises(ValueError, match="samplers: of engine"):
         EngineSettings(samplers=2)

@@ -51,6 +51,8 @@ class Estimate:
     """On disk: masters, moments and snapshots."""
     export: int
     """On disk: one policy's weights, or its adapters."""
+    model: int
+    """The weights of one whole model."""
 
     @property
     def peak(self) -> int:
@@ -124,7 +126,7 @@ def estimate(
     learns = _learning(model, settings, tokens, moved, bool(adapted)) if learning else {}
     made = total * width * (copies + (0 if adapted else settings.device == "cpu"))
     checkpoint = 4 * moved * len(moving) + held["optimiser"] + held["snapshots"]
-    return Estimate(held, playing, learns, made, checkpoint, (adapted or total) * width)
+    return Estimate(held, playing, learns, made, checkpoint, (adapted or total) * width, total * width)
 
 
 def _playing(config: Any, settings: EngineSettings, tokens: int, writing: int, width: int) -> dict[str, int]:

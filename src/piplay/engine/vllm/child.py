@@ -13,6 +13,10 @@ from pathlib import Path
 from piplay.engine.vllm.messages import Settings
 from piplay.engine.vllm.serve import environment
 
+SHARED = Path("/dev/shm")
+"""Memory that processes share, as a folder."""
+MODULE = "piplay.engine.vllm.serve"
+
 
 class SamplerProcess:
     """``python -m piplay.engine.vllm.serve`` at the other end of a socket pair. What it prints is in a file."""
@@ -22,7 +26,7 @@ class SamplerProcess:
         self._log = log
         with log.open("wb") as file, theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "piplay.engine.vllm.serve", str(theirs.fileno()), str(os.getpid())],
+                [sys.executable, "-m", MODULE, str(theirs.fileno()), str(os.getpid())],
                 env=os.environ | environment(settings.threads, settings.device),
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import tempfile
 import time
@@ -19,15 +20,12 @@ from piplay.engine.local import adapters
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.vllm import proof
-from piplay.engine.vllm.child import SamplerProcess
+from piplay.engine.vllm.child import SHARED, SamplerProcess
 from piplay.engine.vllm.installed import check_installed
 from piplay.engine.vllm.messages import Settings, Version
-from piplay.engine.vllm.pool import Pool, Replica
+from piplay.engine.vllm.pool import Child, Pool, Replica
 from piplay.errors import InputError, InputWarning
 from piplay.types import Floats, Key, PolicyRef, Sample
-
-SHARED = Path("/dev/shm")
-"""Memory that processes share, as a folder."""
 
 
 class VllmEngine(LocalTrainer):
@@ -66,7 +64,7 @@ class VllmEngine(LocalTrainer):
             # Of the policies that move, and one of zeros for those that do not.
             adapters=1 + sum(1 for ref in self._policies.refs() if self._policies.weights(ref)),
         )  # fmt: skip
-        self._children: list[SamplerProcess] = []
+        self._children: list[Child] = []
         weakref.finalize(self, _clear, self._children, self._folder)
         try:
             self._pool = Pool(
@@ -142,8 +140,12 @@ class VllmEngine(LocalTrainer):
         """The version that a policy is of now. Raises ``ValueError`` where there is no such policy."""
         return Version(str(ref), self._policies.version(ref), self._loads)
 
-    def _child(self) -> SamplerProcess:
-        self._children.append(SamplerProcess(self._settings, self._folder / f"sampler-{len(self._children)}.log"))
+    def _child(self, number: int) -> Child:
+        """Begin the process of a sampler; of several on GPUs each has the next one."""
+        settings = self._settings
+        if settings.device == "cuda":
+            settings = dataclasses.replace(settings, device=f"cuda:{number % torch.cuda.device_count()}")
+        self._children.append(SamplerProcess(settings, self._folder / f"sampler-{len(self._children)}.log"))
         return self._children[-1]
 
     def _give(self, replica: Replica, version: Version) -> None:
@@ -208,7 +210,7 @@ class VllmEngine(LocalTrainer):
         self._synced = 0.0
 
 
-def _clear(children: Sequence[SamplerProcess], folder: Path) -> None:
+def _clear(children: Sequence[Child], folder: Path) -> None:
     for child in children:
         child.stop()
     shutil.rmtree(folder, ignore_errors=True)

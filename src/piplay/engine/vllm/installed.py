@@ -23,8 +23,15 @@ def check_installed(device: str) -> None:
             f'engine.device is "{device}", and the vLLM that is installed is {name} {found}: install {kind} {SERIES}x '
             "in an environment of its own, or name another device"
         )
-    if not there[kind].startswith(SERIES):
-        raise InputError(f'engine.kind = "vllm" needs {kind} {SERIES}x, and {there[kind]} is installed: install that')
+    check_version(kind, SERIES, "vllm")
+
+
+def check_version(name: str, series: str, kind: str) -> None:
+    """Raises ``InputError`` where a package that a kind of engine needs is not there, or not of the series."""
+    there = _version(name)
+    if not there.startswith(series):
+        found = f"{there} is installed" if there else "it is not installed"
+        raise InputError(f'engine.kind = "{kind}" needs {name} {series}x, and {found}: install that')
 
 
 def _version(name: str) -> str:

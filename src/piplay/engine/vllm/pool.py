@@ -86,7 +86,7 @@ class Pool:
 
     def __init__(
         self,
-        start: Callable[[], Child],
+        start: Callable[[int], Child],
         prove: Callable[[Replica], None],
         give: Callable[[Replica, Version], None],
         *,
@@ -98,7 +98,7 @@ class Pool:
         """Start the samplers and wait until each has been proven.
 
         Args:
-            start: begins a sampler's process, without waiting for it.
+            start: begins the process of the sampler of that number, without waiting for it.
             prove: raises ``EngineLost`` where a sampler that has started does not write what the trainer reads.
             give: hands a sampler a version.
             samplers: how many there are.
@@ -117,7 +117,7 @@ class Pool:
         self._home: dict[Key, Replica] = {}
         self._done: list[Generated] = []
         self._before = Usage()
-        self._replicas = [Replica(start()) for _ in range(samplers)]
+        self._replicas = [Replica(start(number)) for number in range(samplers)]
         while not all(replica.proven for replica in self._replicas):
             self._receive()
 
@@ -249,7 +249,8 @@ class Pool:
             self.stop()
             self._break(f"a sampler has died, {self._died - 1} before it (engine.restarts): {reason}")
             self._check()
-        self._replicas[self._replicas.index(replica)] = Replica(self._start())
+        number = self._replicas.index(replica)
+        self._replicas[number] = Replica(self._start(number))
 
     def _break(self, why: str) -> None:
         self._broken = why

@@ -12,22 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers import AutoConfig
 from vllm import EngineArgs, LLMEngine, SamplingParams
 from vllm.lora.request import LoRARequest
 from vllm.sampling_params import RequestOutputKind
 
-from piplay.engine.local.attention import head_dim, kv_heads
-from piplay.engine.local.folders import LOCAL
 from piplay.engine.local.stops import StopTexts
 from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.engine.vllm.draws import Draws, asking, telling
+from piplay.engine.vllm.memory import BLOCK, cache_bytes
 from piplay.engine.vllm.messages import Settings
 from piplay.engine.vllm.transfer import BACKEND
 from piplay.types import Floats, Ints
 
-BLOCK = 32
-"""Tokens of a block of the cache. Only whole blocks are found again, and turns are short."""
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Ranks of adapters that vLLM has room for."""
 
@@ -167,11 +163,12 @@ class Sampler:
 
 def _engine_args(settings: Settings) -> EngineArgs:
     on_cpu = settings.device == "cpu"
+    cached = cache_bytes(settings.model, settings.dtype, settings.longest, settings.slots, settings.cache_tokens)
     args = EngineArgs(
         model=str(settings.model), skip_tokenizer_init=True, dtype=settings.dtype, seed=0,
         max_model_len=settings.longest, max_num_seqs=settings.slots, block_size=BLOCK,
         max_num_batched_tokens=max(settings.micro_batch_tokens, settings.slots),
-        kv_cache_memory_bytes=cache_bytes(settings), enable_prefix_caching=True, enable_chunked_prefill=True,
+        kv_cache_memory_bytes=cached, enable_prefix_caching=True, enable_chunked_prefill=True,
         logits_processors=[Draws], logprobs_mode="raw_logprobs", max_logprobs=1, async_scheduling=False,
         disable_log_stats=True, enforce_eager=on_cpu, generation_config="vllm",
     )  # fmt: skip
@@ -185,13 +182,3 @@ def _engine_args(settings: Settings) -> EngineArgs:
 
 def _room(rank: int) -> int:
     return next(room for room in _RANKS if room >= rank)
-
-
-def cache_bytes(settings: Settings) -> int:
-    """Keys and values of so many tokens as the settings want cached, and the block that vLLM keeps to itself."""
-    config = AutoConfig.from_pretrained(settings.model, **LOCAL)
-    width = 2 if settings.dtype == "bfloat16" else 4
-    blocks = -(-settings.longest // BLOCK) * settings.slots
-    if settings.cache_tokens is not None:
-        blocks = min(blocks, -(-settings.cache_tokens // BLOCK))
-    return (blocks + 1) * BLOCK * 2 * kv_heads(config) * head_dim(config) * width * int(config.num_hidden_layers)
