@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import numpy as np
-from conftest import ROOT
+from engines import ROOT
 from turns import STOP, contexts, drain, request
 
 from piplay.engine.vllm import VllmEngine
@@ -55,7 +55,7 @@ def test_a_killed_samplers_turns_are_written_again_under_the_same_keys(whole: Vl
 
 def test_a_sampler_dies_with_its_trainer(measured) -> None:
     code = (
-        "from conftest import vllm; from piplay.training.assemble import tiny_base; import time\n"
+        "from engines import vllm; from piplay.training.assemble import tiny_base; import time\n"
         "engine = vllm(tiny_base()); print(engine._children[0].pid, flush=True); time.sleep(600)"
     )
     path = os.pathsep.join([str(ROOT / "tests" / "scale"), os.environ.get("PYTHONPATH", "")])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT, local, vllm
+from engines import ROOT, local, vllm
 from transformers import AutoModelForCausalLM
 from turns import STOP, request
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import POLICIES, settings, vllm
 from engine_helpers import TEACHER_VIEW, make_sample
+from engines import POLICIES, settings, vllm
 from turns import STOP, contexts, drain, request
 
 from piplay.engine.local import LocalEngine

@@ -61,7 +61,8 @@ def play(config: Config, begin: Begin, listener: ConsoleListener, console: Conso
     if config.model is not None:
         console.print(f"chat: {chat.why}")
     console.print(f"run directory: {run.folder}")
-    _record_machine(run, config.engine.device, engine.deterministic, listener.message)
+    played_on = {"device": config.engine.device, "deterministic": engine.deterministic}
+    _record_machine(run, played_on | getattr(engine, "versions", {}), listener.message)
     watch = WatchListener(config, listener.message)
     with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
         loop = Loop(run, environment, engine, chat, listeners)
@@ -76,8 +77,8 @@ def play(config: Config, begin: Begin, listener: ConsoleListener, console: Conso
     return run, environment
 
 
-def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[str], None]) -> None:
-    """Write down what the run is played on, and say where that gives other bits than before."""
+def _record_machine(run: Run, engine: Mapping[str, object], say: Callable[[str], None]) -> None:
+    """Write down what the run is played on, ``engine`` included, and say where that gives other bits than before."""
     file = run.folder / "machine.json"
     before = None
     if file.exists():
@@ -85,7 +86,7 @@ def _record_machine(run: Run, device: str, deterministic: bool, say: Callable[[s
             before = dict(json.loads(file.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             say(f"{file} is damaged ({error}): what the run was played on before is not known")
-    now = machine() | {"device": device, "deterministic": deterministic}
+    now = machine() | dict(engine)
     record, sentence = kept(before, now, len(run.rows()))
     if sentence:
         say(sentence)

@@ -21,7 +21,7 @@ from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.vllm import proof
 from piplay.engine.vllm.child import SHARED, SamplerProcess
-from piplay.engine.vllm.installed import check_installed
+from piplay.engine.vllm.installed import check_installed, versions
 from piplay.engine.vllm.messages import Settings, Version
 from piplay.engine.vllm.pool import Child, Pool, Replica
 from piplay.errors import InputError, InputWarning
@@ -32,6 +32,11 @@ class VllmEngine(LocalTrainer):
     """An ``Engine`` whose trainer owns all weights, and whose samplers hold versions of them."""
 
     deterministic = False
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what samplers stand on, for a run's record."""
+        return versions()
 
     def __init__(
         self, model: Path, policies: Mapping[str, Policy], settings: EngineSettings, *, seed: int, tokens: int

