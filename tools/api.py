@@ -49,7 +49,8 @@ PUBLIC = {
     },
     "Settings": {
         "config": "Config Component Phase Learn LossSettings ReplaySettings Until Opponents Policy Limits "
-        "EngineSettings Lora ReportSettings load_config recipes",
+        "EngineSettings Lora ReportSettings",
+        "recipes.__init__": "load_config recipes",
         "algo.schedules": "Schedule Number value",
         "registry": "resolve names make",
     },
