@@ -123,6 +123,8 @@ class EngineSettings(Settings):
     """Policies as adapters on one base that they share."""
     checkpointing: bool = False
     """Keep each layer's input alone for the backward, and compute the layer once more there: less memory, more time."""
+    trainers: int = Field(1, ge=1)
+    """Of the kinds ``vllm`` and ``ray``: processes here that learn from a part of each batch; of adapters only."""
     samplers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
     restarts: int = Field(3, ge=0)
@@ -132,12 +134,19 @@ class EngineSettings(Settings):
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> EngineSettings:
-        kinds = {"samplers": ("vllm", "ray"), "restarts": ("vllm", "ray"), "address": ("ray",)}
+        kinds = {
+            "trainers": ("vllm", "ray"),
+            "samplers": ("vllm", "ray"),
+            "restarts": ("vllm", "ray"),
+            "address": ("ray",),
+        }
         for name, of in kinds.items():
             # By value: a run's own settings, read back, name them all.
             given = getattr(self, name) != type(self).model_fields[name].default
             if given and self.kind not in of and self.kind in ("local", "vllm"):
                 raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
+        if self.trainers > 1 and not self.lora.rank:
+            raise ValueError("trainers: the gradients of adapters are summed, not those of all weights: set lora.rank")
         return self
 
 

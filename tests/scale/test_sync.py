@@ -10,7 +10,7 @@ from engines import POLICIES, settings, vllm
 from turns import STOP, contexts, drain, request
 
 from piplay.engine.local import LocalEngine
-from piplay.engine.vllm import VllmEngine, child, proof
+from piplay.engine.vllm import VllmEngine, proof, serve
 from piplay.errors import InputError
 from piplay.training.assemble import tiny_base
 from piplay.types import PolicyRef
@@ -67,7 +67,7 @@ def test_two_updates_arrive(rank: int, measured) -> None:
 
 
 def test_without_packing_the_tied_head_again_the_self_test_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(child, "MODULE", "unpacked")
+    monkeypatch.setattr(serve, "MODULE", "unpacked")
     monkeypatch.syspath_prepend(Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
     with pytest.raises(InputError, match="does not write under the weights that it is given"):

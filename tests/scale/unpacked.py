@@ -1,13 +1,11 @@
 """A sampler's process that goes on with the old weights of a tied head, as vLLM does by itself."""
 
 import os
-import sys
 
 from piplay.engine.vllm import serve
 from piplay.engine.vllm.messages import Settings
 
 if __name__ == "__main__":
-    serve.die_with_parent(int(sys.argv[2]))
     os.environ.update(serve.environment(1, "cpu"))
     from piplay.engine.vllm.transfer import SharedFile
 

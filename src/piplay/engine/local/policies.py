@@ -180,6 +180,10 @@ class Policies:
         self._optimizer(name).zero_grad()
         return self._live[name]
 
+    def masters(self, name: str) -> Mapping[str, Parameter]:
+        """In fp32, with the gradients that have gathered."""
+        return self._moving[name].masters
+
     def step(self, name: str, lr: float | None) -> float:
         """One optimiser step on the gradients that have gathered; their norm before clipping."""
         optimizer, spec, moving = self._optimizer(name), self._specs[name], self._moving[name]

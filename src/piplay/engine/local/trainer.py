@@ -12,8 +12,10 @@ from piplay.algo.losses.base import Loss
 from piplay.config import Lora, Policy
 from piplay.engine.local.checkpointing import recomputing
 from piplay.engine.local.policies import Policies
+from piplay.engine.local.ranks import Ranks, deal
+from piplay.engine.local.rows import has_loss
 from piplay.engine.local.scored import score
-from piplay.engine.local.update import Trainer
+from piplay.engine.local.update import Tally, Trainer
 from piplay.errors import InputError, first_line
 from piplay.types import Floats, PolicyRef, Sample
 
@@ -39,6 +41,7 @@ class LocalTrainer:
         self._device = torch.device(device)
         self._policies = Policies(model_path, policies, self._device, dtype, lora, checkpointing, seed)
         self._seed, self._tokens = seed, micro_batch_tokens
+        self._ranks: Ranks | None = None
 
     def _writing(self, ref: PolicyRef) -> bool:
         """Whether a turn is being written under a policy, or waits to be."""
@@ -62,14 +65,43 @@ class LocalTrainer:
         """
         changing = [PolicyRef(name) for name in (policy, *self._policies.followers(policy))]
         self._refuse_while_writing(changing)
-        student = self._policies.trained(policy)
-        with recomputing(student):
-            metrics, any_loss = Trainer(student, losses, self._asked(losses), self._tokens).accumulate(samples)
-        metrics["grad_norm"] = self._policies.step(policy, lr) if any_loss else 0.0
-        self._policies.follow(policy)
+        tally, any_loss = self._accumulate(policy, samples, losses), any(map(has_loss, samples))
+        metrics = tally.metrics() | {"grad_norm": self.step(policy, lr, any_loss)}
         for ref in changing:
             self._changed(ref)
         return metrics
+
+    def _accumulate(self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> Tally:
+        """The gradients of all samples, summed over the ranks where there are several."""
+        if self._ranks is None:
+            return self.gradients(policy, samples, losses)
+        # Here, where what is wrong can be said.
+        self._trainer(policy, losses).check(samples)
+        parts = deal(samples, 1 + len(self._ranks.children))
+        mine, *others = [[samples[i] for i in part] for part in parts]
+        self._ranks.begin(policy, others, losses)
+        found = [self.gradients(policy, mine, losses), *self._ranks.sum(self._policies.masters(policy))]
+        tally = Tally(losses)
+        for part, one in zip(parts, found, strict=True):
+            tally.join(one, part)
+        return tally
+
+    def gradients(self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> Tally:
+        """Make the gradients of these samples alone, in the place of those that there were."""
+        student = self._policies.trained(policy)
+        with recomputing(student):
+            return self._trainer(policy, losses).accumulate(samples)
+
+    def _trainer(self, policy: str, losses: Mapping[str, Loss]) -> Trainer:
+        return Trainer(self._policies.model(PolicyRef(policy)), losses, self._asked(losses), self._tokens)
+
+    def step(self, policy: str, lr: float | None, any_loss: bool) -> float:
+        """One optimiser step, left out where there was no loss, and one move of the followers; the gradients' norm."""
+        if self._ranks is not None:
+            self._ranks.step(policy, lr, any_loss)
+        norm = self._policies.step(policy, lr) if any_loss else 0.0
+        self._policies.follow(policy)
+        return norm
 
     def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
         return score(self._policies.model(policy), samples, view, self._tokens)
@@ -98,6 +130,8 @@ class LocalTrainer:
         self._refuse_while_writing(before)
         for ref in before:
             self._changed(ref)
+        if self._ranks is not None:
+            self._ranks.load(folder)
         self._policies.load(folder)
 
     def export(self, policy: str, folder: Path) -> None:

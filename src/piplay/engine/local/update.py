@@ -30,32 +30,36 @@ class Trainer:
     """The models that the losses ask, by policy."""
     micro_batch_tokens: int
 
-    def accumulate(self, samples: Sequence[Sample]) -> tuple[dict[str, float], bool]:
-        """Add the gradients of the samples' losses to the student; the metrics, and whether there was any loss.
-
-        Raises:
-            ValueError: a sample has a term that there is no loss for, or lacks a view that one reads; a loss asks a
-                policy that there is none of; a model token in a prompt, or arrays of different lengths.
-        """
-        tally = self._tally(samples)
-        return tally.metrics(), any(map(has_loss, samples))
-
     def read(self, samples: Sequence[Sample]) -> list[dict[str, Floats]]:
         """What the losses report of each token; see ``protocol.Trainer.read``. Raises as ``accumulate`` does."""
         weightless = [replace(s, terms={t: np.zeros(len(s.ids_T), np.float32) for t in self.losses}) for s in samples]
-        return self._tally(weightless).by_token(weightless)
+        return self.accumulate(weightless).by_token(weightless)
 
-    def _tally(self, samples: Sequence[Sample]) -> _Tally:
-        for sample in samples:
-            self._check(sample)
+    def accumulate(self, samples: Sequence[Sample]) -> Tally:
+        """Add the gradients of the samples' losses to the student; what there is to say of each token.
+
+        Raises:
+            ValueError: see ``check``.
+        """
+        self.check(samples)
         # Rows are uniform in whether they need a backward and in their terms, and equal prompts stand together.
         kinds = [(not has_loss(sample), tuple(sorted(sample.terms))) for sample in samples]
-        tally = _Tally(self.losses)
+        tally = Tally(self.losses)
         for kind in sorted(set(kinds)):
             members = [i for i in range(len(samples)) if kinds[i] == kind]
             for indices in filled(samples, members, self.micro_batch_tokens):
                 self._row(indices, [samples[i] for i in indices], backward=not kind[0], tally=tally)
         return tally
+
+    def check(self, samples: Sequence[Sample]) -> None:
+        """Look at samples before anything is computed.
+
+        Raises:
+            ValueError: one has a term that there is no loss for, or lacks a view that one reads; a loss asks a policy
+                that there is none of; a model token in a prompt, or arrays of different lengths.
+        """
+        for sample in samples:
+            self._check(sample)
 
     def _check(self, sample: Sample) -> None:
         check_arrays(sample)
@@ -68,7 +72,7 @@ class Trainer:
                 if scoring.policy not in self.others:
                     raise ValueError(f"the loss {term} asks the policy {scoring.policy!r}, which the update lacks")
 
-    def _row(self, indices: Sequence[int], samples: Sequence[Sample], backward: bool, tally: _Tally) -> None:
+    def _row(self, indices: Sequence[int], samples: Sequence[Sample], backward: bool, tally: Tally) -> None:
         with torch.set_grad_enabled(backward):
             loss, part = Scored(self.student, self.losses, self.others)(samples)
         if backward:
@@ -76,8 +80,8 @@ class Trainer:
         tally.add(np.repeat(indices, [written(sample).size for sample in samples]), part)
 
 
-class _Tally:
-    """Rows of metrics over the batches of one update."""
+class Tally:
+    """What each model token contributes to the metrics of one update."""
 
     def __init__(self, losses: Mapping[str, Loss]) -> None:
         self._values: dict[Metric, list[np.ndarray[Any, Any]]] = {}
@@ -89,6 +93,13 @@ class _Tally:
         for metric, value_S in part.items():
             self._values.setdefault(metric, []).append(value_S.double().cpu().numpy())
             self._samples.setdefault(metric, []).append(sample_S)
+
+    def join(self, other: Tally, numbers: Sequence[int]) -> None:
+        """Add another's, of a part of the samples: ``numbers`` are those of the whole update, in the part's order."""
+        for metric, values in other._values.items():
+            self._values.setdefault(metric, []).extend(values)
+            placed = [np.asarray(numbers)[sample_S] for sample_S in other._samples[metric]]
+            self._samples.setdefault(metric, []).extend(placed)
 
     def metrics(self) -> dict[str, float]:
         """See ``LocalEngine.train``."""

@@ -5,12 +5,13 @@ The actor knows no vLLM: the process is the one that a single machine has, and d
 
 from __future__ import annotations
 
+import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Mapping
-from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
-from socket import gethostname
 from threading import Thread
 from typing import Any
 
@@ -18,7 +19,8 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from piplay.engine.vllm.child import SHARED, SamplerProcess
+from piplay.engine.child import SHARED, ChildProcess
+from piplay.engine.vllm import serve
 from piplay.engine.vllm.installed import check_installed
 from piplay.engine.vllm.messages import Settings
 from piplay.errors import InputError, first_line
@@ -40,7 +42,8 @@ class Host:
         if not settings.model.is_dir():
             self._problem = f"there is no model in {settings.model}: copy it there"
         if not self._problem:
-            self._child = SamplerProcess(settings, self._folder / "sampler.log")
+            log = self._folder / "sampler.log"
+            self._child = ChildProcess(serve.MODULE, settings, log, serve.environment(settings))
 
     @ray.method(concurrency_group="to")  # type: ignore[untyped-decorator]
     def send(self, message: tuple[Any, ...], content: Content | None) -> None:
@@ -60,13 +63,13 @@ class Host:
     def receive(self) -> list[tuple[Any, ...]]:
         """The messages that have come, one at least. The last is ``gone`` with why, once the process is."""
         if self._problem:
-            return [("failed", f"{gethostname()}: {self._problem}")]
+            return [("failed", f"{socket.gethostname()}: {self._problem}")]
         found: list[tuple[Any, ...]] = []
         try:
             while not found or self._child.connection.poll():
                 found.append(self._child.connection.recv())
         except (EOFError, OSError):
-            found.append(("gone", f"{gethostname()}: {self._child.stop()}"))
+            found.append(("gone", f"{socket.gethostname()}: {self._child.stop()}"))
             shutil.rmtree(self._folder, ignore_errors=True)
         return found
 
@@ -84,7 +87,8 @@ class RemoteProcess:
         self.actor = actor.options(num_cpus=settings.threads, num_gpus=gpus, scheduling_strategy="SPREAD").remote(
             settings
         )
-        self.connection, self._theirs = Pipe()
+        ours, self._socket = socket.socketpair()
+        self.connection, self._theirs = Connection(ours.detach()), Connection(os.dup(self._socket.fileno()))
         self._reason = "it was stopped"
         for target in (self._out, self._in):
             Thread(target=target, daemon=True).start()
@@ -114,7 +118,8 @@ class RemoteProcess:
         except (OSError, RayError) as error:
             self._reason = first_line(error)
         finally:
-            self._theirs.close()
+            # Closing would not do: the other thread is waiting to read.
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def contents(message: tuple[Any, ...]) -> Any:

@@ -16,11 +16,12 @@ from safetensors.torch import save_file
 
 from piplay.algo.losses.base import Loss
 from piplay.config import EngineSettings, Policy
+from piplay.engine.child import SHARED, ChildProcess
 from piplay.engine.local import adapters
+from piplay.engine.local.ranks import Ranks
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
-from piplay.engine.vllm import proof
-from piplay.engine.vllm.child import SHARED, SamplerProcess
+from piplay.engine.vllm import proof, serve
 from piplay.engine.vllm.installed import check_installed, versions
 from piplay.engine.vllm.messages import Settings, Version
 from piplay.engine.vllm.pool import Child, Pool, Replica
@@ -72,6 +73,9 @@ class VllmEngine(LocalTrainer):
         self._children: list[Child] = []
         weakref.finalize(self, _clear, self._children, self._folder)
         try:
+            if settings.trainers > 1:
+                self._ranks = Ranks(model, policies, settings, seed, self._folder)
+                self._children += self._ranks.children
             self._pool = Pool(
                 self._child, self._prove, self._give, samplers=settings.samplers, slots=settings.slots,
                 restarts=settings.restarts, alone=not self._rank,
@@ -150,7 +154,8 @@ class VllmEngine(LocalTrainer):
         settings = self._settings
         if settings.device == "cuda":
             settings = dataclasses.replace(settings, device=f"cuda:{number % torch.cuda.device_count()}")
-        self._children.append(SamplerProcess(settings, self._folder / f"sampler-{len(self._children)}.log"))
+        log = self._folder / f"sampler-{len(self._children)}.log"
+        self._children.append(ChildProcess(serve.MODULE, settings, log, serve.environment(settings)))
         return self._children[-1]
 
     def _give(self, replica: Replica, version: Version) -> None:

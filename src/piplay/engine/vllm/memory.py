@@ -62,6 +62,9 @@ def estimate(
         "samplers: keys and values": cached * settings.samplers,
         "samplers: draws": needed.playing["draws"] * settings.samplers,
         "samplers: processes": int(PROCESS) * settings.samplers if settings.device == "cpu" else 0,
+        "other trainers": (sum(needed.held.values()) + sum(needed.learning.values())) * (settings.trainers - 1)
+        if settings.device == "cpu"
+        else 0,
         # Shared memory is this machine's, whatever the device.
         "a sync": 0 if settings.lora.rank or settings.device != "cpu" else weights,
     }

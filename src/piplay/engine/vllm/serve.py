@@ -1,17 +1,14 @@
-"""A sampler's process: ``python -m piplay.engine.vllm.serve FD``, at the other end of a socket pair.
+"""A sampler's process: ``python -m piplay.engine.vllm.serve FD PID``, see ``engine/child.py``.
 
 A message is a tuple that begins with its kind. To it: the settings; then ``write`` (version, request), and calls
 (``call``, ticket, method, arguments) of the sampler's ``hold``, ``drop`` and ``read``. From it: ``started``, or
 ``failed`` with why; ``written`` (turns with their versions, usage); ``answer`` (ticket, value); ``raised`` with what
-is wrong with the weights. Where the other end dies, so does this process.
+is wrong with the weights.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
-import signal
-import sys
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -19,33 +16,27 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from piplay.engine.child import connected
 from piplay.engine.vllm.messages import Settings
 from piplay.errors import first_line
 
 if TYPE_CHECKING:
     from piplay.engine.vllm.sampler import Sampler
 
-_PDEATHSIG = 1
+MODULE = "piplay.engine.vllm.serve"
 
 
-def die_with_parent(parent: int) -> None:
-    """Have the kernel kill this process when its parent ends, however that ends."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def environment(threads: int, device: str) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     """What vLLM has to find in the environment before it is imported."""
     return {
-        "OMP_NUM_THREADS": str(threads),
+        "OMP_NUM_THREADS": str(settings.threads),
         # One process; of its two ways to run a model the one whose logits processors are classes.
         "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_USE_V2_MODEL_RUNNER": "0",
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
-    } | _visible(device)
+    } | _visible(settings.device)
 
 
 def _visible(device: str) -> dict[str, str]:
@@ -88,7 +79,7 @@ def _send(connection: Connection, answers: SimpleQueue[tuple[Any, ...]]) -> None
 
 def main() -> None:
     """See the module."""
-    connection = Connection(int(sys.argv[1]))
+    connection = connected()
     try:
         settings: Settings = connection.recv()
         from piplay.engine.vllm.sampler import Sampler
@@ -103,5 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    die_with_parent(int(sys.argv[2]))
     main()
