@@ -62,17 +62,16 @@ class Step:
 
 
 def step(model: Model, gpus: int, ranks: int, fixed: float, whole: bool) -> Step:
-    """One step, of 40 rollouts a GPU: each a sampler's, ``ranks`` of them a trainer's as well."""
+    """One step, of 40 rollouts a GPU: each is a sampler's, and ``ranks`` of them a trainer's as well."""
     rollouts = 40 * gpus
     slots = rollouts / gpus
     weights = 2 * model.parameters
     one = (weights + OCCUPANCY * slots * model.cached * TOKENS / 2) / (MEMORY * OF_MEMORY) + LAUNCHES
     prefill = slots * TOKENS * 2 * model.parameters / (COMPUTE * OF_COMPUTE)
     writing = 2 * WRITTEN * one + prefill
-    # The trainer gives a version to one host after the other, eight samplers each.
+    # The trainer gives a version to one sampler after the other; over the network it goes once to a host of eight.
     given = weights if whole else model.adapters
-    hosts = -(-gpus // 8)
-    sync = fixed * hosts + given / BETWEEN_CARDS + (hosts - 1) * given / BETWEEN_HOSTS
+    sync = gpus * (fixed + given / BETWEEN_CARDS) + (-(-gpus // 8) - 1) * given / BETWEEN_HOSTS
     # The student's forward and backward, and the teacher's forward.
     update = rollouts * TOKENS * (FLOPS + 2) * model.parameters / (ranks * COMPUTE * OF_COMPUTE)
     reduced = 4 * (model.parameters if whole else model.adapters / 2) * 2 / BETWEEN_HOSTS if ranks > 1 else 0
@@ -92,7 +91,8 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for model in MODELS:
         for gpus in (8, 64, 512):
-            for ranks, whole in ((1, False), (gpus, False), (gpus, True)):
+            # The first two are built.
+            for ranks, whole in dict.fromkeys([(1, False), (8, False), (gpus, False), (gpus, True)]):
                 one = step(model, gpus, ranks, fixed[whole], whole)
                 parts = {"rollouts": one.writing, "sync": one.sync, "update": one.update}
                 rows.append(
@@ -106,8 +106,8 @@ def main() -> None:
                 )  # fmt: skip
     record(
         "on-paper", "python benchmarks/on_paper.py", rows,
-        "On paper: nothing of it ran on a GPU. One trainer rank is what is built; as many as GPUs is what SCALE's "
-        "data-parallel adapters (and FSDP2 for all weights) would give. Assumed: an update at "
+        "On paper: nothing of it ran on a GPU. Built are adapters on up to 8 ranks, those of one machine; neither more "
+        "ranks nor all weights on several are. Assumed: an update at "
         f"{OF_COMPUTE:.0%} of an H100's bf16, decoding at {OF_MEMORY:.0%} of its memory's rate. Measured: the sync of "
         f"a million parameters on a CPU ({fixed[False]:.3f} s adapters, {fixed[True]:.2f} s all weights), occupancy.",
     )  # fmt: skip

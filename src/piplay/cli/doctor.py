@@ -46,7 +46,7 @@ from piplay.training.listeners.trackers import check_trackers
 from piplay.types import StopReason
 
 GB = 1e9
-ESTIMATES = {"local": local.estimate, "vllm": vllm.estimate}
+ESTIMATES = {"local": local.estimate, "vllm": vllm.estimate, "ray": vllm.estimate}
 """By the kind of an engine what computes its memory."""
 CONTEXT = 1.0e9
 """What CUDA itself and its libraries take of a GPU."""
@@ -106,7 +106,7 @@ def _tell_samplers(config: Config, console: Console) -> None:
     engine = config.engine
     for phase in config.phases:
         policies = _writing(phase)
-        if engine.kind == "vllm" and not engine.lora.rank and policies > engine.samplers:
+        if engine.kind != "local" and not engine.lora.rank and policies > engine.samplers:
             console.print(
                 f"phase {phase.name}: {policies} policies write, and a sampler holds the weights of one "
                 f"(engine.samplers is {engine.samplers}): they write one after the other, and each change is a sync; "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from transformers import AutoConfig
 
 from piplay.config import EngineSettings, Policy
@@ -46,8 +47,11 @@ def estimate(
     """The memory of a ``VllmEngine``; arguments as for ``local.memory.estimate``.
 
     Samplers hold what they have all the time, beside a trainer that learns. ``writing`` is not asked for: what is
-    cached is bounded for all policies together.
+    cached is bounded for all policies together. On GPUs it is the first one's share; on a cluster that of a machine
+    with one sampler.
     """
+    here = settings.samplers if settings.device == "cpu" else -(-settings.samplers // max(1, torch.cuda.device_count()))
+    here = 1 if settings.kind == "ray" else here
     needed = local.estimate(
         model_path, policies, settings, tokens=tokens, writing=writing, learning=learning, snapshots=snapshots
     )
@@ -57,11 +61,11 @@ def estimate(
     weights = needed.model
     packed_head = config.vocab_size * config.hidden_size * width if settings.device == "cpu" else 0
     held = {
-        "samplers: weights": (weights + packed_head) * settings.samplers,
-        "samplers: adapters": needed.held["adapters"] * settings.samplers,
-        "samplers: keys and values": cached * settings.samplers,
-        "samplers: draws": needed.playing["draws"] * settings.samplers,
-        "samplers: processes": int(PROCESS) * settings.samplers if settings.device == "cpu" else 0,
+        "samplers: weights": (weights + packed_head) * here,
+        "samplers: adapters": needed.held["adapters"] * here,
+        "samplers: keys and values": cached * here,
+        "samplers: draws": needed.playing["draws"] * here,
+        "samplers: processes": int(PROCESS) * here if settings.device == "cpu" else 0,
         "other trainers": (sum(needed.held.values()) + sum(needed.learning.values())) * (settings.trainers - 1)
         if settings.device == "cpu"
         else 0,
