@@ -91,8 +91,9 @@ def test_after_so_many_deaths_the_engine_is_lost(lettered: Path) -> None:
     for _ in range(2):
         with pytest.raises(EngineLost, match=r"died.*engine.restarts.*it was killed"):
             play(engine, turns(("twice",)))
-    with pytest.raises(EngineLost):
-        engine.usage()
+    for call in (engine.usage, lambda: learn(engine, 1)):
+        with pytest.raises(EngineLost):
+            call()
 
 
 @pytest.mark.parametrize("rank", [0, 2])

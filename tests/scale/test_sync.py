@@ -47,13 +47,13 @@ def test_two_updates_arrive(rank: int, measured) -> None:
     own = LocalEngine.start(tiny_base(), POLICIES, settings("local", rank), seed=0)
     kind = "adapters" if rank else "whole weights"
     policies = ["student", "teacher", "base"] if rank else ["student"]
-    seconds = []
+    seconds, moved = [], 2 if rank else 1
     for number in range(5):
         for one in (engine, own):
             learn(one, number)
         began = engine._synced
         ours, theirs = (write(one, policies, f"greedy-{number}") for one in (engine, own))
-        seconds.append((engine._synced - began) / len(policies))
+        seconds.append((engine._synced - began) / moved)
         assert all(np.array_equal(made.ids, theirs[key].ids) for key, made in ours.items())
         difference = held(engine, [PolicyRef(name) for name in policies])
         assert difference <= 1e-3
@@ -62,6 +62,7 @@ def test_two_updates_arrive(rank: int, measured) -> None:
             measured(f"{what}: greedy turns with the local engine's ids, of {len(ours)}", len(ours), f"{len(ours)}")
             measured(f"{what}: log-probabilities of sampler and trainer", difference, "at most 1e-3")
     median = statistics.median(seconds)
+    measured(f"{kind}: seconds of a sync, the quickest of 5", min(seconds), "")
     measured(f"{kind}: seconds of a sync, in the median of 5", median, f"at most {0.05 if rank else 0.3}")
     assert median <= (0.05 if rank else 0.3)
 

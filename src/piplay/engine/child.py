@@ -45,7 +45,7 @@ class ChildProcess:
         """Kill it; how it had ended before that, and the last line that it printed. It may be asked again."""
         with suppress(subprocess.TimeoutExpired):
             # What has hung up is about to end.
-            self._process.wait(1)
+            self._process.wait(0.2)
         ended = self._process.returncode
         self._process.kill()
         self._process.wait()

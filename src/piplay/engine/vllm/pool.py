@@ -118,8 +118,10 @@ class Pool:
         self._done: list[Generated] = []
         self._before = Usage()
         self._replicas = [Replica(start(number)) for number in range(samplers)]
+        self._begun = False
         while not all(replica.proven for replica in self._replicas):
             self._receive()
+        self._begun = True
 
     def submit(self, version: Version, request: Generate) -> None:
         """Queue a turn under a version."""
@@ -138,6 +140,7 @@ class Pool:
 
     def pending(self, policy: str) -> bool:
         """Whether a turn of a policy is queued or being written."""
+        self._check()
         turns = [*self._queue, *(turn for replica in self._replicas for turn in replica.writing.values())]
         return any(version.policy == policy for version, _ in turns)
 
@@ -245,9 +248,10 @@ class Pool:
         self._queue = [*replica.writing.values(), *self._queue]
         self._home = {session: home for session, home in self._home.items() if home is not replica}
         self._died += 1
-        if self._died > self._restarts or not any(other.proven for other in self._replicas):
+        if not self._begun or self._died > self._restarts:
             self.stop()
-            self._break(f"a sampler has died, {self._died - 1} before it (engine.restarts): {reason}")
+            before = f", and {self._restarts} before it (engine.restarts)" if self._begun else " before it was used"
+            self._break(f"a sampler has died{before}: {reason}")
             self._check()
         number = self._replicas.index(replica)
         self._replicas[number] = Replica(self._start(number))
