@@ -20,7 +20,7 @@ from piplay.envs.world.store import default_world
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
 from piplay.training.assemble import load_chat, tiny_base
-from piplay.types import Key, Owner, PolicyRef, Trajectory
+from piplay.types import Key, Owner, Trajectory
 
 SMOLLM2 = ROOT / "data" / "wikipedia" / "model"
 
@@ -93,22 +93,25 @@ def test_a_second_turn_finds_its_prefix_and_none_after_a_sync(whole: VllmEngine,
     assert behind == 0
 
 
+def test_half_precision(measured) -> None:
+    """The engine starts, so the self-test of bfloat16 was passed and its control failed."""
+    engine = vllm(tiny_base(), dtype="bfloat16")
+    measured("bfloat16: mean difference of log-probabilities in the self-test", engine._usual, "at most 0.03")
+    assert engine._usual <= 0.03
+    assert len(study(tiny_base(), engine, 1.0, questions=4, samples=1)) == 4
+
+
 @pytest.mark.skipif(not SMOLLM2.is_dir(), reason="make wikipedia-data")
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_a_real_model(dtype: str, measured) -> None:
-    """SmolLM2-135M: the same rollouts by both, and their rates."""
-    ours, theirs = vllm(SMOLLM2, dtype=dtype), local(SMOLLM2, dtype=dtype)
+def test_a_real_model(measured) -> None:
+    """SmolLM2-135M in float32: the same rollouts by both, and their rates. In bfloat16 the local engine refuses it."""
     played, rates = [], []
-    for engine in (ours, theirs):
+    for engine in (vllm(SMOLLM2), local(SMOLLM2)):
         began, before = time.perf_counter(), engine.usage().drawn
         played.append(study(SMOLLM2, engine, 1.0, questions=4, samples=3))
         rates.append((engine.usage().drawn - before) / (time.perf_counter() - began))
     same, difference = alike(*played)
-    measured(f"SmolLM2 in {dtype}: rollouts with the local engine's ids, of 12", same, "12 in float32")
-    measured(f"SmolLM2 in {dtype}: log-probabilities of these", difference, "1e-4 in float32, 0.3 in bfloat16")
-    measured(f"SmolLM2 in {dtype}: tokens/s of vLLM", rates[0], "")
-    measured(f"SmolLM2 in {dtype}: tokens/s of the local engine", rates[1], "")
-    if dtype == "float32":
-        assert same == 12
-        assert difference <= 1e-4
-    assert PolicyRef("student") in ours._policies.refs()
+    measured("SmolLM2: rollouts with the local engine's ids, of 12", same, "12 (SCALE: 99 of 100)")
+    measured("SmolLM2: log-probabilities of these", difference, "at most 1e-4")
+    measured("SmolLM2: tokens/s of vLLM", rates[0], "")
+    measured("SmolLM2: tokens/s of the local engine", rates[1], "")
+    assert difference <= 1e-4

@@ -69,7 +69,6 @@ def test_two_updates_arrive(rank: int, measured) -> None:
 
 def test_without_packing_the_tied_head_again_the_self_test_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "MODULE", "unpacked")
-    monkeypatch.syspath_prepend(Path(__file__).parent)
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=":")
     with pytest.raises(InputError, match="does not write under the weights that it is given"):
         vllm(tiny_base())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -39,8 +40,9 @@ class RayEngine(VllmEngine):
 
         if not ray.is_initialized():
             try:
+                _reach(settings.address)
                 ray.init(address=settings.address or "local", log_to_driver=False, include_dashboard=False)
-            except (ConnectionError, ValueError, RuntimeError) as error:
+            except (OSError, ValueError, RuntimeError) as error:
                 raise InputError(
                     f"engine.address {settings.address!r}: no Ray cluster is reached ({first_line(error)}): start one "
                     'with `ray start --head`, or set engine.address = "" to start one here'
@@ -52,3 +54,10 @@ class RayEngine(VllmEngine):
 
         self._children.append(RemoteProcess(self._settings))
         return self._children[-1]
+
+
+def _reach(address: str) -> None:
+    """Raises ``OSError`` where nobody answers at HOST:PORT: Ray itself would wait for minutes."""
+    host, _, port = address.rpartition(":")
+    if host and port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=10).close()
