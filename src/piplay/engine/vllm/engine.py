@@ -189,7 +189,7 @@ class VllmEngine(LocalTrainer):
         """See ``proof.py``. Adapters are proven side by side in one batch, whole weights one after the other."""
         true = next(ref for ref in self._policies.refs() if self._policies.weights(ref))
         now = self._version(true)
-        asked = proof.sequences(int(self._policies.model(true).config.vocab_size), self._longest)
+        asked = proof.sequences(self._policies.model(true), self._longest)
 
         def expected(ref: PolicyRef) -> list[Floats]:
             return [logp_T[1:] for logp_T in self.score(ref, [proof.sample(ids_T) for ids_T in asked])]
