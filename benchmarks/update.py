@@ -32,7 +32,7 @@ from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
 from piplay.algo.packing import packs
 from piplay.config import Policy
-from piplay.engine.local import update
+from piplay.engine.local import rows as own_rows
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
 from piplay.types import Ints, Owner, PolicyRef, Sample, Stop
@@ -134,18 +134,18 @@ Row = tuple[int, int, int]
 def laid_out(work: Callable[..., Any], *arguments: Any) -> tuple[list[Row], Any]:
     """What an update lays out, student's and teacher's rows in turns; and what ``work`` returns."""
     seen: list[Row] = []
-    original = update.lay_out
+    original = own_rows.lay_out
 
     def spy(*arguments: Any) -> Any:
         layout = original(*arguments)
         seen.append((len(layout.ids_N), len(layout.row_R), 1 if len(seen) % 2 else 3))
         return layout
 
-    update.lay_out = spy
+    own_rows.lay_out = spy
     try:
         result = work(*arguments)
     finally:
-        update.lay_out = original
+        own_rows.lay_out = original
     return seen, result
 
 

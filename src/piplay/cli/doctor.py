@@ -23,12 +23,14 @@ from piplay.chat.base import Chat
 from piplay.cli.workload import Work, measure, work
 from piplay.config import Config, Phase
 from piplay.console import TerminalConsole
-from piplay.engine.local.engine import check_device
-from piplay.engine.local.memory import Estimate, estimate
+from piplay.engine.local import memory as local
+from piplay.engine.local.memory import Estimate
+from piplay.engine.vllm import memory as vllm
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
 from piplay.recipes import validated
 from piplay.training.assemble import (
+    check_engine_settings,
     check_parts,
     check_passages,
     check_trainable,
@@ -44,8 +46,8 @@ from piplay.training.listeners.trackers import check_trackers
 from piplay.types import StopReason
 
 GB = 1e9
-LOCAL = "local"
-"""The engine whose memory can be computed."""
+ESTIMATES = {"local": local.estimate, "vllm": vllm.estimate, "ray": vllm.estimate}
+"""By the kind of an engine what computes its memory."""
 CONTEXT = 1.0e9
 """What CUDA itself and its libraries take of a GPU."""
 FRAGMENTS = {"cuda": 1.1, "cpu": 1.3}
@@ -66,8 +68,7 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
     config = with_model(config)
     check_trackers(config.trackers)
     check_trainable(config.model)
-    if config.engine.kind == LOCAL:
-        check_device(config.engine.device)
+    check_engine_settings(config)
     environment = load_environment(config)
     check_parts(config, environment)
     tools = tool_specs(environment)
@@ -77,9 +78,10 @@ def doctor(config: Config, run_dir: Path | None = None) -> None:
     with own(f"{name_of(environment)}.describe"):
         console.print(f"environment: {environment.describe()}")
     evaluation = make_evaluation(config, environment, {})
-    if config.engine.kind == LOCAL:
+    if config.engine.kind in ESTIMATES:
         needed = memory(config)
         _tell_memory(config, needed, console)
+        _tell_samplers(config, console)
         _tell_disk(config, needed, evaluation, run_dir or Path("runs"), console)
     else:
         console.print(f"memory: not known of the engine {config.engine.kind}")
@@ -97,6 +99,19 @@ def _tell_memory(config: Config, needed: Estimate, console: Console) -> None:
             f"{_remedy(config, process, there)}"
         )
     console.print(f"memory: about {total / GB:.1f} GB of the {there / GB:.1f} GB of {name} (estimate)")
+
+
+def _tell_samplers(config: Config, console: Console) -> None:
+    """Where the weights of several policies have to take turns in too few samplers."""
+    engine = config.engine
+    for phase in config.phases:
+        policies = _writing(phase)
+        if engine.kind != "local" and not engine.lora.rank and policies > engine.samplers:
+            console.print(
+                f"phase {phase.name}: {policies} policies write, and a sampler holds the weights of one "
+                f"(engine.samplers is {engine.samplers}): they write one after the other, and each change is a sync; "
+                "adapters (engine.lora.rank) are written under together"
+            )
 
 
 def _tell_disk(config: Config, needed: Estimate, evaluation: Evaluation, run_dir: Path, console: Console) -> None:
@@ -140,8 +155,8 @@ def _tell_time(config: Config, chat: Chat, environment: Environment, evaluation:
 
 
 def memory(config: Config) -> Estimate:
-    """What the local engine of a run holds."""
-    return estimate(
+    """What the engine of a run holds."""
+    return ESTIMATES[config.engine.kind](
         config.model or tiny_base(),
         config.policies,
         config.engine,

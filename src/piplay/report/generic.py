@@ -29,7 +29,7 @@ OF_A_STEP = re.compile(
 """Metrics that say where a step stands, how it was played, or what other charts show."""
 OF_A_ROLE = re.compile(
     r"reward|length|length_max|tokens_written|turns|tool_calls|stop/.+|searches|repeated_queries"
-    r"|weight/.+|loss|pg_loss|tokens|entropy|clipped|logprob_diff_max|grad_norm"
+    r"|weight/.+|loss|pg_loss|tokens|entropy|clipped|logprob_diff_(mean|max)|grad_norm"
     r"|distill_kl|teacher_entropy|teacher_nll|illusion|no_search"
 )
 """The same of ``ROLE/name``, without the role."""

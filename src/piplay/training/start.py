@@ -68,6 +68,7 @@ def play(
     console.print(f"run directory: {run.folder}")
     repeatable = getattr(environment, "repeatable", True)
     about = {"device": config.engine.device, "deterministic": engine.deterministic, "repeatable": repeatable}
+    about |= getattr(engine, "versions", {})
     _record_machine(run, about, listener.message)
     watch = WatchListener(config, listener.message)
     with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save_file
+from torch import Tensor
 from torch.nn import Parameter
 
 from piplay.config import Lora
@@ -60,6 +64,21 @@ def export(model: Any, base: Path, folder: Path) -> None:
     # A set's order differs from process to process.
     config.target_modules = sorted(config.target_modules)
     model.save_pretrained(folder)
+
+
+def zeros(weights: Mapping[str, Parameter]) -> dict[str, Tensor]:
+    """Adapters of the same shapes that add nothing."""
+    return {key: torch.zeros_like(weight) for key, weight in weights.items()}
+
+
+def write(model: Any, weights: Mapping[str, Tensor], folder: Path) -> None:
+    """Write adapters alone, as peft names them, with the configuration of a model's own."""
+    folder.mkdir(parents=True)
+    config = copy.copy(model.peft_config[_NAME])
+    config.target_modules = sorted(config.target_modules)
+    config.save_pretrained(folder)
+    named = {f"base_model.model.{key.replace(f'.{_NAME}.', '.')}": w.detach() for key, w in weights.items()}
+    save_file({key: weight.contiguous() for key, weight in named.items()}, folder / "adapter_model.safetensors")
 
 
 def base_of(folder: Path) -> Path | None:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from piplay.algo.losses.base import Loss
 from piplay.config import EngineSettings, Lora, Policy
-from piplay.engine.local.checkpointing import recomputing
 from piplay.engine.local.generate import Sampler
-from piplay.engine.local.policies import Policies
 from piplay.engine.local.stops import StopTexts
-from piplay.engine.local.update import Trainer, score
+from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import Generate, Generated, Usage
-from piplay.errors import InputError, first_line
-from piplay.types import Floats, Key, PolicyRef, Sample
+from piplay.types import Key, PolicyRef
 
 
-class LocalEngine:
+class LocalEngine(LocalTrainer):
     """An ``Engine`` over PyTorch and Hugging Face's model definitions."""
 
     def __init__(
@@ -59,23 +54,25 @@ class LocalEngine:
             InputError: no usable model in ``model_path``, a policy that follows none, or adapters or checkpointing that
                 this model cannot have.
         """
-        torch.set_num_threads(threads)
-        self._device = torch.device(device)
+        super().__init__(
+            model_path, policies, seed=seed, threads=threads, micro_batch_tokens=micro_batch_tokens, device=device,
+            dtype=dtype, lora=lora, checkpointing=checkpointing,
+        )  # fmt: skip
         self.deterministic = self._device.type == "cpu"
-        self._policies = Policies(model_path, policies, self._device, dtype, lora, checkpointing, seed)
-        self._seed, self._slots, self._cache_tokens, self._tokens = seed, slots, cache_tokens, micro_batch_tokens
+        self._slots, self._cache_tokens = slots, cache_tokens
         self._stop_texts = StopTexts(model_path)
         self._samplers: dict[PolicyRef, Sampler] = {}
         self._submitted, self._usage = 0, Usage()
 
     @classmethod
-    def start(cls, model: Path, policies: Mapping[str, Policy], settings: EngineSettings, *, seed: int) -> LocalEngine:
-        """The engine that settings describe.
-
-        Raises:
-            InputError: see the constructor; or torch has no such device here.
-        """
+    def check(cls, settings: EngineSettings) -> None:
+        """Raises ``InputError`` where torch has no such device here."""
         check_device(settings.device)
+
+    @classmethod
+    def start(cls, model: Path, policies: Mapping[str, Policy], settings: EngineSettings, *, seed: int) -> LocalEngine:
+        """The engine that settings describe; see the constructor and ``check``."""
+        cls.check(settings)
         return cls(
             model,
             policies,
@@ -127,67 +124,8 @@ class LocalEngine:
     def usage(self) -> Usage:
         return replace(self._usage)
 
-    def train(
-        self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss], lr: float | None = None
-    ) -> dict[str, float]:
-        """One optimiser step and one move of the followers; see ``protocol.Trainer.train``.
+    def _writing(self, ref: PolicyRef) -> bool:
+        return ref in self._samplers and self._samplers[ref].pending
 
-        Returns:
-            ``loss`` (the sum of weight times loss), ``tokens`` (written by the model), and over these tokens
-            ``entropy`` (of the student, in nats) and ``logprob_diff_max`` (|trainer − sampler|); ``grad_norm`` (before
-            clipping; 0 where the step was left out). And what each loss reports of the samples with its term, whatever
-            its weights: see ``metrics`` of the losses. A name that an earlier loss has too gets the term before it.
-        """
-        changing = [PolicyRef(name) for name in (policy, *self._policies.followers(policy))]
-        self._refuse_while_writing(changing)
-        student = self._policies.trained(policy)
-        with recomputing(student):
-            metrics, any_loss = Trainer(student, losses, self._asked(losses), self._tokens).accumulate(samples)
-        metrics["grad_norm"] = self._policies.step(policy, lr) if any_loss else 0.0
-        self._policies.follow(policy)
-        for ref in changing:
-            self._samplers.pop(ref, None)
-        return metrics
-
-    def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
-        return score(self._policies.model(policy), samples, view, self._tokens)
-
-    def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
-        return Trainer(self._policies.model(policy), losses, self._asked(losses), self._tokens).read(samples)
-
-    def _asked(self, losses: Mapping[str, Loss]) -> dict[str, Any]:
-        """The models that losses ask, by policy."""
-        asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
-        return {name: self._policies.model(PolicyRef.of(name)) for name in sorted(asked)}
-
-    def snapshot(self, policy: str, name: str) -> PolicyRef:
-        return self._policies.snapshot(policy, name)
-
-    def forget(self, snapshot: PolicyRef) -> None:
-        self._refuse_while_writing([snapshot])
-        self._policies.forget(snapshot)
-        self._samplers.pop(snapshot, None)
-
-    def save(self, folder: Path) -> None:
-        self._policies.save(folder)
-
-    def load(self, folder: Path) -> None:
-        self._refuse_while_writing(self._samplers)
-        self._samplers.clear()
-        self._policies.load(folder)
-
-    def export(self, policy: str, folder: Path) -> None:
-        self._policies.export(policy, folder)
-
-    def _refuse_while_writing(self, refs: Iterable[PolicyRef]) -> None:
-        for ref in refs:
-            if ref in self._samplers and self._samplers[ref].pending:
-                raise ValueError(f"policy {ref} cannot change while it is writing")
-
-
-def check_device(device: str) -> None:
-    """Raises ``InputError`` where torch has no such device here."""
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise InputError(f"the device {device!r} cannot be used here ({first_line(error)}): name another") from error
+    def _changed(self, ref: PolicyRef) -> None:
+        self._samplers.pop(ref, None)

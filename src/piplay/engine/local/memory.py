@@ -22,7 +22,7 @@ from piplay.engine.local.attention import NAME, head_dim, kv_heads
 from piplay.engine.local.cache import PAGE, pages
 from piplay.engine.local.checkpointing import enable, recomputing
 from piplay.engine.local.folders import LOCAL
-from piplay.engine.local.update import HEAD_ROWS, loss_bytes
+from piplay.engine.local.scored import HEAD_ROWS, loss_bytes
 from piplay.errors import InputError, first_line
 
 _PROBE = 256
@@ -51,6 +51,8 @@ class Estimate:
     """On disk: masters, moments and snapshots."""
     export: int
     """On disk: one policy's weights, or its adapters."""
+    model: int
+    """The weights of one whole model."""
 
     @property
     def peak(self) -> int:
@@ -124,7 +126,7 @@ def estimate(
     learns = _learning(model, settings, tokens, moved, bool(adapted)) if learning else {}
     made = total * width * (copies + (0 if adapted else settings.device == "cpu"))
     checkpoint = 4 * moved * len(moving) + held["optimiser"] + held["snapshots"]
-    return Estimate(held, playing, learns, made, checkpoint, (adapted or total) * width)
+    return Estimate(held, playing, learns, made, checkpoint, (adapted or total) * width, total * width)
 
 
 def _playing(config: Any, settings: EngineSettings, tokens: int, writing: int, width: int) -> dict[str, int]:

@@ -122,6 +122,17 @@ class Policies:
         self._check(ref)
         return self._live[ref.name] if ref.live else self._snapshots[ref].model
 
+    def refs(self) -> list[PolicyRef]:
+        """All that there are, snapshots last."""
+        return [*map(PolicyRef, self._live), *self._snapshots]
+
+    def weights(self, ref: PolicyRef) -> Mapping[str, Parameter]:
+        """What of a policy or snapshot moves, by name, in the engine's dtype; nothing of the base itself."""
+        self._check(ref)
+        if not ref.live:
+            return self._snapshots[ref].weights
+        return self._moving[ref.name].weights if ref.name in self._moving else {}
+
     def version(self, ref: PolicyRef) -> int:
         """How many updates it has seen; a moving average has seen those of the policy that it follows."""
         self._check(ref)
@@ -169,6 +180,10 @@ class Policies:
             raise ValueError(f"policy {name} is not trained: it follows {self._specs[name].follows}")
         self._optimizer(name).zero_grad()
         return self._live[name]
+
+    def masters(self, name: str) -> Mapping[str, Parameter]:
+        """In fp32, with the gradients that have gathered."""
+        return self._moving[name].masters
 
     def step(self, name: str, lr: float | None) -> float:
         """One optimiser step on the gradients that have gathered; their norm before clipping."""

@@ -1,0 +1,75 @@
+"""What trainer and samplers will hold together, before either is made: bytes by what they are for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from transformers import AutoConfig
+
+from piplay.config import EngineSettings, Policy
+from piplay.engine.local import memory as local
+from piplay.engine.local.attention import head_dim, kv_heads
+from piplay.engine.local.folders import LOCAL
+
+BLOCK = 32
+"""Tokens of a block of the cache. Only whole blocks are found again, and turns are short."""
+PROCESS = 1.3e9
+"""What a sampler's process takes of a CPU's memory without a model (its libraries)."""
+
+
+def blocks(longest: int, slots: int, cache_tokens: int | None) -> int:
+    """Blocks of so many tokens as the settings want cached, and the one that vLLM keeps to itself."""
+    wanted = -(-longest // BLOCK) * slots
+    return 1 + (wanted if cache_tokens is None else min(wanted, -(-cache_tokens // BLOCK)))
+
+
+def cache_bytes(model: Path, dtype: str, longest: int, slots: int, cache_tokens: int | None) -> int:
+    """Keys and values of one sampler."""
+    config = AutoConfig.from_pretrained(model, **LOCAL)
+    width = 2 if dtype == "bfloat16" else 4
+    place = 2 * kv_heads(config) * head_dim(config) * width * int(config.num_hidden_layers)
+    return blocks(longest, slots, cache_tokens) * BLOCK * place
+
+
+def estimate(
+    model_path: Path,
+    policies: Mapping[str, Policy],
+    settings: EngineSettings,
+    *,
+    tokens: int,
+    writing: int,
+    learning: frozenset[str],
+    snapshots: int = 0,
+) -> local.Estimate:
+    """The memory of a ``VllmEngine``; arguments as for ``local.memory.estimate``.
+
+    Samplers hold what they have all the time, beside a trainer that learns. ``writing`` is not asked for: what is
+    cached is bounded for all policies together. On GPUs it is the first one's share; on a cluster that of a machine
+    with one sampler.
+    """
+    here = settings.samplers if settings.device == "cpu" else -(-settings.samplers // max(1, torch.cuda.device_count()))
+    here = 1 if settings.kind == "ray" else here
+    needed = local.estimate(
+        model_path, policies, settings, tokens=tokens, writing=writing, learning=learning, snapshots=snapshots
+    )
+    config = AutoConfig.from_pretrained(model_path, **LOCAL)
+    width = 2 if settings.dtype == "bfloat16" else 4
+    cached = cache_bytes(model_path, settings.dtype, tokens, settings.slots, settings.cache_tokens)
+    weights = needed.model
+    packed_head = config.vocab_size * config.hidden_size * width if settings.device == "cpu" else 0
+    held = {
+        "samplers: weights": (weights + packed_head) * here,
+        "samplers: adapters": needed.held["adapters"] * here,
+        "samplers: keys and values": cached * here,
+        "samplers: draws": needed.playing["draws"] * here,
+        "samplers: processes": int(PROCESS) * here if settings.device == "cpu" else 0,
+        "other trainers": (sum(needed.held.values()) + sum(needed.learning.values())) * (settings.trainers - 1)
+        if settings.device == "cpu"
+        else 0,
+        # Shared memory is this machine's, whatever the device.
+        "a sync": 0 if settings.lora.rank or settings.device != "cpu" else weights,
+    }
+    return replace(needed, held={**needed.held, **held}, playing={}, made=needed.made + sum(held.values()))

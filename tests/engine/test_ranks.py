@@ -1,0 +1,26 @@
+"""How samples are dealt to ranks; what ranks learn: tests/scale/test_ranks.py."""
+
+import pytest
+from engine_helpers import make_sample
+
+from piplay.config import EngineSettings
+from piplay.engine.local.ranks import deal
+
+
+def test_dealing_gives_whole_questions_and_about_as_much_to_each() -> None:
+    samples = [make_sample(number // 3) for number in range(30)]
+    for ranks in (1, 2, 3, 4):
+        parts = deal(samples, ranks)
+        assert sorted(i for part in parts for i in part) == list(range(30))
+        assert all(part == sorted(part) for part in parts)
+        for question in range(10):
+            assert len({rank for rank, part in enumerate(parts) for i in part if i // 3 == question}) == 1
+        tokens = [sum(len(samples[i].ids_T) for i in part) for part in parts]
+        assert max(tokens) <= min(tokens) + 3 * max(len(sample.ids_T) for sample in samples)
+    assert deal(samples[:2], 3).count([]) == 2
+    assert deal([], 2) == [[], []]
+
+
+def test_ranks_of_whole_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="set lora"):
+        EngineSettings(kind="vllm", trainers=2)
