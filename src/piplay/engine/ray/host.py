@@ -35,6 +35,7 @@ class Host:
     def __init__(self, settings: Settings) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="piplay-", dir=SHARED if SHARED.is_dir() else None))
         self._problem = ""
+        self._whole: dict[int, Path] = {}
         try:
             check_installed(settings.device)
         except InputError as error:
@@ -47,7 +48,7 @@ class Host:
 
     @ray.method(concurrency_group="to")  # type: ignore[untyped-decorator]
     def send(self, message: tuple[Any, ...], content: Content | None) -> None:
-        """Pass a message on. What it names as a path is written here first, and a file of whole weights goes again."""
+        """Pass a message on. What it names as a path is written here first; whole weights go once they are read."""
         if content is None:
             self._child.connection.send(message)
             return
@@ -57,6 +58,8 @@ class Host:
             file = here / name if name else here
             file.parent.mkdir(parents=True, exist_ok=True)
             array.tofile(file)
+        if here.is_file():
+            self._whole[ticket] = here
         self._child.connection.send((kind, ticket, method, (version, here)))
 
     @ray.method(concurrency_group="from")  # type: ignore[untyped-decorator]
@@ -68,6 +71,8 @@ class Host:
         try:
             while not found or self._child.connection.poll():
                 found.append(self._child.connection.recv())
+                if found[-1][0] == "answer" and (file := self._whole.pop(found[-1][1], None)):
+                    file.unlink()
         except (EOFError, OSError):
             found.append(("gone", f"{socket.gethostname()}: {self._child.stop()}"))
             shutil.rmtree(self._folder, ignore_errors=True)
