@@ -28,19 +28,15 @@ ROOT = Path(__file__).parents[2]
 GB = 1e9
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "words",
     [
         "--shape deep --micro-batch-tokens 1024 --slots 4",
-        *(
-            pytest.param(words, marks=pytest.mark.long)
-            for words in (
-                "--shape small --rank 8 --checkpointing --tokens 256 --slots 64",
-                "--shape small --rank 8 --checkpointing --tokens 128 --slots 200 --cache-tokens 12800",
-                # Few tokens: a processor without bf16 takes seconds for a thousand of them.
-                "--shape deep --dtype bfloat16 --checkpointing --tokens 32 --slots 2 --micro-batch-tokens 256",
-            )
-        ),
+        "--shape small --rank 8 --checkpointing --tokens 256 --slots 64",
+        "--shape small --rank 8 --checkpointing --tokens 128 --slots 200 --cache-tokens 12800",
+        # Few tokens: a processor without bf16 takes seconds for a thousand of them.
+        "--shape deep --dtype bfloat16 --checkpointing --tokens 32 --slots 2 --micro-batch-tokens 256",
     ],
     ids=["learning is the most", "playing is the most", "not all slots are full", "what is held is the most"],
 )
@@ -192,6 +188,7 @@ def test_it_says_what_a_run_needs_and_writes_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.long
 def test_it_says_when_limits_cut_what_the_model_writes(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--recipe", "smoke"]) == 0
     assert "cut short" not in capfd.readouterr().out
@@ -223,7 +220,7 @@ def test_a_disk_that_is_too_small_is_refused(
     assert re.search(rf"writes about \d\.\d GB of checkpoints and models, and 0\.0 GB are free in {tmp_path}:", said)
 
 
-@pytest.mark.parametrize("share", [0.7, 0.1])
+@pytest.mark.parametrize("share", [0.7, pytest.param(0.1, marks=pytest.mark.long)])
 def test_what_does_not_fit_is_refused_with_what_would(
     share: float, toy_recipe: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -164,7 +164,7 @@ def loss_by_hand(model: PreTrainedModel, student: Any, teacher: Any, base: Any, 
     return total
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("checkpointing", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_training_adapters_is_training_the_merged_formula(
     checkpointing: bool, model_folder: Folder, plain: Plain
 ) -> None:

@@ -33,7 +33,7 @@ class TestWholeWeights(Conformance):
         return lambda: FakeVllm(lettered, POLICIES, settings(samplers=2), SEED)
 
 
-@pytest.mark.parametrize("samplers", [1, 3])
+@pytest.mark.parametrize("samplers", [1, pytest.param(3, marks=pytest.mark.long)])
 def test_adapters_of_all_policies_are_written_under_at_once(lettered: Path, samplers: int) -> None:
     own = settings(lora=Lora(rank=2), samplers=samplers)
     engine = FakeVllm(lettered, POLICIES, own, SEED)

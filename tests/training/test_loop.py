@@ -101,6 +101,7 @@ def test_another_seed_gives_another_run(whole: Run, toy_recipe: Path, tmp_path: 
         assert weights(other)[name] != bits
 
 
+@pytest.mark.long
 def test_evaluation_uses_no_randomness_of_the_training(whole: Run, toy_recipe: Path, tmp_path: Path) -> None:
     for per_hop, every in (("0", "0"), ("10", "1")):
         settings = {"evaluation.per_hop": per_hop, "evaluation.teacher_every": every}

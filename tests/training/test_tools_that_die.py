@@ -214,7 +214,7 @@ def test_a_dead_searcher_ends_the_run_with_3_and_it_goes_on_to_the_same_bits(
     assert results(folder) == results(whole)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_searcher_that_comes_back_in_time_is_waited_for(whole: Path, tmp_path: Path) -> None:
     back = [0.0]
 

@@ -25,6 +25,7 @@ from piplay.warm_up.source import Lessons
 pytestmark = pytest.mark.slow
 
 
+@pytest.mark.long
 def test_a_card_measures_every_role(small_world: Path) -> None:
     config = load_config("pi-play", {"world": str(small_world), "engine.threads": "1"})
     environment = load_environment(config)

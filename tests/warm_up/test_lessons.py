@@ -56,7 +56,13 @@ def learnt_by_heart(engine: LocalEngine, lesson: Trajectory) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "protocol"),
-    [("qwen3", "native"), ("qwen2", "native"), ("llama", "native"), ("qwen3", "chat"), ("base", "tags")],
+    [
+        ("qwen3", "native"),
+        pytest.param("qwen2", "native", marks=pytest.mark.long),
+        pytest.param("llama", "native", marks=pytest.mark.long),
+        ("qwen3", "chat"),
+        ("base", "tags"),
+    ],
 )
 def test_a_lesson_learnt_by_heart_is_played_token_for_token(tmp_path: Path, kind: str, protocol: str) -> None:
     """In every family's shape and in all chats: the tool is called, answers, and a question is written."""
