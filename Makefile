@@ -145,6 +145,7 @@ bench: $(VENV)/ready $(BENCH)/vllm/ready $(BENCH)/trl/ready
 	$(BIN)/python benchmarks/update.py
 	$(BIN)/python benchmarks/search.py
 	$(BIN)/python benchmarks/search_service.py --seconds 300
+	$(BIN)/python benchmarks/serving.py
 	$(BIN)/python benchmarks/memory.py
 
 bench-gpu: $(VENV)/ready

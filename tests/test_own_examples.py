@@ -105,6 +105,7 @@ def test_token_f1_is_the_harmonic_mean_of_precision_and_recall(own: Path) -> Non
         assert token_f1(said, ["nothing", gold]) == pytest.approx(expected)
 
 
+@pytest.mark.long
 def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     notebook = json.loads((EXAMPLES / "first-run.ipynb").read_text(encoding="utf-8"))

@@ -122,7 +122,7 @@ def using(call: Any) -> type[Guess]:
         (ToolCall("ad", {"a": 1, "b": 2}), r"there is no tool 'ad' \(did you mean 'add'\?\): there are add"),
         (ToolCall("add", {"a": 1}), r"do not fit the tool 'add': 'b' is a required property"),
         (ToolCall("add", {"a": 1, "b": "two"}), r"do not fit the tool 'add': 'two' is not of type 'integer'"),
-        (None, r"a tool is used by a ToolCall\(name, arguments\), not by None"),
+        (None, r"a tool used after a turn of the role 'guesser' that calls none"),
     ],
 )
 def test_a_games_own_call_has_to_fit_the_tool(

@@ -28,6 +28,7 @@ def test_a_reader_that_goes_ends_a_command_without_a_traceback(tmp_path: Path) -
     assert (program.wait(), said) == (141, b"")
 
 
+@pytest.mark.long
 def test_an_ascii_terminal_gets_json_that_is_whole(tmp_path: Path) -> None:
     corpus = tmp_path / "corpus.jsonl"
     corpus.write_text('{"id": 1, "title": "Łódź\\u001b[31m", "text": "Łódź \\u202e lies here 😀."}\n', encoding="utf-8")

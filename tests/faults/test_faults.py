@@ -83,6 +83,7 @@ def test_damaged_files(lab: harness.Lab) -> None:
     assert {outcome for outcome, _ in found.values()} == set(harness.GOOD)
 
 
+@pytest.mark.long
 def test_two_that_go_on_with_one_run(lab: harness.Lab) -> None:
     """At once, as processes of their own: one does, the other is told who does; or comes too late."""
     template = lab.interrupted()

@@ -20,11 +20,11 @@ pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 MOMENTS = (
-    "update@3",  # in the middle of a phase
     "rename@4",  # a checkpoint is complete but has not its name
     "update@2+turn@1+rename-@2+half-line@3",  # again and again
 )
 MORE = (
+    "update@3",  # in the middle of a phase
     "turn@1",  # before anything is committed
     "turn@12",  # in the middle of a rollout
     "rollouts-@5",  # a rollout is written but has not its name
@@ -107,6 +107,7 @@ def test_the_run_that_is_killed_is_worth_it(toy_run: Path) -> None:
     assert students[-1] == run["final"]["final/student/model.safetensors"]
 
 
+@pytest.mark.long
 def test_a_self_generated_set_survives_being_killed(
     recipe_on: Callable[[str, Path], Path], towns: Path, tmp_path: Path
 ) -> None:
@@ -125,6 +126,7 @@ def test_a_self_generated_set_survives_being_killed(
         assert content(tmp_path / moment) == expected, moment
 
 
+@pytest.mark.long
 def test_adapters_in_bf16_survive_being_killed(toy_recipe: Path, tmp_path: Path) -> None:
     moments = ("update@2+weights@5",)
     recipe = tmp_path / "lora.toml"

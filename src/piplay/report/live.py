@@ -87,6 +87,7 @@ class _Answer(BaseHTTPRequestHandler):
     server: Watching
     timeout = SECONDS
     protocol_version = "HTTP/1.0"  # each answer ends its connection
+    default_request_version = "HTTP/1.0"  # so that a request that is none is told with a status, too
     server_version = "piplay"
 
     def do_GET(self) -> None:

@@ -200,6 +200,7 @@ def test_a_damaged_cache_is_one_sentence(url: str, cache: Path) -> None:
         HTTPSearcher((), url=url).search(["a"], 1)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_a_run_over_http_is_the_local_run_to_the_bit_and_so_is_one_that_resumes(
     small_world: Path, towns: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

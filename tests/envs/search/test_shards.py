@@ -79,6 +79,7 @@ def test_the_fingerprint_and_what_is_found_do_not_depend_on_the_shards(towns: Pa
     assert one.searcher.ranked(queries, 9) == three.searcher.ranked(queries, 9)
 
 
+@pytest.mark.long
 def test_a_build_holds_one_shard(tmp_path: Path) -> None:
     def documents() -> Iterator[list[list[str]]]:
         rng = np.random.default_rng(0)

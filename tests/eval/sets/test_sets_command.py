@@ -91,6 +91,7 @@ def test_the_numbers_are_those_of_the_answers(whole: Path) -> None:
     assert {name: found["played"][name] for name in limits} == limits
 
 
+@pytest.mark.long
 def test_killed_and_gone_on_with_it_writes_the_same(words: list[str], whole: Path, tmp_path: Path) -> None:
     out = tmp_path / "cut"
     running = subprocess.Popen(
