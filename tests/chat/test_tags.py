@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from toys.models import toy_tokenizer
 from toys.tools import CALCULATOR, SEARCH, TOOLS
@@ -213,6 +213,7 @@ calls = st.one_of(
 @pytest.mark.parametrize("name", CHATS)
 @settings(deadline=None, max_examples=50)
 @given(think=st.text(st.sampled_from("ab '{}é\n<")), said=sayable, called=calls)
+@example(think="", said='x"}}>', called=ToolCall("now", {}))
 def test_a_phrase_is_read_as_what_it_says(name: str, think: str, said: str, called: ToolCall) -> None:
     chat = EQUIPPED[name]
     for call, content in ((called, ""), (None, said)):

@@ -49,8 +49,12 @@ class Tags(Tagged):
         return np.array(self._pieces(["\n\n", Foreign(self._shown(text)), "\n\n"]), dtype=np.int64)
 
     def written(self, text: str) -> list[int]:
-        end = [] if self._closing.search(text) else list(self.stop.ids[:1])
-        return [*self._encoder.join([text], Place.TEXT), *end]
+        """See ``Chat.written``. What stands between the tags that count is plain text."""
+        closed = self._closing.search(text)
+        if closed is None:
+            return [*self._encoder.join([text], Place.TEXT), *self.stop.ids[:1]]
+        before, opened, said = text[: closed.start()].rpartition(f"<{closed[1]}>")
+        return self._encoder.join([before + opened, Foreign(said), text[closed.start() :]], Place.TEXT)
 
     def _pieces(self, parts: Sequence[str]) -> list[int]:
         return [i for part in parts for i in self._encoder.join([part], Place.TEXT)]
