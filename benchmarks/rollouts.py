@@ -29,7 +29,6 @@ from record import record
 from transformers import AutoModelForCausalLM, Qwen3Config
 
 from piplay.chat.base import Chat
-from piplay.config import EngineSettings, Limits, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate, Generated, Sampler
 from piplay.envs.search.benchmarks import first_of_each_hop, task_of
@@ -38,6 +37,7 @@ from piplay.envs.search.tool import SEARCH, SearchTool
 from piplay.envs.world.store import default_world
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
+from piplay.settings import EngineSettings, Limits, Policy
 from piplay.training.assemble import load_chat, tiny_base
 from piplay.types import Ints, Key, Owner, PolicyRef, Stop
 

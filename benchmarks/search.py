@@ -12,18 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
-import resource
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from apart import apart
 from record import record
 
 from piplay.envs.search.bm25 import TITLE_WEIGHT, BM25Searcher, title_token
@@ -80,24 +78,6 @@ def measure(size: int, world: Path) -> dict[str, object]:
         "recall": float(np.mean([len({*ours} & {*theirs}) / max(1, len(theirs)) for ours, theirs in pairs])),
         "same_order": sum(ours == theirs for ours, theirs in pairs) / len(pairs),
     }
-
-
-def apart(work: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
-    """What ``work`` returns from a new process, with its seconds and its peak resident size in MiB."""
-    ours, theirs = multiprocessing.get_context("spawn").Pipe(duplex=False)
-    process = multiprocessing.get_context("spawn").Process(target=_reply, args=(theirs, work, arguments))
-    process.start()
-    theirs.close()
-    found: dict[str, Any] = ours.recv()
-    process.join()
-    return found
-
-
-def _reply(pipe: Any, work: Callable[..., dict[str, Any]], arguments: tuple[object, ...]) -> None:
-    start = time.perf_counter()
-    found = work(*arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
-    pipe.send(found | {"seconds": time.perf_counter() - start, "peak": peak})
 
 
 def _make(size: int, world: Path) -> dict[str, Any]:

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import multiprocessing
-import resource
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from apart import apart
 from record import record
 
 from piplay.envs.search.bm25 import K1, TITLE_WEIGHT, B, title_token
@@ -97,24 +96,6 @@ def ask(passages: int, folder: Path) -> dict[str, Any]:
     found = [index.hits(words, K) for words in queries]
     seconds = time.perf_counter() - start
     return {"per_s": QUERIES / seconds, "found": hashlib.sha256(repr(found).encode()).hexdigest()[:12]}
-
-
-def apart(work: Callable[..., dict[str, Any]], *arguments: object) -> dict[str, Any]:
-    """What ``work`` says, its seconds and its peak resident size, in a process of its own."""
-    ours, theirs = multiprocessing.Pipe()
-    process = multiprocessing.get_context("spawn").Process(target=_reply, args=(theirs, work, arguments))
-    process.start()
-    theirs.close()
-    found: dict[str, Any] = ours.recv()
-    process.join()
-    return found
-
-
-def _reply(pipe: Any, work: Callable[..., dict[str, Any]], arguments: tuple[object, ...]) -> None:
-    start = time.perf_counter()
-    found = work(*arguments)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-    pipe.send(found | {"seconds": time.perf_counter() - start, "peak": peak})
 
 
 if __name__ == "__main__":

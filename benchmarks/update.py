@@ -31,10 +31,10 @@ from piplay.algo.losses.base import Loss
 from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
 from piplay.algo.packing import packs
-from piplay.config import Policy
 from piplay.engine.local import rows as own_rows
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
+from piplay.settings import Policy
 from piplay.types import Ints, Owner, PolicyRef, Sample, Stop
 
 logging.disable_progress_bar()

@@ -17,7 +17,7 @@ from piplay.algo.advantages.group import GroupAdvantage
 from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
 from piplay.algo.samples import samples_of
-from piplay.config import Config, Phase
+from piplay.config import Config
 from piplay.engine.protocol import Engine
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.methods.pi_play.evaluation import play_student
@@ -26,6 +26,7 @@ from piplay.methods.pi_play.seed_passages import SeedPassages
 from piplay.protocols import Game
 from piplay.recipes import load_config
 from piplay.rollout.stage import Stage
+from piplay.settings import Phase
 from piplay.training.assemble import load_chat, load_engine, load_environment, tiny_base, tool_specs
 from piplay.training.sources import WrittenSource
 from piplay.types import Episode, ScoredTrajectory, Task

@@ -14,7 +14,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from piplay.agent import Agent, Reply, load_agent
 from piplay.chat.base import Chat
 from piplay.cli.main import main
-from piplay.config import Limits
 from piplay.engine.protocol import Generate
 from piplay.envs.search.match import normalise
 from piplay.envs.search.question import Passage, Question
@@ -24,6 +23,7 @@ from piplay.errors import InputError
 from piplay.methods.pi_play.game import Study
 from piplay.methods.pi_play.views import STUDENT
 from piplay.rollout.stage import Stage
+from piplay.settings import Limits
 from piplay.training.assemble import tiny_base
 from piplay.training.run_directory import Run
 from piplay.types import StopReason, ToolCall, ToolResult, ToolUse, Turn

@@ -11,11 +11,11 @@ from piplay.agent import Agent, load_agent
 from piplay.agent_file import describe, passage_format, read
 from piplay.chat.base import Chat
 from piplay.cli.main import main
-from piplay.config import Limits
 from piplay.errors import InputError, InputWarning
 from piplay.eval.contestants import contestant_of, environment_of
 from piplay.eval.options import place
 from piplay.methods.pi_play.views import STUDENT
+from piplay.settings import Limits
 from piplay.training.assemble import load_environment
 from piplay.training.run_directory import Run
 

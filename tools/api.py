@@ -51,8 +51,9 @@ PUBLIC = {
         "envs.search.facts": "Fact Chain facts facts_of chains balanced",
     },
     "Settings": {
-        "config": "Config Component Phase Learn LossSettings ReplaySettings Until Opponents Policy Limits "
-        "EngineSettings Lora ReportSettings",
+        "config": "Config",
+        "settings": "Component Phase Learn LossSettings ReplaySettings Until Opponents Policy Limits EngineSettings "
+        "Lora ReportSettings",
         "recipes": "load_config recipes",
         "algo.schedules": "Schedule Number value",
         "registry": "resolve names make",

@@ -33,7 +33,6 @@ from piplay.algo.losses.base import Loss
 from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
 from piplay.algo.samples import samples_of
-from piplay.config import EngineSettings, Limits, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.envs.search.benchmarks import first_of_each_hop, task_of
 from piplay.envs.search.bm25 import BM25Searcher
@@ -44,6 +43,7 @@ from piplay.envs.world.store import default_world
 from piplay.methods.pi_play.game import Study
 from piplay.methods.pi_play.views import STUDENT
 from piplay.rollout.stage import Stage
+from piplay.settings import EngineSettings, Limits, Policy
 from piplay.training.assemble import load_chat, tiny_base
 
 QUESTIONS, ROLLOUTS, SEARCHES, TOKENS, LR = 20, 5, 4, 512, 2e-4

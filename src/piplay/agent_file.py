@@ -16,13 +16,14 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from piplay.chat.base import Chat
-from piplay.config import Component, Config, EngineSettings, Limits, Lora, Policy, Settings
+from piplay.config import Config
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Passage, check_asks, show
 from piplay.errors import InputError, InputWarning
 from piplay.files import from_json
 from piplay.methods.pi_play.views import STUDENT
 from piplay.protocols import Environment
+from piplay.settings import Component, EngineSettings, Limits, Lora, Policy, Settings
 from piplay.training.assemble import run_at
 from piplay.training.fingerprints import warn_of_changes, warn_of_damage
 from piplay.training.run_directory import AGENT, Run

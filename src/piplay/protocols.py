@@ -19,12 +19,12 @@ from typing import Any, ClassVar, Literal, Protocol, cast
 
 from piplay.border.checked import CheckedGame
 from piplay.border.parts import check_game
-from piplay.config import Phase
 from piplay.errors import InputError
 from piplay.registry import make
 from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
 from piplay.rollout.tools import Tool
+from piplay.settings import Phase
 from piplay.types import Episode, Key, State, Task
 
 Audit = Callable[[Any], str]

@@ -16,8 +16,8 @@ from border_helpers import loop_of, settings
 from piplay.algo.losses.base import Batch, Scoring, over_tokens
 from piplay.border.learn import losses_of
 from piplay.chat.base import Chat
-from piplay.config import Learn
 from piplay.errors import InputError
+from piplay.settings import Learn
 from piplay.training.learner import make_advantage, make_losses
 from piplay.types import Floats, ScoredTrajectory, State
 

@@ -16,10 +16,10 @@ from transformers import AutoConfig
 from piplay.cli import doctor, workload
 from piplay.cli.doctor import memory
 from piplay.cli.main import main
-from piplay.config import EngineSettings, Lora
 from piplay.engine.local.memory import estimate
 from piplay.protocols import Evaluation
 from piplay.recipes import load_config
+from piplay.settings import EngineSettings, Lora
 from piplay.training.assemble import load_environment, make_evaluation
 
 pytestmark = pytest.mark.slow

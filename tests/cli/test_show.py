@@ -12,9 +12,9 @@ from piplay.agent import Agent
 from piplay.chat.base import Chat
 from piplay.cli.main import main
 from piplay.cli.show import show_steps
-from piplay.config import Limits
 from piplay.envs.search.question import Passage
 from piplay.rollout.stage import Stage
+from piplay.settings import Limits
 from piplay.types import ToolCall, ToolResult, ToolUse, Turn
 
 pytestmark = pytest.mark.slow

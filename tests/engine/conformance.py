@@ -16,8 +16,8 @@ from turns import END, LIVE, STOP, assert_same, contexts, drain, reference, requ
 
 from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.nll import NllLoss
-from piplay.config import Policy
 from piplay.engine.protocol import Engine, Generate, Generated, Usage
+from piplay.settings import Policy
 from piplay.types import Key, PolicyRef, Sample, Stop
 
 POLICIES = {

@@ -8,8 +8,8 @@ import numpy as np
 
 from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
-from piplay.config import Policy
 from piplay.engine.local.engine import LocalEngine
+from piplay.settings import Policy
 from piplay.types import Owner, PolicyRef, Sample
 
 P, M, T = int(Owner.PROMPT), int(Owner.MODEL), int(Owner.TOOL)

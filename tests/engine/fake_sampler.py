@@ -9,7 +9,6 @@ from threading import Lock, Thread
 import torch
 from safetensors.torch import load_file
 
-from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.local import adapters
 from piplay.engine.local.attention import load_model
 from piplay.engine.local.generate import Sampler as Writer
@@ -20,6 +19,7 @@ from piplay.engine.vllm import proof
 from piplay.engine.vllm.engine import VllmEngine
 from piplay.engine.vllm.messages import Settings
 from piplay.engine.vllm.serve import serve
+from piplay.settings import EngineSettings, Lora, Policy
 from piplay.types import Floats, Ints
 
 _LOADING = Lock()

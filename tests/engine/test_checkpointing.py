@@ -12,11 +12,11 @@ from engine_helpers import TEACHER_VIEW, make_sample
 from torch import Tensor
 from turns import STOP
 
-from piplay.config import Policy
 from piplay.engine.local.checkpointing import recomputing
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
 from piplay.errors import InputError
+from piplay.settings import Policy
 from piplay.types import PolicyRef
 
 Folder = Callable[[str], Path]

@@ -8,9 +8,9 @@ from conformance import POLICIES, Conformance, Start, learn, turns
 from fake_remote import RemoteEngine, begin
 from turns import SEED, contexts, drain, request
 
-from piplay.config import EngineSettings
 from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import EngineLost
+from piplay.settings import EngineSettings
 
 pytestmark = pytest.mark.slow
 

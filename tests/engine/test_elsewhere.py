@@ -11,9 +11,9 @@ from engine_helpers import TEACHER_VIEW, make_sample
 from transformers import AutoModelForCausalLM
 from turns import STOP
 
-from piplay.config import Lora, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate, Generated
+from piplay.settings import Lora, Policy
 from piplay.types import PolicyRef
 
 pytestmark = pytest.mark.slow

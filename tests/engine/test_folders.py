@@ -17,11 +17,11 @@ from transformers import (
     PretrainedConfig,
 )
 
-from piplay.config import EngineSettings, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.folders import check_fit, usable
 from piplay.engine.protocol import Generate
 from piplay.errors import InputError
+from piplay.settings import EngineSettings, Policy
 from piplay.types import PolicyRef, Stop
 
 pytestmark = pytest.mark.slow

@@ -8,12 +8,12 @@ import torch
 from transformers import AutoModelForCausalLM, CohereConfig, GraniteConfig, PreTrainedModel
 from turns import END, LIVE, SEED, STOP, assert_same, contexts, drain, reference, request, says
 
-from piplay.config import Policy
 from piplay.engine.local.cache import _Decode, _scores
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.generate import draw
 from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.errors import InputError
+from piplay.settings import Policy
 from piplay.streams import stream
 from piplay.types import Key, PolicyRef, Stop
 

@@ -19,12 +19,12 @@ from turns import STOP
 from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.kl import KlLoss
 from piplay.algo.losses.pg import PgLoss
-from piplay.config import Lora, Policy
 from piplay.engine.local.adapters import base_of
 from piplay.engine.local.attention import load_model
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
 from piplay.errors import InputError
+from piplay.settings import Lora, Policy
 from piplay.types import PolicyRef, Sample
 
 pytestmark = pytest.mark.slow

@@ -7,10 +7,10 @@ import torch
 from engine_helpers import TEACHER_VIEW, make_engine, make_sample
 from transformers import PreTrainedModel
 
-from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.memory import estimate
 from piplay.errors import InputError
+from piplay.settings import EngineSettings, Lora, Policy
 from piplay.types import PolicyRef
 
 Folder = Callable[[str], Path]

@@ -12,10 +12,10 @@ from torch import Tensor
 from turns import STOP
 
 from piplay.algo.losses.pg import PgLoss
-from piplay.config import Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.update import Trainer
 from piplay.engine.protocol import Generate
+from piplay.settings import Policy
 from piplay.types import PolicyRef
 
 Folder = Callable[[str], Path]

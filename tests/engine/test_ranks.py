@@ -3,8 +3,8 @@
 import pytest
 from engine_helpers import make_sample
 
-from piplay.config import EngineSettings
 from piplay.engine.local.ranks import deal
+from piplay.settings import EngineSettings
 
 
 def test_dealing_gives_whole_questions_and_about_as_much_to_each() -> None:

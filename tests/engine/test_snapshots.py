@@ -11,10 +11,10 @@ from engine_helpers import TEACHER_VIEW, make_sample
 from safetensors.torch import load_file
 from turns import drain, request
 
-from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.local import LocalEngine
 from piplay.engine.local.memory import estimate
 from piplay.errors import InputError
+from piplay.settings import EngineSettings, Lora, Policy
 from piplay.types import PolicyRef
 
 Folder = Callable[[str], Path]

@@ -11,11 +11,11 @@ from engine_helpers import TEACHER_VIEW, make_sample
 from fake_sampler import FakeChild, FakeSampler, FakeVllm
 from turns import SEED, contexts, request
 
-from piplay.config import EngineSettings, Lora
 from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import EngineLost
 from piplay.engine.vllm import installed
 from piplay.errors import InputError
+from piplay.settings import EngineSettings, Lora
 from piplay.types import PolicyRef
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:samplers and trainer differ")]

@@ -11,13 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from piplay.cli.main import main
-from piplay.config import EngineSettings, Limits
 from piplay.envs.search.match import normalise
 from piplay.envs.search.question import Question
 from piplay.envs.world.store import read_world
 from piplay.eval.command import lost_golds
 from piplay.recipes import load_config
 from piplay.rollout.stage import Stage
+from piplay.settings import EngineSettings, Limits
 from piplay.training.assemble import (
     load_chat,
     load_engine,

@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from piplay.config import EngineSettings, Policy
 from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.protocols import Environment, Evaluation, Game
 from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
+from piplay.settings import EngineSettings, Policy
 from piplay.streams import stream
 from piplay.types import Episode, Key, PolicyRef, Sample, ScoredTrajectory, State, Task
 

@@ -6,11 +6,11 @@ from dataclasses import replace
 from toys.scripted import DictSearcher, ScriptedEngine, context, says, searching, tools
 
 from piplay.chat.base import Chat
-from piplay.config import Limits
 from piplay.engine.protocol import Generate
 from piplay.envs.search.question import Passage, Question
 from piplay.protocols import Game
 from piplay.rollout.driver import drive
+from piplay.settings import Limits
 from piplay.types import Episode, PolicyRef
 
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")

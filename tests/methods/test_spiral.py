@@ -11,7 +11,6 @@ from toys.scripted import ScriptedEngine
 
 from piplay.chat.base import Chat
 from piplay.cli.main import main
-from piplay.config import Limits
 from piplay.engine.protocol import Generate
 from piplay.envs.table import Deals, Kuhn, RockPaperScissors, Table, TableEnvironment
 from piplay.envs.table.environment import Deal
@@ -21,6 +20,7 @@ from piplay.methods.spiral import Play, SpiralEvaluation, WarmUp
 from piplay.protocols import Place
 from piplay.recipes import load_config, recipes
 from piplay.rollout.stage import Stage
+from piplay.settings import Limits
 from piplay.training.assemble import check_parts, load_environment
 from piplay.training.run_directory import Run
 from piplay.types import Episode, Floats, Owner, PolicyRef, Sample

@@ -11,7 +11,6 @@ import pytest
 from toys.scripted import DictSearcher, ScriptedEngine, context, says, searching, tools
 
 from piplay.chat.base import Chat
-from piplay.config import EngineSettings, Limits, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.protocol import Generate
 from piplay.envs.search.question import Passage, Question
@@ -21,6 +20,7 @@ from piplay.methods.pi_play.game import Examine, Study
 from piplay.rollout.context import Context, ToolRequest, TurnRequest
 from piplay.rollout.driver import drive, watch
 from piplay.rollout.tools import ToolError
+from piplay.settings import EngineSettings, Limits, Policy
 from piplay.training.assemble import load_chat
 from piplay.types import Episode, StopReason, Trajectory
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.local import LocalEngine
 from piplay.engine.vllm import VllmEngine
+from piplay.settings import EngineSettings, Lora, Policy
 
 ROOT = Path(__file__).parents[2]
 POLICIES = {

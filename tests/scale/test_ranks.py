@@ -16,8 +16,8 @@ from turns import SEED
 from piplay.algo.losses.base import Loss
 from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
-from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.protocol import EngineLost
+from piplay.settings import EngineSettings, Lora, Policy
 from piplay.training.assemble import tiny_base
 from piplay.types import PolicyRef, Sample
 

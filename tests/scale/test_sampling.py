@@ -10,7 +10,6 @@ from engines import ROOT, local, vllm
 from transformers import AutoModelForCausalLM
 from turns import STOP, request
 
-from piplay.config import Limits
 from piplay.engine.protocol import Engine
 from piplay.engine.vllm import VllmEngine
 from piplay.envs.search.benchmarks import first_of_each_hop, task_of
@@ -19,6 +18,7 @@ from piplay.envs.search.tool import SEARCH, SearchTool
 from piplay.envs.world.store import default_world
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
+from piplay.settings import Limits
 from piplay.training.assemble import load_chat, tiny_base
 from piplay.types import Key, Owner, Trajectory
 

@@ -13,10 +13,10 @@ from toys.services import serving
 
 from piplay.agent import Agent
 from piplay.chat.base import Chat
-from piplay.config import Limits
 from piplay.rollout.stage import Stage
 from piplay.serving.app import make_app
 from piplay.serving.questions import Questions
+from piplay.settings import Limits
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "serve"
 

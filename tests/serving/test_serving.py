@@ -18,13 +18,13 @@ from toys.services import serving
 
 from piplay.agent import Agent, load_agent
 from piplay.chat.base import Chat
-from piplay.config import Limits
 from piplay.engine.protocol import EngineLost, Generate
 from piplay.envs.search.question import Passage
 from piplay.envs.world.store import default_world
 from piplay.rollout.stage import Stage
 from piplay.serving.app import make_app
 from piplay.serving.questions import Questions
+from piplay.settings import Limits
 
 CLIENT = httpx.Client(trust_env=False, timeout=60)
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")

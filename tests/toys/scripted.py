@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from piplay.chat.base import Chat
-from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
 from piplay.envs.search.question import Passage, show
 from piplay.envs.search.searcher import Searcher
 from piplay.envs.search.tool import SearchTool, search
 from piplay.rollout.context import Context
 from piplay.rollout.tools import Tool, ToolError
+from piplay.settings import Limits
 from piplay.types import Key, Owner, PolicyRef, StopReason, ToolResult, ToolUse, Trajectory, Turn
 
 LIMITS = Limits(turns=4, turn_tokens=200, tokens=4000)

@@ -7,9 +7,9 @@ import pytest
 
 from piplay.api import train
 from piplay.cli.main import main
-from piplay.config import Phase
 from piplay.errors import InputError
 from piplay.recipes import load_config
+from piplay.settings import Phase
 from piplay.training.loop import Loop
 from piplay.training.run_directory import Run
 

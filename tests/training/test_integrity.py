@@ -18,9 +18,10 @@ from toys.scripted import told, turn
 from piplay.agent import load_agent
 from piplay.api import resume
 from piplay.cli.main import main
-from piplay.config import Config, Learn, Phase
+from piplay.config import Config
 from piplay.errors import InputError, InputWarning
 from piplay.recipes import load_config
+from piplay.settings import Learn, Phase
 from piplay.training.fingerprints import check_unchanged, fingerprints_of_environment
 from piplay.training.learner import Learner
 from piplay.training.lock import holding

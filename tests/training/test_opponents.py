@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from piplay.algo.losses.base import Loss
-from piplay.config import Opponents, Phase
 from piplay.rollout.stage import Seats
+from piplay.settings import Opponents, Phase
 from piplay.training.learner import Learner
 from piplay.training.opponents import OpponentPools
 from piplay.types import Episode, Owner, PolicyRef, Sample, ScoredTrajectory, State, StopReason, Task, Trajectory

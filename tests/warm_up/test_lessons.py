@@ -12,7 +12,6 @@ from toys.scripted import DictSearcher, ScriptedEngine, context, tools
 
 from piplay.algo.losses.nll import NllLoss
 from piplay.chat.base import Chat
-from piplay.config import Limits, Policy
 from piplay.engine.local.engine import LocalEngine
 from piplay.envs.search.tool import SEARCH, query_of, searches
 from piplay.envs.world.generate import encyclopedia, varied
@@ -21,6 +20,7 @@ from piplay.envs.world.render import passage
 from piplay.errors import InputError
 from piplay.methods.pi_play.views import EXAMINER, examiner_view
 from piplay.rollout.driver import drive
+from piplay.settings import Limits, Policy
 from piplay.training.assemble import load_chat
 from piplay.types import Owner, PolicyRef, Sample, StopReason, Trajectory
 from piplay.warm_up.classroom import HINTS, Classroom

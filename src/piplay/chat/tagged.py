@@ -55,6 +55,14 @@ class Tagged(Chat):
         name, said = ("answer", content) if call is None else (call.name, self._said(call))
         return (f"<think>{think}</think>" if think else "") + f"<{name}>{said}</{name}>"
 
+    def _closed(self, text: str) -> list[str]:
+        """A turn's pieces, with what stands between the tags that count as plain text; none where no tag ends it."""
+        closed = self._closing.search(text)
+        if closed is None:
+            return []
+        before, opened, said = text[: closed.start()].rpartition(f"<{closed[1]}>")
+        return [before + opened, Foreign(said), text[closed.start() :]]
+
     def parse(self, ids: Sequence[int]) -> Turn:
         """See ``Chat.parse``. The first closing tag counts, with the nearest that opens it, wherever they stand.
 

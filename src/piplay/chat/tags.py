@@ -50,11 +50,8 @@ class Tags(Tagged):
 
     def written(self, text: str) -> list[int]:
         """See ``Chat.written``. What stands between the tags that count is plain text."""
-        closed = self._closing.search(text)
-        if closed is None:
-            return [*self._encoder.join([text], Place.TEXT), *self.stop.ids[:1]]
-        before, opened, said = text[: closed.start()].rpartition(f"<{closed[1]}>")
-        return self._encoder.join([before + opened, Foreign(said), text[closed.start() :]], Place.TEXT)
+        parts = self._closed(text)
+        return self._encoder.join(parts or [text], Place.TEXT) + ([] if parts else list(self.stop.ids[:1]))
 
     def _pieces(self, parts: Sequence[str]) -> list[int]:
         return [i for part in parts for i in self._encoder.join([part], Place.TEXT)]

@@ -87,12 +87,7 @@ class Templated(Tagged):
 
     def written(self, text: str) -> list[int]:
         """See ``Chat.written``. What stands between the tags that count is plain text."""
-        closed = self._closing.search(text)
-        if closed is None:
-            return self._encoder.join([text + self._end.token], self._place)
-        opening = f"<{closed[1]}>"
-        before, opened, said = text[: closed.start()].rpartition(opening)
-        return self._encoder.join([before + opened, Foreign(said), text[closed.start() :]], self._place)
+        return self._encoder.join(self._closed(text) or [text + self._end.token], self._place)
 
     def _ends(self, tokenizer: PreTrainedTokenizerBase) -> End:
         """What closes a turn: of a template that closes none by a control token, the tokenizer's end of text."""

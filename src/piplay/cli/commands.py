@@ -13,32 +13,34 @@ from typing import TYPE_CHECKING, Any
 import tyro
 from tyro.conf import OmitArgPrefixes, OmitSubcommandPrefixes
 
-from piplay.cli.options import (
-    SETTABLE,
-    Ask,
+from piplay.cli.data_options import (
     AskIndex,
     AskWorld,
     BuildIndex,
+    ImportWorld,
+    MakeWorld,
+    Search,
+    ServeIndex,
+    World,
+)
+from piplay.cli.options import (
+    SETTABLE,
+    Ask,
     Card,
     Command,
     Doctor,
     Eval,
-    ImportWorld,
-    MakeWorld,
     Play,
     Pretrain,
     Push,
     Report,
     Reproduce,
     Resume,
-    Search,
     Serve,
-    ServeIndex,
     Settings,
     Train,
     WarmUp,
     Watch,
-    World,
 )
 from piplay.console import TerminalConsole
 from piplay.errors import InputError, check_text

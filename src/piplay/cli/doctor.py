@@ -21,7 +21,7 @@ from piplay.border.code import name_of, own
 from piplay.border.parts import unplayed_seats
 from piplay.chat.base import Chat
 from piplay.cli.workload import Work, measure, work
-from piplay.config import Config, Phase
+from piplay.config import Config
 from piplay.console import TerminalConsole
 from piplay.engine.local import memory as local
 from piplay.engine.local.memory import Estimate
@@ -29,6 +29,7 @@ from piplay.engine.vllm import memory as vllm
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
 from piplay.recipes import validated
+from piplay.settings import Phase
 from piplay.training.assemble import (
     check_engine_settings,
     check_parts,

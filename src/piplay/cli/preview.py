@@ -8,13 +8,14 @@ from pathlib import Path
 
 from piplay.border.play import check_room
 from piplay.chat.base import Chat
-from piplay.config import Config, Phase
+from piplay.config import Config
 from piplay.envs.search.question import Question
 from piplay.errors import InputError, nearest
 from piplay.methods.pi_play.game import PrivilegedStudy
 from piplay.methods.pi_play.privilege import as_privilege
 from piplay.protocols import Audit, Environment, Game, TaskSource, make_game
 from piplay.rollout.stage import Stage
+from piplay.settings import Phase
 from piplay.streams import stream
 from piplay.training.assemble import (
     check_parts,

@@ -13,9 +13,10 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from piplay.config import Component, Config, LossSettings, Phase
+from piplay.config import Config
 from piplay.console import TerminalConsole
 from piplay.registry import options_of, resolve
+from piplay.settings import Component, LossSettings, Phase
 
 Told = tuple[str, Any, str]
 """A setting's name, its value, and what it is."""

@@ -11,10 +11,11 @@ import numpy as np
 
 from piplay.border.play import Columns
 from piplay.chat.base import Chat
-from piplay.config import Config, Phase
+from piplay.config import Config
 from piplay.engine.protocol import Engine, Generate
 from piplay.protocols import Audit, Environment, Evaluation, make_game
 from piplay.rollout.stage import Stage
+from piplay.settings import Phase
 from piplay.training.assemble import load_engine, make_sources
 from piplay.training.checks import PhaseChecks
 from piplay.training.learner import make_losses

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from piplay.agent_file import origin_of
-from piplay.config import Component, Config, Policy
+from piplay.config import Config
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import SearchTool
@@ -19,6 +19,7 @@ from piplay.eval.notes import Notes
 from piplay.eval.scores import Record, records
 from piplay.methods.pi_play.evaluation import play_student
 from piplay.rollout.stage import Stage
+from piplay.settings import Component, Policy
 from piplay.training.assemble import (
     check_passages,
     load_chat,

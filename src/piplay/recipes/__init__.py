@@ -12,9 +12,10 @@ from typing import Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from piplay.config import Component, Config
+from piplay.config import Config
 from piplay.errors import InputError, check_text, nearest
 from piplay.registry import options_of, path_options, resolve
+from piplay.settings import Component
 
 
 def recipes() -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
-from piplay.config import Component
 from piplay.methods.pi_play.evaluation import measured, titled
 from piplay.report import generic, sections
 from piplay.report.about import about
@@ -13,6 +12,7 @@ from piplay.report.examples import examples
 from piplay.report.markup import Html, join, number, share, tag
 from piplay.report.privilege import privilege
 from piplay.report.read import Record
+from piplay.settings import Component
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """What a browser may do with the page: nothing but style it. Text from rollouts could not run even unescaped."""

@@ -14,9 +14,10 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from piplay.config import Config, Settings
+from piplay.config import Config
 from piplay.errors import InputError, nearest
 from piplay.recipes import load_config
+from piplay.settings import Settings
 from piplay.training.assemble import BASE, model_folder
 from piplay.training.start import with_absolute_paths
 

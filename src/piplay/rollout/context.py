@@ -10,10 +10,10 @@ import numpy as np
 
 from piplay.border.play import check_text
 from piplay.chat.base import Chat
-from piplay.config import Limits
 from piplay.engine.protocol import Generate, Generated
 from piplay.errors import InputError
 from piplay.rollout.tools import ToolError
+from piplay.settings import Limits
 from piplay.streams import stream
 from piplay.types import (
     Ints,

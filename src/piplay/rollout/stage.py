@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 from piplay.border.play import told
 from piplay.chat.base import Chat
-from piplay.config import Config, Limits
+from piplay.config import Config
 from piplay.engine.protocol import Engine
 from piplay.rollout.context import Context, Request
 from piplay.rollout.driver import drive
 from piplay.rollout.tools import Tool, ToolsFailed
+from piplay.settings import Limits
 from piplay.types import Episode, Key, PolicyRef, Task
 
 AnyTask = TypeVar("AnyTask", bound=Task)

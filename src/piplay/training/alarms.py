@@ -13,9 +13,10 @@ from fnmatch import fnmatchcase
 from statistics import fmean, median
 from typing import Any
 
-from piplay.config import Config, Learn, Phase
+from piplay.config import Config
 from piplay.protocols import Healthy
 from piplay.registry import resolve
+from piplay.settings import Learn, Phase
 
 FIRST = 3
 """Values whose mean is what a metric was at first, in a phase of its name."""

@@ -15,13 +15,14 @@ from piplay.border.code import name_of, own
 from piplay.border.parts import check_engine, check_environment, check_evaluation, check_methods, check_source
 from piplay.chat.base import Chat
 from piplay.chat.choose import choose
-from piplay.config import Config, Limits, Lora, Policy
+from piplay.config import Config
 from piplay.engine.local.adapters import base_of
 from piplay.engine.local.folders import LOCAL, check_fit, usable
 from piplay.engine.protocol import Engine
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, TaskSource, make_game
 from piplay.registry import make, resolve
+from piplay.settings import Limits, Lora, Policy
 from piplay.training.learner import make_advantage, make_losses
 from piplay.training.run_directory import Run
 from piplay.types import State, ToolSpec

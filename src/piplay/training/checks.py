@@ -7,8 +7,9 @@ from typing import Any
 
 from piplay.border.code import name_of
 from piplay.border.play import Columns, check_kept, check_named, check_room, check_views
-from piplay.config import Config, Phase
+from piplay.config import Config
 from piplay.protocols import Evaluation, Game
+from piplay.settings import Phase
 from piplay.training.learner import live, make_losses
 from piplay.training.metrics import NAMES
 from piplay.training.state import RunState

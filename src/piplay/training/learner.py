@@ -18,9 +18,9 @@ from piplay.algo.updates import splits
 from piplay.border.code import name_of
 from piplay.border.parts import check_advantage, check_loss
 from piplay.border.play import numbers
-from piplay.config import Learn, Phase, ReplaySettings
 from piplay.engine.protocol import Trainer
 from piplay.registry import make
+from piplay.settings import Learn, Phase, ReplaySettings
 from piplay.streams import stream
 from piplay.types import Episode, Owner, PolicyRef, Sample, ScoredTrajectory, State
 

@@ -22,11 +22,12 @@ from typing import Any, Protocol
 from piplay.border.parts import unplayed_seats
 from piplay.border.play import Columns
 from piplay.chat.base import Chat
-from piplay.config import Config, Phase
+from piplay.config import Config
 from piplay.engine.protocol import Engine
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, Game, Place, TaskSource, make_game
 from piplay.rollout.stage import Seats, Stage
+from piplay.settings import Phase
 from piplay.training.alarms import alarms
 from piplay.training.assemble import make_evaluation, make_sources
 from piplay.training.checks import PhaseChecks, check_states

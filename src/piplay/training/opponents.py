@@ -11,9 +11,9 @@ import numpy as np
 
 from piplay.algo.nash import Doubles
 from piplay.algo.win_matrix import WinMatrix
-from piplay.config import Opponents, Phase
 from piplay.engine.protocol import Trainer
 from piplay.rollout.stage import Seats
+from piplay.settings import Opponents, Phase
 from piplay.streams import pick, stream
 from piplay.types import Episode, Key, PolicyRef, State
 

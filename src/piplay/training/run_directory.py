@@ -34,14 +34,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from piplay.config import Config
-from piplay.errors import InputError, in_a_line
+from piplay.errors import InputError
 from piplay.files import digest, from_json, put, remove, storing, sync, write_folder, write_whole
 from piplay.recipes import validated
 from piplay.training.checkpoints import MANIFEST, Checkpoint, Checkpoints, difference
 from piplay.training.litter import FOLDERS, only_begun, sweep
 from piplay.training.machine import commit
 from piplay.training.state import SCHEMA, RunState, task_of, task_tree
-from piplay.types import Episode, ScoredTrajectory, Task
+from piplay.training.tables import joined, read_table, row_of
+from piplay.types import Episode, Task
 from piplay.version import current_version
 
 SETTINGS = ("piplay.json", "config.json")
@@ -218,13 +219,13 @@ class Run:
     @property
     def rollouts(self) -> pa.Table:
         """Every trajectory of every step, in order."""
-        return _joined([_read(path) for path in sorted((self.folder / "rollouts").glob("*.parquet"))])
+        return joined([read_table(path) for path in sorted((self.folder / "rollouts").glob("*.parquet"))])
 
     def column_kinds(self) -> dict[str, str]:
         """What the columns of the rollouts so far hold, of those that hold texts or numbers: see ``Columns``."""
         kinds: dict[str, str] = {}
         for path in sorted((self.folder / "rollouts").glob("*.parquet")):
-            for column in _read(path, pq.read_schema):
+            for column in read_table(path, pq.read_schema):
                 if pa.types.is_string(column.type):
                     kinds[column.name] = "text"
                 elif pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
@@ -236,9 +237,9 @@ class Run:
         """Every written task; ``set`` is the name of its file."""
         tables = []
         for path in sorted((self.folder / "tasks").glob("*.parquet")):
-            table = _read(path)
+            table = read_table(path)
             tables.append(table.append_column("set", pa.array([path.stem] * table.num_rows)))
-        return _joined(tables)
+        return joined(tables)
 
     @property
     def summary(self) -> dict[str, Any] | None:
@@ -247,7 +248,7 @@ class Run:
 
     def save_episodes(self, number: int, episodes: Sequence[Episode]) -> None:
         """One row a trajectory."""
-        rows = [_row(episode, scored) for episode in episodes for scored in episode.trajectories]
+        rows = [row_of(episode, scored) for episode in episodes for scored in episode.trajectories]
         self._write_parquet(f"rollouts/{number:06d}.parquet", rows)
 
     def save_tasks(self, name: str, tasks: Sequence[Task]) -> None:
@@ -257,7 +258,7 @@ class Run:
     def task_sets(self) -> dict[str, list[Task]]:
         """The written task sets by name, first iteration first."""
         files = sorted((self.folder / "tasks").glob("m*.parquet"), key=lambda path: (_iteration(path.stem), path.stem))
-        return {path.stem: [task_of(row) for row in _read(path).to_pylist()] for path in files}
+        return {path.stem: [task_of(row) for row in read_table(path).to_pylist()] for path in files}
 
     def snapshot(self, iteration: int) -> Path:
         """Where the agent's policy after an iteration lies; 0 is before the first."""
@@ -362,43 +363,6 @@ def _made_by(folder: Path) -> dict[str, Any]:
     return dict(made_by)
 
 
-def _row(episode: Episode, scored: ScoredTrajectory) -> dict[str, Any]:
-    """A trajectory as it is kept: what is known of every one, and what its task and its game tell."""
-    trajectory, task = scored.trajectory, next(iter(episode.written), episode.task)
-    return {
-        "key": "/".join(map(str, trajectory.key)),
-        "role": trajectory.role,
-        "policy": str(trajectory.policy),
-        "version": trajectory.version,
-        "task": task.id,
-        **task.row(),
-        **episode.facts,
-        "reward": scored.reward,
-        "stop": str(trajectory.stop),
-        "failure": trajectory.failure.reason if trajectory.failure else "",
-        "answer": trajectory.answer,
-        "calls": [json.dumps({"name": use.call.name, "arguments": use.call.arguments}) for use in trajectory.uses],
-        "turns": [turn.text for turn in trajectory.turns],
-        "prompt_len": trajectory.prompt_len,
-        "ids": trajectory.ids_T,
-        "owner": trajectory.owner_T,
-        "logprobs": trajectory.logprobs_T,
-    }
-
-
 def _iteration(name: str) -> int:
     """The number in the name of a task set, as in ``m3-write``."""
     return int(name[1:].partition("-")[0])
-
-
-def _read(path: Path, read: Callable[[Path], Any] = pq.read_table) -> Any:
-    """A parquet file, or of it what ``read`` reads. Raises ``InputError`` where it is damaged."""
-    try:
-        return read(path)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path} is damaged ({in_a_line(error)}): restore it, or train again") from error
-
-
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    """Tables as one. A column of nothing but empty lists has no type of its own and takes that of the others."""
-    return pa.concat_tables(tables, promote_options="permissive") if tables else pa.table({})

@@ -11,10 +11,11 @@ from typing import Any
 from rich.console import Console
 
 from piplay.border.code import name_of, own
-from piplay.config import Component, Config
+from piplay.config import Config
 from piplay.files import from_json
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
+from piplay.settings import Component
 from piplay.training.assemble import (
     SOURCE_ROOMS,
     check_parts,

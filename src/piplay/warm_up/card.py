@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from piplay.config import Config, Phase
+from piplay.config import Config
 from piplay.envs.search.benchmarks import first_of_each_hop
 from piplay.envs.search.environment import SearchEnvironment
 from piplay.envs.search.question import Question
@@ -20,6 +20,7 @@ from piplay.methods.pi_play.metrics import em_by_hops
 from piplay.methods.pi_play.seed_passages import draw_seeds
 from piplay.protocols import Audit, Environment, Evaluation, ReportTable, make_game
 from piplay.rollout.stage import Stage
+from piplay.settings import Phase
 from piplay.types import Episode, State
 
 HOPS = 4

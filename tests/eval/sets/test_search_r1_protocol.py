@@ -7,7 +7,6 @@ import pytest
 from toys.models import toy_tokenizer
 from toys.scripted import DictSearcher, ScriptedEngine
 
-from piplay.config import Limits
 from piplay.engine.protocol import Generate
 from piplay.envs.search.question import Passage, Question
 from piplay.envs.search.tool import SEARCH, SearchTool
@@ -16,6 +15,7 @@ from piplay.eval.sets.protocol import ROLE
 from piplay.eval.sets.search_r1 import INVALID, PROMPT, RESULT_TOKENS, SearchR1, SearchR1Chat, asked, documents
 from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
+from piplay.settings import Limits
 from piplay.types import Episode, Owner, ScoredTrajectory, StopReason, Trajectory
 
 BOR = Passage("1", "Bor", "Its river is the Oum.")

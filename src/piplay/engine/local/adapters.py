@@ -13,9 +13,9 @@ from safetensors.torch import save_file
 from torch import Tensor
 from torch.nn import Parameter
 
-from piplay.config import Lora
 from piplay.errors import InputError, first_line
 from piplay.files import from_json
+from piplay.settings import Lora
 from piplay.streams import stream
 
 _NAME = "default"

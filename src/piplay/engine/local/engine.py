@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from piplay.config import EngineSettings, Lora, Policy
 from piplay.engine.local.generate import Sampler
 from piplay.engine.local.stops import StopTexts
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import Generate, Generated, Usage
+from piplay.settings import EngineSettings, Lora, Policy
 from piplay.types import Key, PolicyRef
 
 

@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from piplay.config import EngineSettings, Policy
 from piplay.engine.local import adapters
 from piplay.engine.local.attention import NAME, head_dim, kv_heads
 from piplay.engine.local.cache import PAGE, pages
@@ -24,6 +23,7 @@ from piplay.engine.local.checkpointing import enable, recomputing
 from piplay.engine.local.folders import LOCAL
 from piplay.engine.local.scored import HEAD_ROWS, loss_bytes
 from piplay.errors import InputError, first_line
+from piplay.settings import EngineSettings, Policy
 
 _PROBE = 256
 """Tokens of the recorded forward."""

@@ -30,13 +30,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import Parameter
 
-from piplay.config import Lora, Policy
 from piplay.engine.local import adapters
 from piplay.engine.local.attention import load_model
 from piplay.engine.local.checkpointing import enable
 from piplay.engine.local.optimizers import Optimizer
 from piplay.errors import InputError, nearest, out_of_memory
 from piplay.files import from_json
+from piplay.settings import Lora, Policy
 from piplay.types import PolicyRef
 
 TOKENIZER_FILES = ("tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.jinja")

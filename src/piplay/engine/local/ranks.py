@@ -19,10 +19,10 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from piplay.algo.losses.base import Loss
-from piplay.config import EngineSettings, Policy
 from piplay.engine.child import ChildProcess
 from piplay.engine.local.update import Tally
 from piplay.engine.protocol import EngineLost
+from piplay.settings import EngineSettings, Policy
 from piplay.types import Sample
 
 MODULE = "piplay.engine.local.rank"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from piplay.algo.losses.base import Loss
-from piplay.config import Lora, Policy
 from piplay.engine.local.checkpointing import recomputing
 from piplay.engine.local.policies import Policies
 from piplay.engine.local.ranks import Ranks, deal
@@ -17,10 +16,11 @@ from piplay.engine.local.rows import has_loss
 from piplay.engine.local.scored import score
 from piplay.engine.local.update import Tally, Trainer
 from piplay.errors import InputError, first_line
+from piplay.settings import Lora, Policy
 from piplay.types import Floats, PolicyRef, Sample
 
 
-class LocalTrainer:
+class LocalTrainer(ABC):
     """A ``Trainer`` over PyTorch and Hugging Face's model definitions. Whoever writes is told what changes."""
 
     def __init__(
@@ -43,13 +43,13 @@ class LocalTrainer:
         self._seed, self._tokens = seed, micro_batch_tokens
         self._ranks: Ranks | None = None
 
+    @abstractmethod
     def _writing(self, ref: PolicyRef) -> bool:
         """Whether a turn is being written under a policy, or waits to be."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _changed(self, ref: PolicyRef) -> None:
         """A policy's weights are others from now on, or gone."""
-        raise NotImplementedError
 
     def train(
         self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss], lr: float | None = None
@@ -76,7 +76,7 @@ class LocalTrainer:
         if self._ranks is None:
             return self.gradients(policy, samples, losses)
         # Here, where what is wrong can be said.
-        self._trainer(policy, losses).check(samples)
+        self._trainer(PolicyRef(policy), losses).check(samples)
         parts = deal(samples, 1 + len(self._ranks.children))
         mine, *others = [[samples[i] for i in part] for part in parts]
         self._ranks.begin(policy, others, losses)
@@ -90,10 +90,12 @@ class LocalTrainer:
         """Make the gradients of these samples alone, in the place of those that there were."""
         student = self._policies.trained(policy)
         with recomputing(student):
-            return self._trainer(policy, losses).accumulate(samples)
+            return self._trainer(PolicyRef(policy), losses).accumulate(samples)
 
-    def _trainer(self, policy: str, losses: Mapping[str, Loss]) -> Trainer:
-        return Trainer(self._policies.model(PolicyRef(policy)), losses, self._asked(losses), self._tokens)
+    def _trainer(self, policy: PolicyRef, losses: Mapping[str, Loss]) -> Trainer:
+        asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
+        others = {name: self._policies.model(PolicyRef.of(name)) for name in sorted(asked)}
+        return Trainer(self._policies.model(policy), losses, others, self._tokens)
 
     def step(self, policy: str, lr: float | None, any_loss: bool) -> float:
         """One optimiser step, left out where there was no loss, and one move of the followers; the gradients' norm."""
@@ -107,12 +109,7 @@ class LocalTrainer:
         return score(self._policies.model(policy), samples, view, self._tokens)
 
     def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
-        return Trainer(self._policies.model(policy), losses, self._asked(losses), self._tokens).read(samples)
-
-    def _asked(self, losses: Mapping[str, Loss]) -> dict[str, Any]:
-        """The models that losses ask, by policy."""
-        asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
-        return {name: self._policies.model(PolicyRef.of(name)) for name in sorted(asked)}
+        return self._trainer(policy, losses).read(samples)
 
     def snapshot(self, policy: str, name: str) -> PolicyRef:
         if self._ranks is not None:

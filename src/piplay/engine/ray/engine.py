@@ -6,12 +6,12 @@ import socket
 from collections.abc import Mapping
 from pathlib import Path
 
-from piplay.config import EngineSettings, Policy
 from piplay.engine.local.trainer import check_device
 from piplay.engine.vllm.engine import VllmEngine
 from piplay.engine.vllm.installed import check_version
 from piplay.engine.vllm.pool import Child
 from piplay.errors import InputError, first_line
+from piplay.settings import EngineSettings, Policy
 
 SERIES = "2.60."
 """The versions of Ray that this engine is written for."""

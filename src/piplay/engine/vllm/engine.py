@@ -15,7 +15,6 @@ import torch
 from safetensors.torch import save_file
 
 from piplay.algo.losses.base import Loss
-from piplay.config import EngineSettings, Policy
 from piplay.engine.child import SHARED, ChildProcess
 from piplay.engine.local import adapters
 from piplay.engine.local.ranks import Ranks
@@ -26,6 +25,7 @@ from piplay.engine.vllm.installed import check_installed, versions
 from piplay.engine.vllm.messages import Settings, Version
 from piplay.engine.vllm.pool import Child, Pool, Replica
 from piplay.errors import InputError, InputWarning
+from piplay.settings import EngineSettings, Policy
 from piplay.types import Floats, Key, PolicyRef, Sample
 
 
@@ -163,12 +163,12 @@ class VllmEngine(LocalTrainer):
         began = time.monotonic()
         path = self._folder / version.policy / str(version)
         if self._rank and not path.is_dir():
-            self._write_adapters(PolicyRef(*version.policy.split("@")), path)
+            self._write_adapters(PolicyRef.of(version.policy), path)
         if self._rank:
             replica.call("hold", str(version), path)
         else:
             path.parent.mkdir(exist_ok=True)
-            weights = self._policies.model(PolicyRef(*version.policy.split("@"))).named_parameters()
+            weights = self._policies.model(PolicyRef.of(version.policy)).named_parameters()
             save_file({key: weight.detach().contiguous() for key, weight in weights}, path)
             try:
                 replica.call("hold", str(version), path)

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 from transformers import AutoConfig
 
-from piplay.config import EngineSettings, Policy
 from piplay.engine.local import memory as local
 from piplay.engine.local.attention import head_dim, kv_heads
 from piplay.engine.local.folders import LOCAL
+from piplay.settings import EngineSettings, Policy
 
 BLOCK = 32
 """Tokens of a block of the cache. Only whole blocks are found again, and turns are short."""

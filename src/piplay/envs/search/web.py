@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
@@ -29,7 +30,7 @@ IN_FLIGHT = 8
 """Requests at once."""
 
 
-class WebSearcher:
+class WebSearcher(ABC):
     """A ``Searcher`` over a service of the web; the services say how one is asked and what it answers."""
 
     repeatable = False
@@ -76,13 +77,13 @@ class WebSearcher:
         self._kept = Answers(f"web{name.lower()}{place}")
         self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="web")
 
+    @abstractmethod
     def request(self, query: str, k: int) -> tuple[str, str, Mapping[str, Any]]:
         """How it is asked: method, address, and the options of an httpx request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def found(self, tree: Any) -> Sequence[tuple[str, str, str]]:
         """What it answers, best first: address, title and text of each."""
-        raise NotImplementedError
 
     def search(self, queries: Sequence[str], k: int) -> list[list[Passage]]:
         """See ``Searcher.search``. A query is asked once, whatever comes later.

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from piplay.config import Limits
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import SearchTool
 from piplay.errors import InputError
@@ -19,6 +18,7 @@ from piplay.eval.sets.summary import row_of
 from piplay.rollout.context import Context, Request
 from piplay.rollout.stage import Stage
 from piplay.rollout.tools import Tool, ToolError
+from piplay.settings import Limits
 from piplay.types import Episode, ScoredTrajectory, ToolCall, ToolResult, ToolSpec, Trajectory
 
 Ask = Callable[[Question, Context], Coroutine[Request, Any, Trajectory]]

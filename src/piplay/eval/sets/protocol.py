@@ -9,13 +9,13 @@ from typing import ClassVar
 
 from piplay.chat.base import Chat
 from piplay.chat.choose import choose
-from piplay.config import Limits
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import SearchTool, search
 from piplay.methods.pi_play.views import STUDENT, student_view
 from piplay.rollout.context import Context, ToolRequest
 from piplay.rollout.stage import Stage
 from piplay.rollout.tools import Tool, ToolError
+from piplay.settings import Limits
 from piplay.types import StopReason, ToolResult, ToolUse, Trajectory
 
 AGENT, CLOSED_BOOK, ONE_SEARCH = "agent", "closed-book", "one-search"

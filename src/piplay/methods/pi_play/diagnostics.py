@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from piplay.config import Phase
 from piplay.envs.search.question import Question
 from piplay.methods.pi_play.conduct import illusion
 from piplay.methods.pi_play.hooks import SAME_VALUE, load_reward
@@ -27,6 +26,7 @@ from piplay.methods.pi_play.views import STUDENT, privileged_view, student_view
 from piplay.protocols import make_game
 from piplay.rollout.context import Context, Request
 from piplay.rollout.stage import Stage
+from piplay.settings import Phase
 from piplay.types import Episode, Ints, Key, Owner, PolicyRef, Sample, ScoredTrajectory
 
 SHOWN: tuple[Privilege, ...] = ("true", "foreign", "none")

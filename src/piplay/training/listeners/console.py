@@ -9,8 +9,9 @@ import rich.table
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from piplay.config import Config, Phase
+from piplay.config import Config
 from piplay.protocols import ReportTable
+from piplay.settings import Phase
 
 
 class ConsoleListener:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from piplay.config import Phase
+from piplay.settings import Phase
 from piplay.training.loop import Listener
 
 Rows = Sequence[Mapping[str, Any]]

@@ -20,8 +20,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from piplay.config import Config, Phase, flat
+from piplay.config import Config, flat
 from piplay.errors import InputError, in_a_line
+from piplay.settings import Phase
 from piplay.training.loop import Listener
 from piplay.training.run_directory import Run
 

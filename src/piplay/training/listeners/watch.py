@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from piplay.config import Config, Phase
+from piplay.config import Config
+from piplay.settings import Phase
 from piplay.training.alarms import Alarm, Watch
 
 

@@ -8,15 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from piplay.envs.search.neural.models import folder_hash, loaded
+from piplay.envs.search.neural.vectors import Vectors
 from piplay.envs.search.question import Passage, contents
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
-Vectors = npt.NDArray[np.float32]
 TOKENS = 256
 """Of a text, its prefix included; what is longer is cut. As in Search-R1."""
 BATCH = 32
