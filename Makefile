@@ -66,8 +66,9 @@ test-clients: .venv-serve/ready
 	.venv-serve/bin/python -m pytest tests/serving tests/search_service/test_mcp.py tests/training/test_trackers.py -k "not wandb and not tensorboard"
 
 test-faults: $(VENV)/ready
-	$(BIN)/python tests/faults/campaign.py --bare --kills 200 --faults 500 --damaged 300
-	$(BIN)/python tests/faults/campaign.py --kills 50 --faults 50 --damaged 50
+	$(BIN)/python tests/faults/campaign.py --lab bare --kills 200 --faults 500 --damaged 300
+	$(BIN)/python tests/faults/campaign.py --lab toy --kills 50 --faults 50 --damaged 50
+	$(BIN)/python tests/faults/campaign.py --lab smoke --kills 200 --faults 0 --damaged 0
 
 test-gpu: $(VENV)/ready
 	$(BIN)/python -m pytest tests/gpu

@@ -1,7 +1,7 @@
 """BM25 in shards: time and memory to index passages as one and in parts, and what is found by both.
 
     python benchmarks/search_shards.py
-    python benchmarks/search_shards.py --passages 5000000 --shards 5
+    python benchmarks/search_shards.py --sizes 5000000:5
 
 Passages are synthetic: words drawn from a Zipf distribution over a million, titles of two. Each build and each search
 runs in a process of its own, so that its peak resident size is its own.
@@ -36,20 +36,21 @@ upper bounds; memory and what is found do not depend on it.
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--passages", type=int, default=1_000_000)
+    parser.add_argument(
+        "--sizes", nargs="+", default=["1000000:1", "1000000:4", "5000000:5"], metavar="PASSAGES:SHARDS"
+    )
     parser.add_argument("--words", type=int, default=50, help="of a passage")
-    parser.add_argument("--shards", type=int, nargs="+", default=[1, 4])
     parser.add_argument("--folder", type=Path, help="where there is room for the indexes")
     given = parser.parse_args()
     rows = []
-    for shards in given.shards:
+    for passages, shards in (map(int, size.split(":")) for size in given.sizes):
         with tempfile.TemporaryDirectory(dir=given.folder) as folder:
-            built = apart(build, given.passages, given.words, shards, Path(folder))
+            built = apart(build, passages, given.words, shards, Path(folder))
             size = sum(file.stat().st_size for file in Path(folder).rglob("*.npy"))
-            asked = apart(ask, given.passages, Path(folder))
+            asked = apart(ask, passages, Path(folder))
         rows.append(
             {
-                "passages": given.passages,
+                "passages": passages,
                 "shards": shards,
                 "build_s": built["seconds"],
                 "build_peak_MiB": built["peak"],
@@ -60,8 +61,8 @@ def main() -> None:
             }
         )
         print(rows[-1], flush=True)
-    command = f"python benchmarks/search_shards.py --passages {given.passages} --words {given.words}"
-    record("search-shards", f"{command} --shards {' '.join(map(str, given.shards))}", rows, NOTES)
+    command = f"python benchmarks/search_shards.py --sizes {' '.join(given.sizes)} --words {given.words}"
+    record("search-shards", command, rows, NOTES)
 
 
 def documents(passages: int, words: int) -> Iterator[tuple[list[str], list[str]]]:

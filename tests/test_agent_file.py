@@ -43,6 +43,7 @@ def ids(agent: Agent) -> list[int]:
     return [int(token) for token in trajectory.ids_T]
 
 
+@pytest.mark.slow
 def test_a_copied_folder_answers_as_its_run(run: Path, copied: Path) -> None:
     theirs, mine = load_agent(run), load_agent(copied)
     assert ids(mine) == ids(theirs)
@@ -51,6 +52,7 @@ def test_a_copied_folder_answers_as_its_run(run: Path, copied: Path) -> None:
     assert mine.stage.context(("x",), {}, 0.0).system("student", "other") == "Find out."
 
 
+@pytest.mark.slow
 def test_eval_measures_a_copied_folder_as_its_run(run: Path, copied: Path) -> None:
     played = []
     for name in (str(run), str(copied)):

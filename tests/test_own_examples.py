@@ -37,6 +37,7 @@ def train(recipe: str, folder: Path, settings: dict[str, str]) -> Run:
     return Run.open(folder)
 
 
+@pytest.mark.long
 def test_the_game_trains_both_of_its_roles(own: Path, small_world: Path, tmp_path: Path) -> None:
     settings = {"world": str(small_world), "phases.play.steps": "2", "phases.play.episodes": "4"}
     run = train("self-play.toml", tmp_path / "run", settings)

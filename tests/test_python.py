@@ -12,6 +12,7 @@ import piplay
 from piplay.recipes import load_config
 
 
+@pytest.mark.slow
 def test_importing_costs_nothing_until_something_is_asked_for() -> None:
     program = (
         "import sys; before = set(sys.modules); import piplay; dir(piplay)\n"
@@ -29,6 +30,7 @@ def test_every_public_name_is_there_and_no_other() -> None:
         _ = piplay.trian
 
 
+@pytest.mark.slow
 def test_a_run_from_python(toy_recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = piplay.train(toy_recipe, iterations=1, **{"phases.study.steps": 2, "policies.student.lr": "1e-4"})
@@ -40,6 +42,7 @@ def test_a_run_from_python(toy_recipe: Path, tmp_path: Path, monkeypatch: pytest
     assert repr(again) == "Run('again')"
 
 
+@pytest.mark.slow
 def test_what_a_run_says_is_what_is_on_disk(toy_recipe: Path, tmp_path: Path) -> None:
     run = piplay.Run.open(piplay.train(toy_recipe, run_dir=tmp_path / "run", iterations=1).folder)
     lines = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]

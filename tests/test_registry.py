@@ -79,6 +79,7 @@ def test_the_nearest_word() -> None:
     assert nearest("x", ["student", "teacher"]) == ""
 
 
+@pytest.mark.slow
 def test_the_command_line_looks_into_the_current_folder_last(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -163,6 +163,7 @@ def test_a_second_call_fetches_and_changes_nothing(
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
 
 
+@pytest.mark.long
 def test_a_call_goes_on_where_another_was_stopped(
     get: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

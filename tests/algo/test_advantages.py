@@ -30,6 +30,7 @@ def games(*rewards: float, role: str = "first") -> list[ScoredTrajectory]:
     return [scored(reward, group=("game", number), role=role) for number, reward in enumerate(rewards)]
 
 
+@pytest.mark.slow
 @given(rollouts, st.sampled_from([1e-6, 1e-2, 1.0]))
 def test_equals_the_plain_loop(rollouts: list[tuple[int, float]], delta: float) -> None:
     batch = [scored(reward, group=("hop", group)) for group, reward in rollouts]

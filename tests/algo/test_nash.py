@@ -58,6 +58,7 @@ def test_games_solved_by_hand(payoffs: Any, row: Any, column: Any, value: float)
     assert found.value == pytest.approx(value, abs=1e-9)
 
 
+@pytest.mark.slow
 @given(matrices)
 def test_neither_side_gains_by_leaving(payoffs: Any) -> None:
     found = equilibrium(payoffs)
@@ -67,6 +68,7 @@ def test_neither_side_gains_by_leaving(payoffs: Any) -> None:
     assert found.value == pytest.approx(value_by_linear_programme(payoffs), abs=1e-6)
 
 
+@pytest.mark.slow
 @given(squares)
 def test_no_strategy_beats_the_mixture_of_a_symmetric_game(payoffs: Any) -> None:
     mixture = symmetric_mixture(payoffs)
@@ -74,6 +76,7 @@ def test_no_strategy_beats_the_mixture_of_a_symmetric_game(payoffs: Any) -> None
     assert (mixture @ (payoffs - payoffs.T) / 2).min() >= -1e-6
 
 
+@pytest.mark.slow
 @given(squares, st.randoms(use_true_random=False))
 def test_the_order_of_the_strategies_does_not_matter(payoffs: Any, random: Any) -> None:
     order = random.sample(range(len(payoffs)), len(payoffs))
@@ -81,6 +84,7 @@ def test_the_order_of_the_strategies_does_not_matter(payoffs: Any, random: Any) 
     assert shuffled == pytest.approx(symmetric_mixture(payoffs)[order], abs=1e-6)
 
 
+@pytest.mark.slow
 @given(squares, st.integers(1, 1000))
 def test_only_the_antisymmetric_part_counts_and_not_its_unit(payoffs: Any, scale: int) -> None:
     shifted = scale * payoffs + 7 * np.add.outer(np.arange(len(payoffs)), np.arange(len(payoffs)))
@@ -113,6 +117,7 @@ def test_the_norm_is_the_least_among_equilibria() -> None:
         assert mixture @ mixture == pytest.approx(found.fun, abs=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [8, 32])
 @pytest.mark.parametrize("kind", ["normal", "ternary", "win rates", "low rank"])
 def test_random_games_of_a_league_are_exact_and_quick(size: int, kind: str) -> None:

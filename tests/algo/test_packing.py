@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -33,6 +34,7 @@ def sequences(draw: st.DrawFn) -> tuple[list[int], list[int], list[int]]:
     return prompt, response, sorted(wanted)
 
 
+@pytest.mark.slow
 @given(st.lists(sequences(), min_size=1, max_size=6))
 def test_every_wanted_token_sees_its_own_past_alone(drawn: list[tuple[list[int], list[int], list[int]]]) -> None:
     layout = lay_out(*([np.array(part, dtype=np.int64) for part in column] for column in zip(*drawn, strict=True)))

@@ -15,6 +15,7 @@ def batch(groups: list[int]) -> list[Sample]:
     return samples_of([scored(group=("q", group)) for group in groups], NoneAdvantage({}), {"nll": (NllLoss(), 1.0)})
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(1, 6))
 def test_a_batch_is_cut_between_groups_and_nothing_is_lost(groups: list[int], updates: int) -> None:
     samples = batch(groups)

@@ -28,6 +28,7 @@ def test_payoffs_are_means_and_0_where_a_pair_has_not_met(records: list[tuple[st
             assert payoffs[i, j] == pytest.approx(sum(met) / len(met) if met else 0)
 
 
+@pytest.mark.slow
 @given(games)
 def test_a_state_comes_back_from_json(records: list[tuple[str, str, float]]) -> None:
     matrix = matrix_of(records)

@@ -221,6 +221,7 @@ CASES: dict[str, tuple[Any, str]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_game_that_is_wrong_is_named(
     tiny_chat: Chat, tmp_path: Path, case: str, monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder

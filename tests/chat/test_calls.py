@@ -57,6 +57,7 @@ def test_a_call_that_does_not_fit_is_none(name: object, arguments: object) -> No
     assert KNOWN.call(name, arguments) is None
 
 
+@pytest.mark.slow
 def test_numbers_and_depths_beyond_all_measure_are_no_call() -> None:
     step = ToolSpec("step", "", {"type": "object", "properties": {"n": {"type": "number", "multipleOf": 0.5}}})
     deep: list[object] = []
@@ -108,6 +109,7 @@ json_values = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(value=json_values, words=st.lists(st.text(max_size=2), max_size=3), compact=st.booleans())
 def test_json_text_reads_back_and_its_texts_spell_no_unspoken_word(

@@ -89,6 +89,7 @@ def test_a_few_texts_give_the_recorded_ids_and_turns(protocol: str) -> None:
     assert rows(tiny(protocol), 0, 6) == RECORDED[protocol]["rows"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", CHATS)
 def test_many_texts_do(protocol: str) -> None:
     made = rows(tiny(protocol), 1, 600)

@@ -33,6 +33,7 @@ def rendered(chat: Chat, messages: list[dict[str, Any]]) -> list[int]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("think", ["", "first the river"])
@@ -55,6 +56,7 @@ def test_ids_are_those_of_the_template(shape: str, kind: str, think: str) -> Non
         assert ids == rendered(chat, messages)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_awkward_queries_come_back_and_stop_no_turn_early(shape: str, kind: str) -> None:
@@ -66,6 +68,7 @@ def test_awkward_queries_come_back_and_stop_no_turn_early(shape: str, kind: str)
         assert [i in chat.stop.ids for i in ids].index(True) == len(ids) - 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", sorted(SHAPES.keys() - {"bare python"}))
 def test_tools_of_every_kind_are_called(shape: str) -> None:
     chat = Native(speaking(shaped(shape)), TOOLS)
@@ -77,6 +80,7 @@ def test_tools_of_every_kind_are_called(shape: str) -> None:
         assert chat.parse(chat.written(chat.phrase(call=call))).call == call
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("text", ["See [1].", "Bor (the river)", "search for it", '{"a": 1}', "f(x='y')", "a = [1, 2]"])
 def test_an_answer_with_brackets_is_an_answer(shape: str, text: str) -> None:

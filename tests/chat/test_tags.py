@@ -46,6 +46,7 @@ def tags_of(text: str) -> list[str]:
 # What is shown
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHATS)
 @settings(deadline=None, max_examples=40)
 @given(text=foreign_text)
@@ -210,6 +211,7 @@ calls = st.one_of(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CHATS)
 @settings(deadline=None, max_examples=50)
 @given(think=st.text(st.sampled_from("ab '{}é\n<")), said=sayable, called=calls)

@@ -22,7 +22,7 @@ def program(*words: str, **more: object) -> subprocess.CompletedProcess[bytes]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8:surrogateescape"])
+@pytest.mark.parametrize("encoding", [pytest.param("utf-8", marks=pytest.mark.long), "utf-8:surrogateescape"])
 def test_of_standard_input_that_line_alone_is_left_out(small_world: Path, encoding: str) -> None:
     lines = b"What is the river of Bor?\ncaf\xe9?\nWhat is the river of Tam?\n"
     words = ("ask", "base", "--json", "--world", str(small_world), "--engine.threads", "1")

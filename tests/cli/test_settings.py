@@ -7,6 +7,7 @@ from piplay.cli.settings import settings
 from piplay.recipes import load_config, recipes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["smoke", "kuhn", "search-r1", "sqlm"])
 def test_every_setting_that_is_told_can_be_given(recipe: str) -> None:
     config = load_config(recipe, {})
@@ -20,6 +21,7 @@ def test_every_setting_that_is_told_can_be_given(recipe: str) -> None:
     assert any(name.startswith("phases.") and ".options." in name for name in told)
 
 
+@pytest.mark.slow
 def test_they_are_printed_with_what_they_are(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["settings", "smoke", "--seed", "3"]) == 0
     lines = capfd.readouterr().out.splitlines()

@@ -116,6 +116,7 @@ def nested(path: tuple[str, ...], value: object) -> Callable[[dict[str, Any]], N
     return put
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "value"),
     [

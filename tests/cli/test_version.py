@@ -39,6 +39,7 @@ def test_the_version_imports_no_library(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr, done.returncode) == (f"piplay {VERSION}\n", "", 0)
 
 
+@pytest.mark.slow
 def test_the_module_is_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "piplay", "--help"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

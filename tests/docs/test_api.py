@@ -36,6 +36,7 @@ def test_what_the_package_exports_is_on_the_page() -> None:
     assert {name for _, name in NAMES} >= set(getattr(piplay, "__all__", ()))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "name"), NAMES)
 def test_a_name_has_its_fields_its_methods_and_its_words(module: str, name: str) -> None:
     thing: Any = getattr(importlib.import_module(module), name)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 GUIDES = sorted(path for path in (ROOT / "docs" / "guides").glob("*.md") if path.name != "README.md")
 PLAYED = [guide.stem for guide in GUIDES if "```sh\n" in guide.read_text(encoding="utf-8")]
 """Those with commands. Those of vLLM's need an environment of its own: `make test-scale`."""
-SAMPLE = ("adding-a-game", "dense-search")
+SAMPLE = ("dense-search",)
 """Those whose commands `make test` plays."""
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
 

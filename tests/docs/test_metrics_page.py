@@ -65,10 +65,12 @@ def written(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path]
     return names
 
 
+@pytest.mark.slow
 def test_every_number_is_documented(written: set[str]) -> None:
     assert [name for name in sorted(written) if not any(p.fullmatch(name) for p in documented().values())] == []
 
 
+@pytest.mark.slow
 def test_every_documented_number_is_written(written: set[str]) -> None:
     assert [name for name, pattern in documented().items() if not any(map(pattern.fullmatch, written))] == []
 

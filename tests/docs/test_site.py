@@ -40,12 +40,14 @@ def test_every_page_is_in_the_nav_once() -> None:
     assert sorted(named(nav)) == sorted(["index.md", *(page.as_posix() for page in PAGES)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=str)
 def test_a_page_is_built(site: Path, page: Path) -> None:
     folder = page.parent if page.name == "README.md" else page.with_suffix("")
     assert (site / folder / "index.html").is_file()
 
 
+@pytest.mark.slow
 def test_the_readme_is_the_first_page_and_its_links_stay_on_the_site(site: Path) -> None:
     page = (site / "index.html").read_text(encoding="utf-8")
     assert (ROOT / "README.md").read_text(encoding="utf-8").splitlines()[0].removeprefix("# ") in page

@@ -52,6 +52,7 @@ def kept(model: Any) -> int:
     return sum(count for place, count in found.items() if place not in weights)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_the_step_is_the_same_and_layers_are_computed_twice(kind: str, model_folder: Folder) -> None:
     plain, thrifty = (make(model_folder(kind), on) for on in (False, True))

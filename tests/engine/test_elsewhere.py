@@ -108,6 +108,7 @@ def test_it_writes_learns_and_keeps_what_it_does_on_the_cpu(
         assert difference.max() < 0.05, name
 
 
+@pytest.mark.long
 def test_masters_stay_where_the_model_is(model_folder: Callable[[str], Path]) -> None:
     with elsewhere() as device:
         engine = make(model_folder("qwen3"), device.type, torch.bfloat16)

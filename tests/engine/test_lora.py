@@ -174,7 +174,7 @@ def test_training_adapters_is_training_the_merged_formula(
     teacher, start, base = factors(engine, "teacher"), factors(engine, "student"), by_hand(model, {}, 1.0)
     began = factors(engine, "teacher")
     optimizer = torch.optim.AdamW(mine.values(), 0.02, weight_decay=0.0, foreach=False)
-    for step in range(3):
+    for step in range(2):
         samples = [make_sample(10 * step + i, ("pg", "distill", "kl"), 9 if i % 2 else None) for i in range(4)]
         engine.train("student", samples, LOSSES)
         loss = loss_by_hand(model, by_hand(model, mine, 4.0), by_hand(model, teacher, 4.0), base, samples)

@@ -41,6 +41,7 @@ def test_muon_moves_matrices_by_orthogonal_steps_and_adamw_the_rest() -> None:
     torch.testing.assert_close(step, u @ torch.diag(values) @ v, atol=0.02, rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["adamw", "muon"])
 def test_what_an_optimiser_remembers_is_stored(kind: str, toy: Folder, tmp_path: Path) -> None:
     def step(engine: LocalEngine, number: int) -> None:

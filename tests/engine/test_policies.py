@@ -35,6 +35,7 @@ def saved(model_folder: Folder, tmp_path: Path) -> tuple[LocalEngine, Path]:
     return engine, tmp_path / "saved"
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_trains_on_to_the_same_bits(saved: tuple[LocalEngine, Path], model_folder: Folder) -> None:
     straight, folder = saved
     resumed = make_engine(model_folder("qwen3"))
@@ -56,6 +57,7 @@ def test_an_engine_that_never_stepped_can_be_saved(model_folder: Folder, tmp_pat
     assert bits(engines[0], PolicyRef("student")) == bits(engines[1], PolicyRef("student"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["student.safetensors", "teacher.safetensors", "engine.json"])
 def test_a_cut_or_missing_file_is_an_input_error(
     name: str, saved: tuple[LocalEngine, Path], model_folder: Folder
@@ -81,6 +83,7 @@ def test_a_checkpoint_of_another_run_is_an_input_error(saved: tuple[LocalEngine,
         make_engine(model_folder("qwen3")).load(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_an_export_is_an_ordinary_folder(kind: str, model_folder: Folder, plain: Plain, tmp_path: Path) -> None:
     engine = make_engine(model_folder(kind))
@@ -105,6 +108,7 @@ def test_following_nobody_is_an_input_error(model_folder: Folder) -> None:
             LocalEngine(model_folder("qwen3"), specs, seed=0, slots=1, threads=1, micro_batch_tokens=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 3])
 def test_what_is_written_is_as_large_as_reckoned(rank: int, model_folder: Folder, tmp_path: Path) -> None:
     """But for the files' headers and the tokenizer."""

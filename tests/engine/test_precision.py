@@ -49,6 +49,7 @@ def gradient(engine: LocalEngine, samples: list[Any]) -> dict[str, Tensor]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["qwen3", "llama"])
 def test_gradients_of_many_batches_are_summed_in_fp32(kind: str, model_folder: Folder) -> None:
     samples = sorted((make_sample(i) for i in range(40)), key=lambda sample: len(sample.ids_T))
@@ -64,6 +65,7 @@ def test_gradients_of_many_batches_are_summed_in_fp32(kind: str, model_folder: F
         assert (coarse[key] - total[key]).norm() > 1e-4 * scale, key
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_fp32_but_for_rounding(model_folder: Folder) -> None:
     samples = [make_sample(i) for i in range(12)]
     exact = gradient(make(model_folder("qwen3"), torch.float32), samples)

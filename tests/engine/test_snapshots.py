@@ -46,6 +46,7 @@ def written(engine: LocalEngine, ref: PolicyRef) -> tuple[bytes, bytes, int]:
     return made.ids.tobytes(), made.logprobs.tobytes(), made.version
 
 
+@pytest.mark.slow
 @FORMS
 def test_a_snapshot_is_kept_to_the_bit_by_training_saving_and_loading(
     dtype: str, rank: int, model_folder: Folder, tmp_path: Path
@@ -70,6 +71,7 @@ def test_a_snapshot_is_kept_to_the_bit_by_training_saving_and_loading(
     assert written(again, PolicyRef("student")) == written(engine, PolicyRef("student"))
 
 
+@pytest.mark.slow
 @FORMS
 def test_it_is_saved_as_it_plays_and_counted(dtype: str, rank: int, model_folder: Folder, tmp_path: Path) -> None:
     engine = make(model_folder("llama"), dtype, rank)
@@ -127,6 +129,7 @@ def test_a_pending_snapshot_cannot_be_forgotten(model_folder: Folder) -> None:
     engine.forget(ref)
 
 
+@pytest.mark.slow
 def test_a_cut_or_missing_snapshot_is_an_input_error(model_folder: Folder, tmp_path: Path) -> None:
     engine = make(model_folder("qwen3"))
     engine.snapshot("student", "now")

@@ -29,6 +29,7 @@ def stops(folder: Path) -> StopTexts:
     return StopTexts(folder)
 
 
+@pytest.mark.slow
 @given(data=st.data())
 def test_a_turn_ends_with_the_token_that_completes_a_text(stops: StopTexts, data: st.DataObject) -> None:
     pieces = st.sampled_from([*TEXTS, "</", "search", ">", "é", "\n", "stop", " ", "a", "</search", "<answer>"])

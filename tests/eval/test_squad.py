@@ -3,6 +3,8 @@
 import random
 from itertools import product
 
+import pytest
+
 from piplay.eval.metrics import squad_em, squad_f1
 
 MARKS = set("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
@@ -55,6 +57,7 @@ def pairs() -> list[tuple[str, list[str]]]:
     return made
 
 
+@pytest.mark.slow
 def test_squads_rule_to_the_letter_on_random_and_adversarial_pairs() -> None:
     tried = pairs()
     assert len(tried) >= 20_000

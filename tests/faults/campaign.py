@@ -1,6 +1,6 @@
 """Breaks hundreds of runs and says what came of them: ``make test-faults``.
 
-    python tests/faults/campaign.py [--kills 200] [--faults 500] [--damaged 300] [--seed 0] [--out FILE.json]
+    python tests/faults/campaign.py [--lab bare] [--kills 200] [--faults 500] [--damaged 300] [--seed 0] [--out F.json]
 
 Each kind ends once so many of it have happened. Exit code 1 where anything came out that is not allowed.
 """
@@ -19,10 +19,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from harness import GOOD, Lab, bare_lab, damages, new_folder, toy_lab
+from harness import GOOD, Lab, bare_lab, damages, new_folder, smoke_lab, toy_lab
 
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EDQUOT, 0)
 """0 is a kill by the operation itself."""
+LABS = {"bare": bare_lab, "toy": toy_lab, "smoke": smoke_lab}
+"""A method without a model, fifty times as quick; a small random model with every kind of phase; our own smoke."""
 
 
 def faults(rng: random.Random, operations: int) -> Iterator[dict[str, Any]]:
@@ -101,11 +103,11 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     for name, default in (("kills", 200), ("faults", 500), ("damaged", 300), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=default)
-    parser.add_argument("--bare", action="store_true", help="a method without a model: fifty times as quick")
+    parser.add_argument("--lab", choices=LABS, default="toy", help="what is run")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     folder, campaign = new_folder(), Campaign(given.seed, given.out)
-    lab = bare_lab(folder) if given.bare else toy_lab(folder)
+    lab = LABS[given.lab](folder)
     campaign.operations = set(lab.operations)
     campaign.lives(lab, "kills", kills(random.Random(given.seed), 0.6 * lab.seconds), given.kills)
     campaign.lives(lab, "faults", faults(random.Random(given.seed), len(lab.operations)), given.faults)

@@ -355,6 +355,11 @@ def bare_lab(folder: Path) -> Lab:
     return Lab(folder, recipe)
 
 
+def smoke_lab(folder: Path) -> Lab:
+    """A lab on the package's own recipe ``smoke``."""
+    return Lab(folder, Path("smoke"), ("--engine.threads", "1"))
+
+
 def new_folder() -> Path:
     """In memory, where there is room: nothing here is about a disk's own failures, and syncs are many."""
     memory = Path("/dev/shm")

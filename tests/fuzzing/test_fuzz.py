@@ -31,6 +31,7 @@ def test_hostile_text_forges_no_control_token_with_any_chat_and_tokenizer() -> N
     assert found.total() == 0
 
 
+@pytest.mark.slow
 def test_what_goes_wrong_is_found() -> None:
     def refuses(data: bytes) -> None:
         raise InputError("no")

@@ -106,6 +106,7 @@ def test_equal_views_share_all_of_the_divergence_and_have_no_contrast() -> None:
     assert (row["context_only"], row["contrast"]) == (1.0, 0.0)
 
 
+@pytest.mark.slow
 def test_a_measurement_reads_what_the_student_wrote(small_world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the tiny base: what is read is the difference of two scores, and rewards and searches tell a path's use."""
     config = load_config(

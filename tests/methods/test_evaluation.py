@@ -31,6 +31,7 @@ def measured(small_world: Path) -> tuple[Stage, SearchEnvironment, dict[str, dic
     return stage, environment, rows
 
 
+@pytest.mark.slow
 def test_a_digit_a_question_says_which_were_right(measured: tuple[Stage, SearchEnvironment, dict[str, dict]]) -> None:
     stage, environment, rows = measured
     row = rows["true"]
@@ -43,6 +44,7 @@ def test_a_digit_a_question_says_which_were_right(measured: tuple[Stage, SearchE
     assert "1" in row["right_by_hops"]["1"]
 
 
+@pytest.mark.slow
 def test_the_benchmark_is_played_too(measured: tuple[Stage, SearchEnvironment, dict[str, dict]]) -> None:
     """Of ten questions a hop the base answers those of one hop."""
     assert 0.15 <= measured[2]["true"]["benchmark_em"] <= 0.35
@@ -57,6 +59,7 @@ def test_the_teacher_plays_with_the_privilege_that_it_is_given(
     assert rows["none"]["em_by_hops"] == rows["true"]["em_by_hops"]
 
 
+@pytest.mark.slow
 def test_a_benchmark_is_found_from_anywhere(
     toy_recipe: Path, small_world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

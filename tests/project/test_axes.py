@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SUFFIX = re.compile(r"_?[a-z][a-z0-9_]*?((?:_(?:[A-Z]+1?|1(?=_[A-Z])))+)")
 
@@ -33,6 +35,7 @@ def test_axes_are_read_off_names() -> None:
     assert axes("HEAD_ROWS") == axes("iteration_1") == axes("_PROBE") == axes("ids") == set()
 
 
+@pytest.mark.slow
 def test_every_suffix_in_use_is_defined() -> None:
     table = set(re.findall(r"^\| `_(\w)` \| ", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.MULTILINE))
     used = {

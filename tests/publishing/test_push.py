@@ -5,14 +5,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
-from huggingface_hub import ModelCard
+from huggingface_hub import DatasetCard, ModelCard
 
 from piplay.agent import load_agent
 from piplay.cli.main import main
 from piplay.errors import InputError
 from piplay.publishing import command
-from piplay.publishing.command import push, to_the_hub
+from piplay.publishing.command import push
+from piplay.publishing.hub import to_the_hub
+from piplay.training.run_directory import Run
 
 
 @pytest.fixture
@@ -30,6 +33,7 @@ def never(*told: object) -> str:
     raise AssertionError("nothing is uploaded")
 
 
+@pytest.mark.slow
 def test_a_dry_run_makes_the_folder_and_uploads_nothing(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "to_the_hub", never)
     assert main(["push", str(run), "org/agent", "--dry-run", "--license", "mit", "--base", "org/base"]) == 0
@@ -44,6 +48,7 @@ def test_a_dry_run_makes_the_folder_and_uploads_nothing(run: Path, monkeypatch: 
         assert said in card.text
 
 
+@pytest.mark.slow
 def test_the_folder_is_asked_as_the_run(run: Path) -> None:
     hub = push(run, "org/agent", dry_run=True)
     limits = load_agent(run).stage.limits
@@ -59,15 +64,41 @@ def test_the_folder_is_asked_as_the_run(run: Path) -> None:
 def test_what_is_uploaded_is_what_was_made(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seen: list[tuple[Any, ...]] = []
 
-    def upload(folder: Path, name: str, private: bool) -> str:
-        seen.append((sorted(file.name for file in folder.iterdir()), name, private))
+    def upload(folder: Path, name: str, private: bool, kind: str) -> str:
+        seen.append((sorted(file.name for file in folder.iterdir()), name, private, kind))
         return "https://there"
 
     push(run, "org/agent", private=True, upload=upload)
-    [(files, name, private)] = seen
-    assert (name, private) == ("org/agent", True)
+    push(run, "org/tasks", tasks=True, upload=upload)
+    (files, *agent), (data, *tasks) = seen
+    assert (agent, tasks) == (["org/agent", True, "model"], ["org/tasks", False, "dataset"])
+    assert data == ["README.md", "rollouts.parquet", "tasks.parquet"]
     assert {"README.md", "agent.json", "config.json", "model.safetensors", "tokenizer.json"} <= set(files)
     assert "uploaded: https://there" in capsys.readouterr().out
+
+
+def test_tasks_are_a_dataset_whose_card_the_viewer_reads(run: Path) -> None:
+    hub = push(run, "org/tasks", tasks=True, license="cc-by-4.0", dry_run=True)
+    whole = Run.open(run)
+    assert pq.read_table(hub / "tasks.parquet").equals(whole.tasks)
+    assert pq.read_table(hub / "rollouts.parquet").equals(whole.rollouts)
+    card = DatasetCard.load(hub / "README.md")
+    assert card.data.license == "cc-by-4.0"
+    assert [(one["config_name"], one["data_files"]) for one in card.data.configs] == [
+        ("tasks", "tasks.parquet"),
+        ("rollouts", "rollouts.parquet"),
+    ]
+    written = [row["set"] for row in whole.tasks.to_pylist()]
+    assert f"| tasks | m1-write | {written.count('m1-write')} |" in card.text
+    assert str(run) not in card.content
+
+
+def test_what_cannot_be_a_dataset_is_refused(run: Path) -> None:
+    with pytest.raises(InputError, match="leave them out with --tasks"):
+        push(run, "org/tasks", tasks=True, merge=True, dry_run=True)
+    (run / "tasks" / "m1-write.parquet").write_bytes(b"other")
+    with pytest.raises(InputError, match="changed since the run"):
+        push(run, "org/tasks", tasks=True, dry_run=True)
 
 
 def test_the_bases_own_card_says_its_licence(run: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -113,7 +144,7 @@ def test_a_hub_that_refuses_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     monkeypatch.setattr("huggingface_hub.HfApi.create_repo", refused)
     with pytest.raises(InputError, match="the Hub does not take org/agent"):
-        to_the_hub(tmp_path, "org/agent", False)
+        to_the_hub(tmp_path, "org/agent", False, "model")
 
 
 def refused(*_: object, **__: object) -> None:

@@ -28,6 +28,7 @@ def test_ticks_enclose_what_is_drawn(a: float, b: float) -> None:
     assert max(steps) - min(steps) <= 1e-6 * max(steps) + 1e-9
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(0, 3), min_size=8, max_size=8))
 def test_curves_are_drawn_at_their_values(values: list[float]) -> None:
     study = list(zip(range(4, 9), values[3:], strict=True))

@@ -216,6 +216,7 @@ NAMES = st.sampled_from(
 VALUES = st.one_of(st.floats(), st.integers(-(10**9), 10**9), st.booleans(), st.none(), st.just("words"))
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     st.lists(st.dictionaries(NAMES, VALUES), max_size=4),

@@ -60,6 +60,7 @@ def runs(out: Path) -> dict[str, Run]:
             if (f.parent / "metrics.jsonl").exists()}  # fmt: skip
 
 
+@pytest.mark.slow
 def test_every_arm_is_an_ordinary_run_that_changes_what_it_says(whole: Path) -> None:
     found = runs(whole)
     assert len(found) == 6
@@ -90,6 +91,7 @@ def test_all_arms_are_planned_from_every_start_with_every_seed(toy: Callable[[st
     assert {name for one in experiment.comparisons for name in (one.first, one.second)} <= experiment.arms.keys()
 
 
+@pytest.mark.slow
 def test_all_arms_of_a_seed_play_the_same_questions_as_often(whole: Path) -> None:
     played: dict[str, list[list[str]]] = {}
     for name, run in runs(whole).items():
@@ -100,6 +102,7 @@ def test_all_arms_of_a_seed_play_the_same_questions_as_often(whole: Path) -> Non
     assert played["seed-0"] != played["seed-1"]
 
 
+@pytest.mark.slow
 def test_a_run_is_what_train_makes_of_its_settings(whole: Path, tmp_path: Path) -> None:
     run = next(run for name, run in runs(whole).items() if "/foreign/seed-1" in name)
     again = train(run.config, run_dir=tmp_path / "run")
@@ -177,6 +180,7 @@ def test_other_settings_in_one_place_are_refused(
     assert len(said.splitlines()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -206,6 +210,7 @@ def test_bad_input_is_one_sentence_before_anything_is_played(
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_an_experiment_of_ones_own_is_a_file(
     toy: Callable[[str], Path], small_world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -21,6 +21,7 @@ def answers(rng: np.random.Generator, hardness: np.ndarray, shift: float) -> dic
     return {"1": "1" * 7, "2": "".join(map(str, drawn[:60])), "3": "".join(map(str, drawn[60:]))}
 
 
+@pytest.mark.slow
 def test_questions_are_resampled_with_all_their_seeds() -> None:
     """Against a bootstrap that draws questions one by one in plain loops, and counts every seed's answers."""
     rng = np.random.default_rng(0)

@@ -179,6 +179,7 @@ def test_an_error_in_a_story_is_not_swallowed(tiny_chat: Chat) -> None:
     assert isinstance(raised.value.__cause__, ZeroDivisionError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "protocol"), [("qwen3", "auto"), ("llama", "auto"), ("base", "tags")])
 def test_what_an_episode_draws_does_not_depend_on_who_plays_beside_it(
     toy: Callable[[str], Path], kind: str, protocol: str

@@ -152,6 +152,7 @@ def test_every_range_is_a_range(recipe: str) -> None:
             assert rule.low > 0 or rule.high < float("inf"), rule.metric
 
 
+@pytest.mark.slow
 def test_a_toy_run_keeps_its_alarms(toy_run: Path) -> None:
     """They are in the summary and on the page, and are those of its rows."""
     rows = [json.loads(line) for line in (toy_run / "metrics.jsonl").read_text().splitlines()]

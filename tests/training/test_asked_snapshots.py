@@ -40,7 +40,9 @@ def test_a_snapshot_is_what_the_policy_was(drawn: Run, toy_recipe: Path, tmp_pat
     assert kl(drawn, 2)[0] == 0 < kl(other, 2)[0]
 
 
-@pytest.mark.parametrize("place", ["snapshot", "first step", "second step"])
+@pytest.mark.parametrize(
+    "place", ["snapshot", *(pytest.param(f"{one} step", marks=pytest.mark.long) for one in ("first", "second"))]
+)
 def test_an_interrupted_run_asks_the_same_snapshot(
     drawn: Run, toy_recipe: Path, tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

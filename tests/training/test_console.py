@@ -17,6 +17,7 @@ def evaluation(iteration: int, em: float, **more: str) -> dict[str, Any]:
     return {"iteration": iteration, "em": em, "em_by_hops": {"2": em}, "n_by_hops": {"2": 4}, **more}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("more", "measure", "title"),
     [
@@ -53,6 +54,7 @@ def test_a_step_is_a_line(headline: dict[str, str], said: str) -> None:
     assert console.export_text() == f"m1 play 1/2: {said}\n"
 
 
+@pytest.mark.slow
 def test_nothing_measured_no_table() -> None:
     config = load_config("smoke", {})
     measured = make_evaluation(config, load_environment(config), {})

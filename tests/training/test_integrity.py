@@ -65,6 +65,7 @@ def spoil(file: Path, how: str) -> None:
         file.write_bytes(changed[how])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["flipped", "cut", "emptied", "removed"])
 @pytest.mark.parametrize("name", ["state.json", "weights", "manifest.json"])
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(tmp_path: Path, config: Config, name: str, how: str) -> None:
@@ -198,6 +199,7 @@ def test_another_machine_is_said_and_kept() -> None:
     assert [part["after_step"] for part in record["since"]] == [7, 9]
 
 
+@pytest.mark.slow
 def test_a_world_that_changes_ends_in_a_sentence(
     toy_run: Path, small_world: Path, toy: Callable[[str], Path], tmp_path: Path
 ) -> None:
@@ -253,6 +255,7 @@ def test_a_replay_lasts_though_its_role_does_not_learn_for_long(tmp_path: Path) 
         shutil.rmtree(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.json", "piplay.json", "machine.json", "metrics.jsonl", "summary.json"])
 @pytest.mark.parametrize("command", ["report", "resume"])
 def test_json_that_is_nested_too_deep_is_damage_like_any_other(

@@ -251,6 +251,7 @@ def test_no_truth_reaches_the_weights(small_world: Path, tmp_path: Path) -> None
         "environment.world": str(small_world),
         "limits.turn_tokens": "24",
         "limits.turns": "2",
+        "phases.examine.steps": "1",
         "phases.examine.episodes": "4",
         "phases.examine.options.gates": "[]",
         "phases.write.options.gates": "[]",
@@ -280,7 +281,7 @@ def test_no_truth_reaches_the_weights(small_world: Path, tmp_path: Path) -> None
     assert {row["true"] for row in rows_of(misled, "study")} == {0.0}
 
 
-@pytest.mark.parametrize("kind", ["tiny", "qwen3", "llama"])
+@pytest.mark.parametrize("kind", ["tiny", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("qwen3", "llama"))])
 def test_behind_the_same_view_equal_weights_do_not_pull_at_all(
     toy_recipe: Path, toy: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
@@ -344,7 +345,12 @@ def test_a_corpus_runs_the_same_loop_with_its_truth_unknown(
     assert sources <= known
 
 
-FAMILIES = [("qwen3", "auto"), ("qwen2", "auto"), ("llama", "auto"), ("base", "tags")]
+FAMILIES = [
+    pytest.param("qwen3", "auto", marks=pytest.mark.long),
+    pytest.param("qwen2", "auto", marks=pytest.mark.long),
+    ("llama", "auto"),
+    ("base", "tags"),
+]
 
 
 @pytest.mark.parametrize(("kind", "protocol"), FAMILIES)

@@ -14,6 +14,7 @@ FEW = {"iterations": 1, "evaluation.per_hop": 0, "report.grid": 0, "phases.exami
 QUESTIONS = {"sources.questions": '{ kind = "pi_play:WorldQuestions", hop_odds = [1, 1] }'}
 
 
+@pytest.mark.slow
 def test_students_study_a_worlds_own_questions(toy_recipe: Path, tmp_path: Path) -> None:
     settings = {"phases.study.tasks": "questions", "phases.study.episodes": 4}
     run = train(toy_recipe, run_dir=tmp_path / "run", **FEW, **QUESTIONS, **settings)
@@ -22,6 +23,7 @@ def test_students_study_a_worlds_own_questions(toy_recipe: Path, tmp_path: Path)
     assert all(row["student/distill_kl"] > 0 and row["tasks/1"] + row.get("tasks/2", 0) == 4 for row in rows)
 
 
+@pytest.mark.slow
 def test_a_game_that_nobody_plays_hands_questions_out(
     toy_recipe: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,6 +47,7 @@ def test_a_game_that_nobody_plays_hands_questions_out(
     assert "could not be made" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_tasks_whose_path_is_lost_are_refused_where_one_is_shown(toy_recipe: Path, tmp_path: Path) -> None:
     settings = {"phases.write.game": "toys.games:Pathless"}
     with pytest.raises(InputError, match=r"the task m1/write/\S+ has no path, and the privilege 'true' shows one"):

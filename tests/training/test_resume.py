@@ -20,10 +20,10 @@ pytestmark = pytest.mark.slow
 
 HERE = Path(__file__).parent
 MOMENTS = (
-    "rename@4",  # a checkpoint is complete but has not its name
     "update@2+turn@1+rename-@2+half-line@3",  # again and again
 )
 MORE = (
+    "rename@4",  # a checkpoint is complete but has not its name
     "update@3",  # in the middle of a phase
     "turn@1",  # before anything is committed
     "turn@12",  # in the middle of a rollout

@@ -171,7 +171,7 @@ def results(run: Path) -> dict[str, Any]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_searcher_that_fails_now_and_then_and_hangs_once_changes_no_bit(whole: Path, tmp_path: Path) -> None:
     rng = random.Random(5)
     failed = []

@@ -80,7 +80,8 @@ def bits(run: Path) -> dict[str, bytes]:
     return {str(path.relative_to(run)): path.read_bytes() for path in sorted(run.glob("final/*/model.safetensors"))}
 
 
-@pytest.mark.parametrize("tracker", [pytest.param("tensorboard", marks=pytest.mark.long), "wandb"])
+@pytest.mark.long
+@pytest.mark.parametrize("tracker", ["tensorboard", "wandb"])
 def test_a_tracked_run_has_the_bits_of_one_that_is_not(
     tracked: Callable[[str], Path], toy_run: Path, offline: None, tracker: str
 ) -> None:

@@ -97,6 +97,7 @@ def test_before_each_search_a_student_says_what_is_still_asked() -> None:
         assert (lesson.said[-1].think, lesson.said[-1].content) == (f"{chain[1][-1]}: {values[-1]}.", values[-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hint", HINTS)
 @pytest.mark.parametrize("hops", [2, 3, 4])
 def test_a_student_goes_on_only_where_its_hint_names_what_it_has_found(hint: str, hops: int) -> None:
@@ -139,6 +140,7 @@ def test_a_reader_is_shown_all_that_it_needs_and_no_path() -> None:
         assert " > " not in lesson.view
 
 
+@pytest.mark.slow
 def test_how_often_an_unaided_student_goes_on_is_what_is_asked() -> None:
     room = classroom(goes_on=0.3, records=encyclopedia(9, 60))
     lessons = [room.study(chain, "alone") for _ in range(3000) if (chain := room.chain(3))]
@@ -147,6 +149,7 @@ def test_how_often_an_unaided_student_goes_on_is_what_is_asked() -> None:
         assert counts[searches_made] / len(lessons) == pytest.approx(share, abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_chain_in_order_prefers_what_a_passage_says_first() -> None:
     room = classroom()
     places: dict[bool, Counter[int]] = {True: Counter(), False: Counter()}
@@ -160,6 +163,7 @@ def test_a_chain_in_order_prefers_what_a_passage_says_first() -> None:
     assert max(places[False].values()) < 0.3 * places[False].total()
 
 
+@pytest.mark.slow
 def test_lessons_come_by_their_mixture_and_the_same_key_draws_the_same() -> None:
     source = Lessons(None, {}, 3, hints=("alone", "true"))
     lessons = source.draw(("m1", "learn", 0), 1500)

@@ -117,11 +117,13 @@ class Serve:
 
 @dataclass(frozen=True)
 class Push:
-    """Publish a run's trained policy on the Hugging Face Hub, with a model card made of the run."""
+    """Publish a run's trained policy on the Hugging Face Hub, or its tasks, with a card made of the run."""
 
     run_dir: Positional[Path]
     name: Positional[str]
     """ORG/NAME."""
+    tasks: bool = False
+    """The run's tasks and rollouts, as a dataset, in place of its policy."""
     merge: bool = False
     """Merge adapters into their base, in fp32: the folder is then a whole model."""
     dry_run: bool = False
@@ -129,10 +131,10 @@ class Push:
     base: str | None = None
     """The base model on the Hub, as ORG/NAME: adapters need one."""
     license: str | None = None
-    """The base's licence, as the Hub calls it; by default what the base's own card says."""
+    """The base's licence, or the tasks', as the Hub calls it; of a base by default what its own card says."""
     private: bool = False
     out: Path | None = None
-    """The folder that is made; by default RUN/hub."""
+    """The folder that is made; by default RUN/hub, or RUN/hub-tasks."""
     trust: Trust = False
 
 

@@ -131,21 +131,28 @@ def _share(row: Mapping[str, Any], hops: str | None = None) -> str:
 
 
 def _made(run: Run, about: About, base: str) -> str:
+    minutes = (run.summary or {}).get("wall_seconds", 0) / 60
+    return made(
+        run,
+        base=f"{base}, licence {about.license or 'unknown: ask whoever made it'}",
+        time=f"{minutes:.1f} minutes",
+        alarms=len((run.summary or {}).get("alarms", ())),
+    )
+
+
+def made(run: Run, **more: object) -> str:
+    """A table of what a run was; ``more``: other rows."""
     config = run.config
     machine = from_json((run.folder / "machine.json").read_text(encoding="utf-8"))
     phases = ", ".join(phase.name for phase in config.phases)
-    minutes = (run.summary or {}).get("wall_seconds", 0) / 60
     rows = {
-        "base": f"{base}, licence {about.license or 'unknown: ask whoever made it'}",
         "recipe": f"{config.name}: {config.iterations} × ({phases})",
         "seed": config.seed,
         "machine": f"{machine.get('device')}, {machine.get('processor')}, {machine.get('system')}, torch "
         f"{machine.get('torch')}, {config.engine.dtype}",
-        "time": f"{minutes:.1f} minutes",
         "piplay": f"{machine.get('piplay', current_version())}, commit {machine.get('commit') or 'unknown'}",
-        "alarms": len((run.summary or {}).get("alarms", ())),
     }
-    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in rows.items())])
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {_cell(value)} |" for name, value in (rows | more).items())])
 
 
 def _cell(value: Any) -> str:

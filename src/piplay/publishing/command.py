@@ -1,23 +1,22 @@
-"""What ``piplay push`` does: makes a folder of a run's policy with its card, and uploads it."""
+"""What ``piplay push`` does: makes a folder of a run's policy, or of its tasks, with its card, and uploads it."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from piplay.engine.local.adapters import base_of
-from piplay.errors import InputError, in_a_line
+from piplay.errors import InputError
 from piplay.files import from_json, storing, write_folder
 from piplay.publishing.card import About, card
+from piplay.publishing.hub import Upload, check_name, to_the_hub
+from piplay.publishing.tasks import write_tasks
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import model_folder, tiny_base
 from piplay.training.run_directory import AGENT, Run
 
-Upload = Callable[[Path, str, bool], str]
-"""Puts a folder under a name of the Hub, private or not; where it can be seen."""
 OWN_LICENSE = "apache-2.0"
 """The tiny base's."""
 
@@ -25,6 +24,7 @@ OWN_LICENSE = "apache-2.0"
 def push(
     run_dir: Path,
     name: str,
+    tasks: bool = False,
     merge: bool = False,
     dry_run: bool = False,
     base: str | None = None,
@@ -33,22 +33,39 @@ def push(
     out: Path | None = None,
     upload: Upload | None = None,
 ) -> Path:
-    """Make the folder RUN/hub, and upload it.
+    """Make the folder RUN/hub, or RUN/hub-tasks, and upload it.
 
     Args:
         name: ORG/NAME.
+        tasks: whether the run's tasks and rollouts are published, as a dataset, in place of its policy.
         merge: whether adapters are merged into their base, in fp32, so that the folder is a whole model.
         dry_run: whether nothing is uploaded.
-        base, license: the base on the Hub and its licence, where the run does not know.
+        base: the base on the Hub, where the run does not know.
+        license: the base's licence, or the tasks', where the run does not know.
         upload: by default to the Hub.
 
     Raises:
         InputError: the run is not complete or was changed, the name cannot be one, adapters have no base that others
-            could load, or the Hub refuses.
+            could load, there are no tasks, or the Hub refuses.
     """
-    _check_name(name)
+    check_name(name)
     run = Run.open(run_dir)
-    source = model_folder(str(run_dir))
+    folder = out or run.folder / ("hub-tasks" if tasks else "hub")
+    with storing(folder, "make room or name another place with --out"):
+        if tasks:
+            if merge or base:
+                raise InputError("--merge and --base are a policy's: leave them out with --tasks")
+            write_tasks(run, name, license, folder)
+        else:
+            _write_policy(run, name, merge, base, license, folder)
+    print(f"{name} is made in {folder}")
+    if not dry_run:
+        print(f"uploaded: {(upload or to_the_hub)(folder, name, private, 'dataset' if tasks else 'model')}")
+    return folder
+
+
+def _write_policy(run: Run, name: str, merge: bool, base: str | None, license: str | None, folder: Path) -> None:
+    source = model_folder(str(run.folder))
     if damaged := run.damage(f"final/{run.config.agent}/"):
         raise InputError(f"what was changed since the run is not published as its result: {damaged[0]}")
     adapters = base_of(source) is not None and not merge
@@ -57,31 +74,13 @@ def push(
     if adapters and base is None:
         raise InputError("adapters are of use beside their base alone: give its name as --base ORG/NAME, or --merge")
     about = About(name, base, license or _license(run, source), adapters)
-    folder = out or run.folder / "hub"
 
     def write(new: Path) -> None:
         _copy(source, new, merge, base if adapters else None)
         _hide_places(run, new)
         (new / "README.md").write_text(card(run, about), encoding="utf-8")
 
-    with storing(folder, "make room or name another place with --out"):
-        write_folder(folder, write)
-    print(f"{name} is made in {folder}")
-    if not dry_run:
-        print(f"uploaded: {(upload or to_the_hub)(folder, name, private)}")
-    return folder
-
-
-def _check_name(name: str) -> None:
-    from huggingface_hub.errors import HFValidationError
-    from huggingface_hub.utils._validators import validate_repo_id
-
-    try:
-        validate_repo_id(name)
-    except HFValidationError as error:
-        raise InputError(f"{name!r} cannot be a name on the Hub ({in_a_line(error)}): give ORG/NAME") from error
-    if name.count("/") != 1:
-        raise InputError(f"{name!r} cannot be a name on the Hub: give ORG/NAME")
+    write_folder(folder, write)
 
 
 def _license(run: Run, source: Path) -> str | None:
@@ -142,19 +141,3 @@ def _hide_places(run: Run, new: Path) -> None:
         if tree["environment"].get(option):
             tree["environment"][option] = Path(tree["environment"][option]).name
     file.write_text(json.dumps(tree, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-
-
-def to_the_hub(folder: Path, name: str, private: bool) -> str:
-    """Upload a folder under the token of ``hf auth login``. Raises ``InputError`` where the Hub refuses or is away."""
-    from httpx import HTTPError
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
-
-    api = HfApi(library_name="piplay")
-    try:
-        api.create_repo(name, private=private, exist_ok=True)
-        return str(api.upload_folder(repo_id=name, folder_path=folder, commit_message="Policy of a piplay run"))
-    except LocalTokenNotFoundError as error:
-        raise InputError("the Hub wants to know who you are: `hf auth login`, then push again") from error
-    except (HfHubHTTPError, HTTPError, OSError) as error:
-        raise InputError(f"the Hub does not take {name} ({in_a_line(error)}): {folder} stays, push again") from error

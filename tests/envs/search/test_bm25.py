@@ -47,6 +47,7 @@ def lucene(texts: list[str], query: str, k1: float, b: float) -> list[float]:
     return scores
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, min_size=1, max_size=15), TEXTS, st.sampled_from([(1.5, 0.75), (0.9, 0.4)]))
 def test_the_order_is_that_of_the_formula(texts: list[str], query: str, parameters: tuple[float, float]) -> None:
     k1, b = parameters
@@ -61,6 +62,7 @@ def test_the_order_is_that_of_the_formula(texts: list[str], query: str, paramete
         assert twins == sorted(twins)
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, min_size=1, max_size=8), TEXTS)
 def test_the_scores_are_those_of_the_formula(texts: list[str], query: str) -> None:
     # The order alone would not notice a constant factor or a float32 index; the scores do.
@@ -97,6 +99,7 @@ def bm25f(passages: list[Passage], query: str, weight: float, k1: float, b: floa
 PASSAGES = st.lists(st.tuples(st.lists(WORDS, max_size=3).map(" ".join), TEXTS), min_size=1, max_size=12)
 
 
+@pytest.mark.slow
 @given(PASSAGES, TEXTS, st.sampled_from([1.0, 2.5, 5.0]))
 def test_the_title_is_a_field_with_a_weight_of_its_own(pairs: list[tuple[str, str]], query: str, weight: float) -> None:
     passages = [Passage(str(i), title, text) for i, (title, text) in enumerate(pairs)]
@@ -106,6 +109,7 @@ def test_the_title_is_a_field_with_a_weight_of_its_own(pairs: list[tuple[str, st
         assert scores == pytest.approx(bm25f(passages, query, weight, 1.5, 0.75), rel=1e-12)
 
 
+@pytest.mark.slow
 @given(st.lists(TEXTS, min_size=1, max_size=12), TEXTS)
 def test_one_field_is_bm25s_to_the_bit(texts: list[str], query: str) -> None:
     split = [text.split() for text in texts]
@@ -129,6 +133,7 @@ def test_documents_of_many_parts_are_those_of_one(monkeypatch: pytest.MonkeyPatc
         assert parts.scores([f"w{word}"]).tolist() == whole.scores([f"w{word}"]).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crowd", [2.0, 0.6])
 def test_choosing_finds_what_scoring_all_finds(monkeypatch: pytest.MonkeyPatch, crowd: float) -> None:
     """Rare words in long texts against common ones in short texts, where stopping early is easily wrong."""
@@ -207,6 +212,7 @@ def test_k_must_be_positive() -> None:
         BM25Searcher(corpus("elm")).search(["elm"], 0)
 
 
+@pytest.mark.slow
 def test_hash_randomisation_changes_nothing() -> None:
     # bm25s numbers its words in the order of a set of strings, which differs from process to process.
     code = (

@@ -165,6 +165,7 @@ SENTENCES = st.lists(st.sampled_from(["p", "p.", 'p!"', "p?", "p;"]), min_size=1
 BLOCKS = st.lists(st.tuples(st.sampled_from(["# ", "### ", ""]), SENTENCES, st.sampled_from(["\n", "\n\n"])))
 
 
+@pytest.mark.slow
 @given(BLOCKS, st.integers(1, 12))
 def test_no_word_is_lost_or_moved(blocks: list[tuple[str, list[str], str]], words: int) -> None:
     # Every word is told apart by a number; words of headings begin with h, others with p.
@@ -182,6 +183,7 @@ def test_no_word_is_lost_or_moved(blocks: list[tuple[str, list[str], str]], word
     assert all(1 <= len(text.split()) <= words for _, text in passages)
 
 
+@pytest.mark.slow
 @given(st.lists(SENTENCES.map(" ".join), max_size=6), st.integers(1, 12))
 def test_no_two_neighbours_would_fit_whole(paragraphs: list[str], words: int) -> None:
     # Greedy packing: what opens a passage, a paragraph or at least one sentence of it, had no room in the one before.

@@ -52,6 +52,7 @@ def values(part: dict[str, Fact]) -> dict[str, str]:
     return {relation: fact.value for relation, fact in part.items()}
 
 
+@pytest.mark.slow
 def test_facts_of_an_encyclopedia() -> None:
     found = {title: values(part) for title, part in told(ENCYCLOPEDIA).items()}
     assert found["Elren"] == {
@@ -83,6 +84,7 @@ def test_facts_of_an_encyclopedia() -> None:
     assert found["War of the Bells"] == {"beginning": "1701", "ending": "1704"}
 
 
+@pytest.mark.slow
 def test_facts_of_a_company_and_of_software() -> None:
     wiki = {title: values(part) for title, part in told(WIKI).items()}
     assert wiki["Billing service"] == {

@@ -124,6 +124,7 @@ def test_what_will_not_pass_is_not_tried_again(status: int) -> None:
         assert len(service.bodies) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "body",
     [b"", b"<html>", b"[]", b'{"result": 1}', b'{"result": []}', b'{"result": [[1]]}', b'{"result": [[{"id": "1"}]]}'],

@@ -26,6 +26,7 @@ def squad(text: str) -> str:
     return " ".join("".join(" " if w in ("a", "an", "the") else w for w in words).split())
 
 
+@pytest.mark.slow
 @given(text)
 def test_normalise_is_squads(text: str) -> None:
     assert normalise(text) == squad(text)
@@ -47,6 +48,7 @@ def test_normalise_by_hand(text: str, expected: str) -> None:
     assert normalise(text) == expected
 
 
+@pytest.mark.slow
 @given(text, text)
 def test_exact_match_is_equality_of_what_is_left(said: str, gold: str) -> None:
     if in_latin(said) and in_latin(gold):

@@ -26,6 +26,7 @@ def saved(folder: Path, documents: list[list[list[str]]], weights: list[float], 
     return Shards.load(folder)
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(DOCUMENTS, TEXTS, st.integers(1, 15), st.integers(1, 6), st.sampled_from([None, 5.0]))
 def test_shards_find_what_one_index_finds(
@@ -52,6 +53,7 @@ def test_shards_find_what_one_index_finds(
     assert whole.ranked(asked, k) == expected
 
 
+@pytest.mark.slow
 def test_shards_choose_as_one_index_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where words are taken in order until no other passage can be among the best, with many ties."""
     monkeypatch.setattr("piplay.envs.search.index.DENSE", 0)

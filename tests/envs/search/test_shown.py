@@ -73,6 +73,7 @@ def test_scripts_without_spaces_are_cut_too() -> None:
     assert length(shown.text.removesuffix(" …")) == 20
 
 
+@pytest.mark.slow
 def test_the_share_that_does_not_fit_is_said_with_a_remedy(corpus: Path) -> None:
     with pytest.warns(
         InputWarning, match=r"25\.0% of the passages do not fit.* set environment\.shown_words to some 45"

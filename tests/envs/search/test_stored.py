@@ -58,6 +58,7 @@ def test_passages_on_disk_are_those_in_memory(tmp_path: Path) -> None:
             stored[outside]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("large")
 def test_a_search_on_disk_finds_what_one_in_memory_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The searcher in memory is made to score every passage, so that nothing is chosen beforehand."""
@@ -154,6 +155,7 @@ def test_what_a_killed_process_left_is_cleared(cache: Path) -> None:
     assert entries(cache).keys() == {"a"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["flipped", "cut", "emptied", "removed", "added"])
 @pytest.mark.parametrize("kind", ["bm25", "passages"])
 @pytest.mark.usefixtures("large")

@@ -6,6 +6,7 @@ from tongues import TONGUES, encyclopedia
 from piplay.envs.search.bm25 import BM25Searcher
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tongue", TONGUES)
 def test_questions_find_their_passages(tongue: str) -> None:
     passages, questions = encyclopedia(tongue)

@@ -81,6 +81,7 @@ def make(kind: type[WebSearcher], server: Web, **options: Any) -> WebSearcher:
     return kind((), **more, **{"rate": 1000.0, **options})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [*KEYED, SearXNG])
 def test_each_service_is_asked_as_it_wants_and_once(kind: type[WebSearcher], server: Web) -> None:
     searcher = make(kind, server)

@@ -100,6 +100,7 @@ def test_a_bluffing_rate_above_a_third_is_no_equilibrium() -> None:
     assert exploitability(Kuhn(), (policy, policy)) > 0.01
 
 
+@pytest.mark.slow
 @given(*random_bets)
 def test_kuhn_is_what_enumeration_by_hand_gives(first: Bets, second: Bets) -> None:
     policies = [kuhn_policy((first, second))] * 2
@@ -113,6 +114,7 @@ def test_kuhn_is_what_enumeration_by_hand_gives(first: Bets, second: Bets) -> No
     assert exploitability(Kuhn(), policies) == pytest.approx(sum(best) / 2)
 
 
+@pytest.mark.slow
 @given(*random_bets)
 def test_a_best_response_earns_what_it_says(first: Bets, second: Bets) -> None:
     policies = [kuhn_policy((first, second))] * 2
@@ -131,6 +133,7 @@ def test_how_many_information_sets_there_are() -> None:
     assert len(information_sets(Nim(4))) == 6
 
 
+@pytest.mark.slow
 def test_tic_tac_toe_played_at_random() -> None:
     # The games of tic-tac-toe that each seat wins, by their length; a game of n moves has probability (9-n)!/9!.
     first = {5: 1440, 7: 47952, 9: 81792}
@@ -141,6 +144,7 @@ def test_tic_tac_toe_played_at_random() -> None:
     assert value(TicTacToe(), (uniform, uniform)) == pytest.approx((wins - losses, losses - wins))
 
 
+@pytest.mark.slow
 def test_perfect_tic_tac_toe_is_a_draw_that_nobody_can_exploit() -> None:
     # A magic square: three cells are in line where their numbers sum to 15.
     magic = dict(zip("123456789", (2, 7, 6, 9, 5, 1, 4, 3, 8), strict=True))

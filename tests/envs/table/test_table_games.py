@@ -38,6 +38,7 @@ def test_a_game_ends_with_payoffs_that_sum_to_0_and_no_move(walk: tuple[Table[An
             table.payoffs(state)
 
 
+@pytest.mark.slow
 @given(walks(), st.text())
 def test_only_legal_moves_are_taken(walk: tuple[Table[Any], list[Any], list[str]], text: str) -> None:
     table, states, moves = walk

@@ -65,6 +65,7 @@ def test_no_chain_is_asked_twice():
         assert len(chains) == len(asked)
 
 
+@pytest.mark.slow
 def test_no_gold_stands_in_its_question():
     assert any(len(q.answers) > 1 for q in BOTH)
     assert not [q for q in BOTH for answer in q.answers if contains(q.question, answer)]
@@ -100,6 +101,7 @@ def test_a_hub_does_not_own_the_questions():
     assert max(lasts.values()) <= 2 * min(lasts[r] for r in ("a", "b", "c", "d", "other"))
 
 
+@pytest.mark.slow
 def test_a_world_with_few_chains_gives_all_of_them_and_ends():
     line = [Entity(f"n{i}", "x", {"next": f"n{i + 1}"}) for i in range(5)]
     records = Records(tuple(line))

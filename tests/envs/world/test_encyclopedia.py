@@ -91,6 +91,7 @@ def test_a_name_finds_its_own_passage_first():
     assert share >= 0.97
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_world_and_another_seed_other_names_and_facts():
     assert default_world(3, per_hop=5) == default_world(3, per_hop=5)
     other = encyclopedia(1)
@@ -108,6 +109,7 @@ def test_other_sizes(size):
     assert abs(len(encyclopedia(0, size).entities) - size) < 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [ONE_WORD, ONE_WORD + 1])
 def test_names_stay_distinct_where_one_word_no_longer_suffices(size):
     names = [name.lower() for entity in encyclopedia(0, size) for name in (entity.name, *entity.aliases)]

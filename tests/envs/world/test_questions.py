@@ -34,6 +34,7 @@ def awkward():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("records", [encyclopedia(0, 150), varied(1), varied(2), varied(3), awkward()])
 @pytest.mark.parametrize("form", [*BENCHMARK_FORMS, EXAMINER_FORM])
 def test_the_solver_agrees_with_a_walk(records, form):

@@ -44,6 +44,7 @@ def test_a_large_world_reads_as_a_small_one(folder, tmp_path, monkeypatch):
     )
 
 
+@pytest.mark.slow
 def test_the_default_world_is_the_one_that_results_were_measured_on(tmp_path):
     write_world(tmp_path / "world", encyclopedia(0), 0, "encyclopedia of 700 entities")
     digests = {
@@ -116,6 +117,7 @@ def test_no_world(tmp_path):
         read_world(tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["records.jsonl", "passages.jsonl", "train.jsonl", "heldout.jsonl"])
 def test_a_missing_or_broken_file_is_named(folder, name):
     file = folder / name
@@ -131,6 +133,7 @@ def test_a_missing_or_broken_file_is_named(folder, name):
         read_world(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -149,6 +152,7 @@ def test_bad_records(folder, change, message):
         read_world(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "message"),
     [("[]", 'no list "train"'), ("{", 'no list "train"'), ("{}", 'no list "train"'), ('{"train": ["X Y"]}', '"X Y"')],
