@@ -2,8 +2,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# What is imported is compiled once, also where somebody's shell wants no bytecode.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help train smoke test test-long test-fast test-clients test-faults test-gpu test-scale fuzz endurance survey-chats wikipedia-data bench bench-search-real bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test suite style types test-long test-fast test-clients test-faults test-gpu test-scale fuzz endurance survey-chats wikipedia-data bench bench-search-real bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
@@ -28,8 +30,8 @@ help:
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "piplay needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0 setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0 setuptools
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --no-build-isolation --editable ".[dev]"
 	touch $@
 
 train: $(VENV)/ready
@@ -38,15 +40,23 @@ train: $(VENV)/ready
 smoke: $(VENV)/ready
 	$(BIN)/piplay train smoke
 
-lint: $(VENV)/ready
+style: $(VENV)/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/ready
 	$(BIN)/mypy
+
+lint: style types
 
 PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
-test: lint
+suite: $(VENV)/ready
 	$(PYTEST) -m "not long"
+
+# mypy has one process, which runs beside the tests.
+test: style
+	$(MAKE) --no-print-directory --jobs 2 types suite
 
 test-long: $(VENV)/ready
 	$(PYTEST) -m long

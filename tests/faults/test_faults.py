@@ -50,13 +50,13 @@ def test_the_library_meets_every_way_of_writing(lab: harness.Lab) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO, 0])
 def test_operations_that_fail(lab: harness.Lab, number: int) -> None:
     rng = random.Random(number)
-    breaks = iter([{"at": rng.randrange(150), "errno": number, "reads": int(n % 3 == 0)} for n in range(12)])
-    life = lab.life(breaks, most=12)
+    breaks = iter([{"at": rng.randrange(150), "errno": number, "reads": int(n % 3 == 0)} for n in range(8)])
+    life = lab.life(breaks, most=8)
     assert life.outcome == "same bits", life.told
-    assert len(life.happened) >= 3
+    assert len(life.happened) >= 2
 
 
-@pytest.mark.parametrize("at", [2, 60, 300])
+@pytest.mark.parametrize("at", [pytest.param(2, marks=pytest.mark.long), 60, pytest.param(300, marks=pytest.mark.long)])
 def test_a_disk_that_stays_full_or_cannot_be_written(lab: harness.Lab, at: int) -> None:
     breaks = iter([{"at": at, "errno": number, "lasting": 1} for number in (errno.ENOSPC, errno.EROFS)])
     life = lab.life(breaks, most=2)
@@ -77,7 +77,7 @@ def test_kills(lab: harness.Lab) -> None:
 def test_damaged_files(lab: harness.Lab) -> None:
     template = lab.interrupted()
     found = {}
-    for (name, spoil), _ in zip(harness.damages(template, 3), range(20), strict=False):
+    for (name, spoil), _ in zip(harness.damages(template, 3), range(12), strict=False):
         found[name, spoil.how] = lab.damaged(template, name, spoil)
     assert {what: told for what, (outcome, told) in found.items() if outcome not in harness.GOOD} == {}
     assert {outcome for outcome, _ in found.values()} == set(harness.GOOD)

@@ -172,6 +172,7 @@ def told(tracked: Callable[[str], Path], offline: None) -> list[Any]:
     return list(records(file))
 
 
+@pytest.mark.long
 def test_wandb_is_told_every_number_once(told: list[Any], tracked: Callable[[str], Path]) -> None:
     found: list[tuple[Point, float]] = []
     steps: list[int] = []
@@ -185,6 +186,7 @@ def test_wandb_is_told_every_number_once(told: list[Any], tracked: Callable[[str
     assert dict(found) == expected
 
 
+@pytest.mark.long
 def test_wandb_has_the_settings_and_the_run(told: list[Any], tracked: Callable[[str], Path]) -> None:
     [start] = [record.run for record in told if record.HasField("run")]
     assert start.run_id == (tracked("wandb") / "wandb-id").read_text().strip()

@@ -60,7 +60,7 @@ def learnt_by_heart(engine: LocalEngine, lesson: Trajectory) -> None:
         ("qwen3", "native"),
         pytest.param("qwen2", "native", marks=pytest.mark.long),
         pytest.param("llama", "native", marks=pytest.mark.long),
-        ("qwen3", "chat"),
+        pytest.param("qwen3", "chat", marks=pytest.mark.long),
         ("base", "tags"),
     ],
 )
