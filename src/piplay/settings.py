@@ -120,7 +120,8 @@ class EngineSettings(Settings):
     checkpointing: bool = False
     """Keep each layer's input alone for the backward, and compute the layer once more there: less memory, more time."""
     trainers: int = Field(1, ge=1)
-    """Of the kinds ``vllm`` and ``ray``: processes here that learn from a part of each batch; of adapters only."""
+    """Of the kinds ``vllm`` and ``ray``: processes here that learn from a part of each batch. Each has all adapters;
+    whole weights they share out (FSDP2)."""
     samplers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
     restarts: int = Field(3, ge=0)
@@ -141,8 +142,6 @@ class EngineSettings(Settings):
             given = getattr(self, name) != type(self).model_fields[name].default
             if given and self.kind not in of and self.kind in ("local", "vllm"):
                 raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
-        if self.trainers > 1 and not self.lora.rank:
-            raise ValueError("trainers: the gradients of adapters are summed, not those of all weights: set lora.rank")
         return self
 
 

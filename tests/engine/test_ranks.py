@@ -1,10 +1,9 @@
 """How samples are dealt to ranks; what ranks learn: tests/scale/test_ranks.py."""
 
-import pytest
 from engine_helpers import make_sample
 
 from piplay.engine.local.ranks import deal
-from piplay.settings import EngineSettings
+from piplay.engine.local.update import filling, rows_of
 
 
 def test_dealing_gives_whole_questions_and_about_as_much_to_each() -> None:
@@ -21,6 +20,13 @@ def test_dealing_gives_whole_questions_and_about_as_much_to_each() -> None:
     assert deal([], 2) == [[], []]
 
 
-def test_ranks_of_whole_weights_are_refused() -> None:
-    with pytest.raises(ValueError, match="set lora"):
-        EngineSettings(kind="vllm", trainers=2)
+def test_ranks_compute_as_many_rows_of_each_kind() -> None:
+    """Whoever has fewer fills up with a sample without weight."""
+    parts = [[make_sample(i, ("pg",)) for i in range(9)], [make_sample(20, ("pg",)), make_sample(21, ("distill",))], []]
+    found = filling(parts, 64)
+    assert set(found) == {(False, ("pg",)), (False, ("distill",))}
+    for kind, (count, nothing) in found.items():
+        assert count == max(len(rows_of(part, 64).get(kind, [])) for part in parts)
+        assert tuple(nothing.terms) == kind[1]
+        assert not any(weight_T.any() for weight_T in nothing.terms.values())
+    assert found[False, ("pg",)][0] > 1

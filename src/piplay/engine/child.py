@@ -41,12 +41,17 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def stop(self) -> str:
-        """Kill it; how it had ended before that, and the last line that it printed. It may be asked again."""
+    @property
+    def ended(self) -> bool:
+        """Whether it has ended, or is about to."""
         with suppress(subprocess.TimeoutExpired):
             # What has hung up is about to end.
             self._process.wait(0.2)
-        ended = self._process.returncode
+        return self._process.returncode is not None
+
+    def stop(self) -> str:
+        """Kill it; how it had ended before that, and the last line that it printed. It may be asked again."""
+        ended = self._process.returncode if self.ended else None
         self._process.kill()
         self._process.wait()
         self.connection.close()

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import Parameter
 
+from piplay.engine.local.sharded import own_part
+
 Kind = Literal["adamw", "muon"]
 
 
@@ -65,10 +67,13 @@ class Optimizer:
     def restore(self, tensors: Mapping[str, Tensor]) -> None:
         """Read back what ``state`` gave, among other tensors."""
         for name, part in self.parts.items():
+            weights = [weight for group in part.param_groups for weight in group["params"]]
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
                 kind, _, rest = key.partition(".")
                 if kind == name:
                     index, _, entry = rest.partition(".")
-                    state.setdefault(int(index), {})[entry] = value
+                    weight = weights[int(index)]
+                    shared = value.shape == weight.shape
+                    state.setdefault(int(index), {})[entry] = own_part(value, weight) if shared else value
             part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})

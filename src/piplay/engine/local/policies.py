@@ -10,6 +10,7 @@ What is held in what:
 - With LoRA only adapters move. Each policy is a tree of modules of its own around the base's weights, which all trees
   share: there is no switching between adapters, and no forward under another's.
 - A snapshot is such a model or tree by itself, frozen. It has neither master nor optimiser.
+- Over several ranks whole weights are shared out (``sharded.py``): each rank holds a part of every master, in fp32.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import copy
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +30,14 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 from torch.nn import Parameter
 
 from piplay.engine.local import adapters
 from piplay.engine.local.attention import load_model
 from piplay.engine.local.checkpointing import enable
 from piplay.engine.local.optimizers import Optimizer
+from piplay.engine.local.sharded import own_part, shard, whole
 from piplay.errors import InputError, nearest, out_of_memory
 from piplay.files import from_json
 from piplay.settings import Lora, Policy
@@ -91,19 +95,25 @@ class Policies:
         lora: Lora,
         checkpointing: bool,
         seed: int,
+        mesh: DeviceMesh | None = None,
     ) -> None:
+        """``mesh``: the ranks that share out whole weights."""
         for name, spec in specs.items():
             if spec.follows is not None and (spec.follows not in specs or specs[spec.follows].follows is not None):
                 raise InputError(f"Policy {name} follows {spec.follows}, which is not a trained policy of this run.")
-        self._path, self._specs = model_path, dict(specs)
-        base = load_model(model_path, torch.device("cpu"), dtype).requires_grad_(False)
+        if mesh and any(spec.optimizer == "muon" for spec in specs.values()):
+            raise InputError('Muon needs whole matrices, and trainers share them out: take optimizer = "adamw"')
+        self._path, self._specs, self._device, self._dtype, self._mesh = model_path, dict(specs), device, dtype, mesh
+        base = load_model(model_path, torch.device("cpu"), torch.float32 if mesh else dtype).requires_grad_(False)
         frozen = [name for name, spec in specs.items() if spec.follows is not None and spec.tau == 0]
-        if frozen or lora.rank:
+        if mesh is None and (frozen or lora.rank):
             base.to(device)
         self._lora = bool(lora.rank)
         # By identity, as ``deepcopy`` asks for what it is not to copy.
         self._shared = {id(tensor): tensor for tensor in base.state_dict(keep_vars=True).values()} if lora.rank else {}
-        self._live: dict[str, Any] = dict.fromkeys(frozen, base)
+        self._live: dict[str, Any] = {}
+        if frozen:
+            self._live = dict.fromkeys(frozen, self._shared_out(copy.deepcopy(base)) if mesh else base)
         self._versions = dict.fromkeys(specs, 0)
         self._snapshots: dict[PolicyRef, _Snapshot] = {}
         self._moving: dict[str, _Moving] = {}
@@ -112,10 +122,18 @@ class Policies:
             if name in frozen:
                 continue
             model = self._live[name] = copy.deepcopy(base, dict(self._shared)).to(device)
-            weights = adapters.inject(model, lora, seed) if lora.rank else dict(model.named_parameters())
-            self._moving[name] = _Moving(weights, trained=spec.follows is None)
             if checkpointing and spec.follows is None:
                 enable(model)
+            if mesh:
+                self._shared_out(model.requires_grad_(spec.follows is None))
+            weights = adapters.inject(model, lora, seed) if lora.rank else dict(model.named_parameters())
+            self._moving[name] = _Moving(weights, trained=spec.follows is None)
+
+    def _shared_out(self, model: Any) -> Any:
+        """A model of which this rank keeps its part."""
+        assert self._mesh
+        shard(model.to(self._device), self._mesh, self._dtype)
+        return model
 
     def model(self, ref: PolicyRef) -> Any:
         """The Hugging Face model behind a name. Raises ``ValueError`` where there is none."""
@@ -170,7 +188,14 @@ class Policies:
     def _frozen(self, name: str, version: int) -> _Snapshot:
         if name not in self._moving:
             return _Snapshot(self._live[name], {}, version)
-        model = copy.deepcopy(self._live[name], dict(self._shared)).requires_grad_(False)
+        if self._mesh:
+            # What is shared out cannot be copied as a model.
+            model = self._shared_out(load_model(self._path, torch.device("cpu")).requires_grad_(False))
+            with torch.no_grad():
+                for weight, now in zip(model.parameters(), self._live[name].parameters(), strict=True):
+                    weight.copy_(now)
+        else:
+            model = copy.deepcopy(self._live[name], dict(self._shared)).requires_grad_(False)
         names = self._moving[name].weights.keys()
         return _Snapshot(model, {key: p for key, p in model.named_parameters() if key in names}, version)
 
@@ -189,7 +214,7 @@ class Policies:
         """One optimiser step on the gradients that have gathered; their norm before clipping."""
         optimizer, spec, moving = self._optimizer(name), self._specs[name], self._moving[name]
         # A gradient that is not finite would be lost in the weights for good: stop instead.
-        norm = torch.nn.utils.clip_grad_norm_(moving.masters.values(), spec.max_grad_norm)
+        norm = whole(torch.nn.utils.clip_grad_norm_(moving.masters.values(), spec.max_grad_norm))
         if not norm.isfinite():
             raise FloatingPointError(f"the gradient of policy {name} is not finite")
         optimizer.step(spec.lr if lr is None else lr)
@@ -216,16 +241,25 @@ class Policies:
             moving.round()
             self._versions[follower] += 1
 
+    def gather(self, ref: PolicyRef) -> Iterator[tuple[str, Tensor]]:
+        """All weights of a policy or snapshot, by name, in the engine's dtype; every rank has to ask for each."""
+        for name, weight in self.model(ref).named_parameters():
+            yield name, whole(weight.detach()).to(self._dtype)
+
+    def stored(self) -> Iterator[tuple[str, Iterator[tuple[str, Tensor]]]]:
+        """The files of a checkpoint, without their endings, and what stands in each; every rank has to ask for all."""
+        for name, moving in self._moving.items():
+            optimizer = self._optimizers.get(name)
+            tensors = chain(_named(moving.masters), optimizer.state().items() if optimizer else ())
+            yield name, ((key, whole(tensor)) for key, tensor in tensors)
+        for ref, snapshot in self._snapshots.items():
+            yield str(ref), ((key, whole(tensor)) for key, tensor in _named(snapshot.weights))
+
     def save(self, folder: Path) -> None:
         """Write a safetensors file for each policy that moves and each snapshot, then ``engine.json`` with versions."""
         folder.mkdir(parents=True, exist_ok=True)
-        for name, moving in self._moving.items():
-            tensors = _named(moving.masters)
-            if name in self._optimizers:
-                tensors |= self._optimizers[name].state()
-            save_file(tensors, folder / f"{name}.safetensors")
-        for ref, snapshot in self._snapshots.items():
-            save_file(_named(snapshot.weights), folder / f"{ref}.safetensors")
+        for name, tensors in self.stored():
+            save_file({key: tensor.contiguous() for key, tensor in tensors}, folder / f"{name}.safetensors")
         listing = {
             "policies": {name: self._versions[name] for name in sorted(self._moving)},
             "snapshots": {str(ref): snapshot.version for ref, snapshot in self._snapshots.items()},
@@ -267,6 +301,11 @@ class Policies:
         folder.mkdir(parents=True, exist_ok=True)
         if self._lora and name in self._moving:
             adapters.export(self._live[name], self._path, folder)
+        elif self._mesh:
+            self._live[name].save_pretrained(folder, state_dict=dict(self.gather(PolicyRef(name))))
+            file = folder / "config.json"
+            tree = from_json(file.read_text(encoding="utf-8")) | {"dtype": str(self._dtype).removeprefix("torch.")}
+            file.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
         else:
             self._live[name].save_pretrained(folder)
         for pattern in TOKENIZER_FILES:
@@ -294,9 +333,9 @@ def _gather(master: Parameter) -> Callable[[Tensor], None]:
     return hook
 
 
-def _named(weights: Mapping[str, Parameter]) -> dict[str, Tensor]:
+def _named(weights: Mapping[str, Parameter]) -> Iterator[tuple[str, Tensor]]:
     # Tied weights have one name, which is what safetensors wants and what keeps them tied.
-    return {f"weight.{key}": weight.detach().contiguous() for key, weight in weights.items()}
+    return ((f"weight.{key}", weight.detach()) for key, weight in weights.items())
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -315,4 +354,4 @@ def _restore(masters: Mapping[str, Parameter], tensors: Mapping[str, Tensor], pa
     if stored != {f"weight.{key}": master.shape for key, master in masters.items()}:
         raise InputError(f"Checkpoint file {path} holds the weights of another model than this run's.")
     for key, master in masters.items():
-        master.copy_(tensors[f"weight.{key}"])
+        master.copy_(own_part(tensors[f"weight.{key}"], master))

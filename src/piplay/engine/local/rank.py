@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
-from typing import Any
 
 import torch
 
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import connected
-from piplay.engine.local.ranks import Start, group_of, sum_gradients
+from piplay.engine.local.ranks import TIMEOUT, Start, device_of, group_of, sum_gradients
+from piplay.engine.local.sharded import mesh_of
 from piplay.engine.local.trainer import LocalTrainer
-from piplay.engine.local.update import Tally
+from piplay.engine.local.update import Filling, Tally
 from piplay.types import PolicyRef, Sample
 
 
@@ -21,20 +21,36 @@ class Rank(LocalTrainer):
     """A trainer that nobody writes under."""
 
     def __init__(self, start: Start) -> None:
-        """On several GPUs each rank has the next one."""
-        settings = start.settings
-        device = f"cuda:{start.rank}" if settings.device == "cuda" else settings.device
+        """Join the others, and load what they load."""
+        settings, device = start.settings, device_of(start.rank, start.settings)
+        self._group, mesh = None, None
+        if settings.lora.rank:
+            self._group = group_of(start.rank, start.ranks, start.store)
+        else:
+            mesh = mesh_of(start.rank, start.ranks, start.store, device, TIMEOUT)
         super().__init__(
-            start.model, start.policies, seed=start.seed, threads=settings.threads, device=device,
+            start.model, start.policies, seed=start.seed, threads=settings.threads, device=device, mesh=mesh,
             micro_batch_tokens=settings.micro_batch_tokens, dtype=getattr(torch, settings.dtype), lora=settings.lora,
             checkpointing=settings.checkpointing,
         )  # fmt: skip
 
-    def summed(self, group: Any, policy: str, part: Sequence[Sample], losses: Mapping[str, Loss]) -> Tally:
+    def summed(self, policy: str, part: Sequence[Sample], losses: Mapping[str, Loss], filling: Filling) -> Tally:
         """Make the gradients of a part, and sum them with the other ranks'."""
-        tally = self.gradients(policy, part, losses)
-        sum_gradients(self._policies.masters(policy), group)
+        tally = self.gradients(policy, part, losses, filling)
+        if self._group is not None:
+            sum_gradients(self._policies.masters(policy), self._group)
         return tally
+
+    def gathered(self, ref: PolicyRef) -> None:
+        """Give what rank 0 gathers."""
+        for _ in self._policies.gather(ref):
+            pass
+
+    def stored(self) -> None:
+        """Give what rank 0 stores."""
+        for _, tensors in self._policies.stored():
+            for _ in tensors:
+                pass
 
     def _writing(self, ref: PolicyRef) -> bool:
         return False
@@ -45,14 +61,12 @@ class Rank(LocalTrainer):
 
 def serve(connection: Connection, start: Start) -> None:
     """Do what rank 0 asks for until it hangs up."""
-    rank, group = Rank(start), None
+    connection.send(None)
+    rank = Rank(start)
     while True:
         method, given = connection.recv()
-        if method == "ready":
-            connection.send(None)
-            group = group_of(start.rank, start.ranks, start.store)
-        elif method == "gradients":
-            connection.send(rank.summed(group, *given))
+        if method == "gradients":
+            connection.send(rank.summed(*given))
         elif method == "step":
             rank.step(*given)
         else:

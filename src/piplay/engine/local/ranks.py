@@ -1,13 +1,17 @@
-"""Several trainers that hold the same adapters, and learn from a part of each batch: data-parallel training.
+"""Several trainers that each learn from a part of each batch: data-parallel training.
 
-Rank 0 is the engine's own trainer. The others are processes beside it (``rank.py``), with the
-same base, policies and optimisers. A step deals the samples, each rank makes the gradients of its part, and these are
-summed in fp32, once a step. Then every rank makes the same step, so that no weights are ever sent.
+Rank 0 is the engine's own trainer. The others are processes beside it (``rank.py``), with the same policies and
+optimisers. A step deals the samples, and each rank makes the gradients of its part.
+
+- Of adapters every rank holds all. Gradients are summed in fp32, once a step; then every rank makes the same step, so
+  that no weights are ever sent.
+- Whole weights are shared out (``sharded.py``). Whatever is computed of them is computed by all ranks at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -16,11 +20,13 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 from torch.nn import Parameter
 
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import ChildProcess
-from piplay.engine.local.update import Tally
+from piplay.engine.local.sharded import mesh_of
+from piplay.engine.local.update import Filling, Tally
 from piplay.engine.protocol import EngineLost
 from piplay.settings import EngineSettings, Policy
 from piplay.types import Sample
@@ -55,6 +61,8 @@ class Ranks:
         Raises:
             EngineLost: one did not start.
         """
+        self.shared_out = not settings.lora.rank
+        """Whether each rank holds a part of the weights."""
         store = folder / "ranks"
         self.children = [
             ChildProcess(
@@ -66,24 +74,31 @@ class Ranks:
             for rank in range(1, settings.trainers)
         ]
         self._lost = ""
-        self.all("ready")
-        # Who waits for a rank that did not start would wait for ever: the group is made once all have answered.
-        self._group = group_of(0, settings.trainers, store)
+        # Who waits for a rank that did not start would wait for ever: the group is made once all are there.
+        for child in self.children:
+            self._receive(child)
+        self.mesh: DeviceMesh | None = None
+        """What the ranks share weights out by, where they do."""
+        if self.shared_out:
+            self.mesh = mesh_of(0, settings.trainers, store, device_of(0, settings), TIMEOUT)
+        else:
+            self._group = group_of(0, settings.trainers, store)
 
-    def begin(self, policy: str, parts: Sequence[Sequence[Sample]], losses: Mapping[str, Loss]) -> None:
+    def begin(
+        self, policy: str, parts: Sequence[Sequence[Sample]], losses: Mapping[str, Loss], filling: Filling
+    ) -> None:
         """Have each make the gradients of its part, and join the sum."""
-        self._send("gradients", [(policy, part, losses) for part in parts])
+        self._send("gradients", [(policy, part, losses, filling) for part in parts])
 
     def sum(self, weights: Mapping[str, Parameter]) -> list[Tally]:
-        """Sum the gradients of all ranks into these weights'; what the others' parts tell, in their order.
+        """Sum the gradients of all ranks into these weights', where that is not done; what the others' parts tell.
 
         Raises:
             EngineLost: a rank is gone.
         """
-        try:
-            sum_gradients(weights, self._group)
-        except RuntimeError as error:
-            raise self._gone() from error
+        if not self.shared_out:
+            with self.watched():
+                sum_gradients(weights, self._group)
         return [self._receive(child) for child in self.children]
 
     def step(self, policy: str, lr: float | None, any_loss: bool) -> None:
@@ -92,9 +107,31 @@ class Ranks:
 
     def all(self, method: str, *given: Any) -> None:
         """Have each do what ``LocalTrainer`` has a method for, and wait until it is done."""
+        with self.beside(method, *given):
+            pass
+
+    @contextmanager
+    def beside(self, method: str, *given: Any) -> Iterator[None]:
+        """Have each do what ``LocalTrainer`` has a method for, while this process does the same.
+
+        Raises:
+            EngineLost: a rank is gone.
+        """
         self._send(method, [given] * len(self.children))
+        with self.watched():
+            yield
         for child in self.children:
             self._receive(child)
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """What is computed with the other ranks. Raises ``EngineLost`` where it fails because one is gone."""
+        try:
+            yield
+        except RuntimeError as error:
+            if any(child.ended for child in self.children):
+                raise self._gone() from error
+            raise
 
     def _send(self, method: str, given: Sequence[tuple[Any, ...]]) -> None:
         if self._lost:
@@ -137,6 +174,11 @@ def group_of(rank: int, ranks: int, store: Path) -> Any:
     """What ranks sum by; each waits here until all are there."""
     # Not torch's group of the whole process, of which there can be one alone.
     return dist.ProcessGroupGloo(dist.FileStore(str(store), ranks), rank, ranks, TIMEOUT)  # type: ignore[attr-defined]
+
+
+def device_of(rank: int, settings: EngineSettings) -> str:
+    """On several GPUs each rank has the next one."""
+    return f"cuda:{rank}" if settings.device == "cuda" and settings.trainers > 1 else settings.device
 
 
 def sum_gradients(weights: Mapping[str, Parameter], group: Any) -> None:

@@ -22,6 +22,7 @@ from piplay.algo.losses.base import Loss, Rows, Scoring
 from piplay.algo.losses.formulas import chosen, entropy, log_probs
 from piplay.border.learn import losses_of
 from piplay.engine.local.rows import check_arrays, check_view, filled, predicting, written
+from piplay.engine.local.sharded import within
 from piplay.types import Floats, Sample
 
 HEAD_ROWS = 128
@@ -58,9 +59,15 @@ class Scored(Module):
         # Two losses that ask the same share one answer.
         scorings = dict.fromkeys(scoring for term in terms for scoring in self._losses[term].scorings)
         with torch.no_grad():
-            asked = {scoring: predicting(self._others[scoring.policy], samples, scoring.view) for scoring in scorings}
+            asked = {scoring: self._asked(scoring, samples) for scoring in scorings}
         found: tuple[Tensor, dict[Metric, Tensor]] = _Head.apply(hidden_R_D, self, asked, rows)  # type: ignore[no-untyped-call]
         return found
+
+    def _asked(self, scoring: Scoring, samples: Sequence[Sample]) -> Tensor:
+        other = self._others[scoring.policy]
+        # The head's weights stay gathered until the row is done.
+        hidden_R_D: Tensor = within(other, predicting, other, samples, scoring.view)
+        return hidden_R_D
 
     def chunk(
         self, hidden_R_D: Tensor, asked: Mapping[Scoring, Tensor], rows: _Rows, backward: bool

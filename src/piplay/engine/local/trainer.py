@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
+from torch.distributed.device_mesh import DeviceMesh
 
 from piplay.algo.losses.base import Loss
 from piplay.engine.local.checkpointing import recomputing
@@ -14,7 +18,8 @@ from piplay.engine.local.policies import Policies
 from piplay.engine.local.ranks import Ranks, deal
 from piplay.engine.local.rows import has_loss
 from piplay.engine.local.scored import score
-from piplay.engine.local.update import Tally, Trainer
+from piplay.engine.local.sharded import part_of, release, within
+from piplay.engine.local.update import Filling, Tally, Trainer, filling
 from piplay.errors import InputError, first_line
 from piplay.settings import Lora, Policy
 from piplay.types import Floats, PolicyRef, Sample
@@ -35,11 +40,12 @@ class LocalTrainer(ABC):
         dtype: torch.dtype = torch.float32,
         lora: Lora = Lora(),  # noqa: B008 (frozen)
         checkpointing: bool = False,
+        mesh: DeviceMesh | None = None,
     ) -> None:
-        """See ``LocalEngine``."""
+        """See ``LocalEngine``; ``mesh``: see ``Policies``."""
         torch.set_num_threads(threads)
         self._device = torch.device(device)
-        self._policies = Policies(model_path, policies, self._device, dtype, lora, checkpointing, seed)
+        self._policies = Policies(model_path, policies, self._device, dtype, lora, checkpointing, seed, mesh)
         self._seed, self._tokens = seed, micro_batch_tokens
         self._ranks: Ranks | None = None
 
@@ -74,23 +80,26 @@ class LocalTrainer(ABC):
     def _accumulate(self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> Tally:
         """The gradients of all samples, summed over the ranks where there are several."""
         if self._ranks is None:
-            return self.gradients(policy, samples, losses)
+            return self.gradients(policy, samples, losses, {})
         # Here, where what is wrong can be said.
         self._trainer(PolicyRef(policy), losses).check(samples)
         parts = deal(samples, 1 + len(self._ranks.children))
-        mine, *others = [[samples[i] for i in part] for part in parts]
-        self._ranks.begin(policy, others, losses)
-        found = [self.gradients(policy, mine, losses), *self._ranks.sum(self._policies.masters(policy))]
+        dealt = [[samples[i] for i in part] for part in parts]
+        alike = filling(dealt, self._tokens) if self._ranks.shared_out else {}
+        self._ranks.begin(policy, dealt[1:], losses, alike)
+        with self._ranks.watched():
+            mine = self.gradients(policy, dealt[0], losses, alike)
+        found = [mine, *self._ranks.sum(self._policies.masters(policy))]
         tally = Tally(losses)
         for part, one in zip(parts, found, strict=True):
             tally.join(one, part)
         return tally
 
-    def gradients(self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> Tally:
-        """Make the gradients of these samples alone, in the place of those that there were."""
+    def gradients(self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss], alike: Filling) -> Tally:
+        """Make the gradients of these samples, in the place of those that there were; ``alike``: see ``filling``."""
         student = self._policies.trained(policy)
         with recomputing(student):
-            return self._trainer(PolicyRef(policy), losses).accumulate(samples)
+            return self._trainer(PolicyRef(policy), losses).accumulate(samples, alike)
 
     def _trainer(self, policy: PolicyRef, losses: Mapping[str, Loss]) -> Trainer:
         asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
@@ -101,15 +110,35 @@ class LocalTrainer(ABC):
         """One optimiser step, left out where there was no loss, and one move of the followers; the gradients' norm."""
         if self._ranks is not None:
             self._ranks.step(policy, lr, any_loss)
-        norm = self._policies.step(policy, lr) if any_loss else 0.0
+        with self._ranks.watched() if self._ranks is not None else nullcontext():
+            norm = self._policies.step(policy, lr) if any_loss else 0.0
         self._policies.follow(policy)
         return norm
 
     def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
-        return score(self._policies.model(policy), samples, view, self._tokens)
+        return self.compute(policy, score, samples, view, self._tokens)  # type: ignore[no-any-return]
+
+    def compute(self, policy: PolicyRef, function: Callable[..., Any], *given: Any) -> Any:
+        """``function(model, *given)``, which may compute of a policy's model what it likes, and has no gradients."""
+        model = self._policies.model(policy)
+        with self._beside("compute", policy, function, *given), torch.no_grad():
+            found = within(model, function, model, *given)
+            release([model])
+        return found
+
+    def change(self, policy: PolicyRef, function: Callable[[Iterable[Tensor]], None]) -> None:
+        """Let ``function`` change in place what this rank has of a policy's weights."""
+        function([part_of(weight) for weight in self._policies.weights(policy).values()])
 
     def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
-        return self._trainer(policy, losses).read(samples)
+        with self._beside("read", policy, samples, losses):
+            return self._trainer(policy, losses).read(samples)
+
+    def _beside(self, method: str, *given: Any) -> AbstractContextManager[None]:
+        """Where the weights are shared out, have the other ranks do meanwhile what this one does."""
+        if self._ranks is None or not self._ranks.shared_out:
+            return nullcontext()
+        return self._ranks.beside(method, *given)
 
     def snapshot(self, policy: str, name: str) -> PolicyRef:
         if self._ranks is not None:
@@ -124,7 +153,8 @@ class LocalTrainer(ABC):
         self._changed(snapshot)
 
     def save(self, folder: Path) -> None:
-        self._policies.save(folder)
+        with self._beside("stored"):
+            self._policies.save(folder)
 
     def load(self, folder: Path) -> None:
         before = self._policies.refs()
@@ -136,7 +166,8 @@ class LocalTrainer(ABC):
         self._policies.load(folder)
 
     def export(self, policy: str, folder: Path) -> None:
-        self._policies.export(policy, folder)
+        with self._beside("gathered", PolicyRef(policy)):
+            self._policies.export(policy, folder)
 
     def _refuse_while_writing(self, refs: Sequence[PolicyRef]) -> None:
         for ref in refs:

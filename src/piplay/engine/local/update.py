@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,13 @@ from torch import Tensor
 from piplay.algo.losses.base import Loss, Mean
 from piplay.engine.local.rows import check_arrays, check_view, filled, has_loss, written
 from piplay.engine.local.scored import Metric, Scored
+from piplay.engine.local.sharded import release, within
 from piplay.types import Floats, Sample
+
+Kind = tuple[bool, tuple[str, ...]]
+"""Whether a sample needs no backward, and its terms."""
+Filling = Mapping[Kind, tuple[int, Sample]]
+"""See ``filling``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,20 +42,26 @@ class Trainer:
         weightless = [replace(s, terms={t: np.zeros(len(s.ids_T), np.float32) for t in self.losses}) for s in samples]
         return self.accumulate(weightless).by_token(weightless)
 
-    def accumulate(self, samples: Sequence[Sample]) -> Tally:
+    def accumulate(self, samples: Sequence[Sample], filling: Filling = MappingProxyType({})) -> Tally:
         """Add the gradients of the samples' losses to the student; what there is to say of each token.
+
+        Args:
+            samples: of one update, or of a rank's part of one.
+            filling: see ``filling``.
 
         Raises:
             ValueError: see ``check``.
         """
         self.check(samples)
-        # Rows are uniform in whether they need a backward and in their terms, and equal prompts stand together.
-        kinds = [(not has_loss(sample), tuple(sorted(sample.terms))) for sample in samples]
-        tally = Tally(self.losses)
-        for kind in sorted(set(kinds)):
-            members = [i for i in range(len(samples)) if kinds[i] == kind]
-            for indices in filled(samples, members, self.micro_batch_tokens):
-                self._row(indices, [samples[i] for i in indices], backward=not kind[0], tally=tally)
+        rows, tally = rows_of(samples, self.micro_batch_tokens), Tally(self.losses)
+        for kind in sorted({*rows, *filling}):
+            own = rows.get(kind, [])
+            for indices in own:
+                tally.add(*self._row(indices, [samples[i] for i in indices], backward=not kind[0]))
+            count, nothing = filling.get(kind, (0, None))
+            for _ in range(count - len(own)):
+                assert nothing is not None
+                self._row([0], [nothing], backward=not kind[0])
         return tally
 
     def check(self, samples: Sequence[Sample]) -> None:
@@ -72,12 +85,44 @@ class Trainer:
                 if scoring.policy not in self.others:
                     raise ValueError(f"the loss {term} asks the policy {scoring.policy!r}, which the update lacks")
 
-    def _row(self, indices: Sequence[int], samples: Sequence[Sample], backward: bool, tally: Tally) -> None:
+    def _row(
+        self, indices: Sequence[int], samples: Sequence[Sample], backward: bool
+    ) -> tuple[np.ndarray[Any, Any], Mapping[Metric, Tensor]]:
         with torch.set_grad_enabled(backward):
-            loss, part = Scored(self.student, self.losses, self.others)(samples)
+            loss, part = within(self.student, Scored(self.student, self.losses, self.others), samples)
         if backward:
             loss.backward()
-        tally.add(np.repeat(indices, [written(sample).size for sample in samples]), part)
+        release([self.student, *self.others.values()])
+        return np.repeat(indices, [written(sample).size for sample in samples]), part
+
+
+def rows_of(samples: Sequence[Sample], micro_batch_tokens: int) -> dict[Kind, list[list[int]]]:
+    """Rows as indices into samples: uniform in their kind, equal prompts side by side."""
+    kinds = [(not has_loss(sample), tuple(sorted(sample.terms))) for sample in samples]
+    found = {}
+    for kind in sorted(set(kinds)):
+        members = [i for i in range(len(samples)) if kinds[i] == kind]
+        found[kind] = list(filled(samples, members, micro_batch_tokens))
+    return found
+
+
+def filling(parts: Sequence[Sequence[Sample]], micro_batch_tokens: int) -> Filling:
+    """What makes the rows of all ranks as many: they gather weights together, so that each has to compute as often.
+
+    Args:
+        parts: each rank's samples.
+
+    Returns:
+        Of each kind the rows of the rank that has the most, and a sample without weight that the others compute.
+    """
+    found: dict[Kind, tuple[int, Sample]] = {}
+    for samples in parts:
+        for kind, rows in rows_of(samples, micro_batch_tokens).items():
+            for indices in rows[:1]:
+                one = samples[indices[0]]
+                nothing = replace(one, terms={term: np.zeros_like(weight_T) for term, weight_T in one.terms.items()})
+                found[kind] = max(found.get(kind, (0, nothing)), (len(rows), nothing), key=lambda pair: pair[0])
+    return found
 
 
 class Tally:

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import SHARED, ChildProcess
 from piplay.engine.local import adapters
-from piplay.engine.local.ranks import Ranks
+from piplay.engine.local.ranks import Ranks, device_of
+from piplay.engine.local.sharded import leave
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.vllm import proof, serve
@@ -54,15 +55,27 @@ class VllmEngine(LocalTrainer):
         Raises:
             InputError: see ``LocalEngine``; or vLLM cannot run this model here.
         """
+        self._folder = Path(tempfile.mkdtemp(prefix="piplay-", dir=SHARED if SHARED.is_dir() else None))
+        self._children: list[Child] = []
+        weakref.finalize(self, _clear, self._children, self._folder)
+        ranks = None
+        try:
+            if settings.trainers > 1:
+                ranks = Ranks(model, policies, settings, seed, self._folder)
+                self._children += ranks.children
+                if ranks.mesh is not None:
+                    weakref.finalize(self, leave)
+        except EngineLost as error:
+            raise InputError(f"engine.kind vllm: {error}") from error
         super().__init__(
             model, policies, seed=seed, threads=settings.threads, micro_batch_tokens=settings.micro_batch_tokens,
-            device=settings.device, dtype=getattr(torch, settings.dtype), lora=settings.lora,
-            checkpointing=settings.checkpointing,
+            device=device_of(0, settings), dtype=getattr(torch, settings.dtype), lora=settings.lora,
+            checkpointing=settings.checkpointing, mesh=ranks.mesh if ranks else None,
         )  # fmt: skip
+        self._ranks = ranks
         self._path, self._dtype, self._rank, self._longest = model, settings.dtype, settings.lora.rank, tokens
         self._loads = 0
         self._synced = self._usual = 0.0
-        self._folder = Path(tempfile.mkdtemp(prefix="piplay-", dir=SHARED if SHARED.is_dir() else None))
         self._settings = Settings(
             model=model, seed=seed, slots=settings.slots, longest=tokens, cache_tokens=settings.cache_tokens,
             micro_batch_tokens=settings.micro_batch_tokens, device=settings.device, dtype=settings.dtype,
@@ -70,12 +83,7 @@ class VllmEngine(LocalTrainer):
             # Of the policies that move, and one of zeros for those that do not.
             adapters=1 + sum(1 for ref in self._policies.refs() if self._policies.weights(ref)),
         )  # fmt: skip
-        self._children: list[Child] = []
-        weakref.finalize(self, _clear, self._children, self._folder)
         try:
-            if settings.trainers > 1:
-                self._ranks = Ranks(model, policies, settings, seed, self._folder)
-                self._children += self._ranks.children
             self._pool = Pool(
                 self._child, self._prove, self._give, samplers=settings.samplers, slots=settings.slots,
                 restarts=settings.restarts, alone=not self._rank,
@@ -168,8 +176,9 @@ class VllmEngine(LocalTrainer):
             replica.call("hold", str(version), path)
         else:
             path.parent.mkdir(exist_ok=True)
-            weights = self._policies.model(PolicyRef.of(version.policy)).named_parameters()
-            save_file({key: weight.detach().contiguous() for key, weight in weights}, path)
+            ref = PolicyRef.of(version.policy)
+            with self._beside("gathered", ref):
+                save_file({key: weight.contiguous() for key, weight in self._policies.gather(ref)}, path)
             try:
                 replica.call("hold", str(version), path)
             finally:
@@ -189,7 +198,7 @@ class VllmEngine(LocalTrainer):
         """See ``proof.py``. Adapters are proven side by side in one batch, whole weights one after the other."""
         true = next(ref for ref in self._policies.refs() if self._policies.weights(ref))
         now = self._version(true)
-        asked = proof.sequences(self._policies.model(true), self._longest)
+        asked = self.compute(true, proof.sequences, self._longest)
 
         def expected(ref: PolicyRef) -> list[Floats]:
             return [logp_T[1:] for logp_T in self.score(ref, [proof.sample(ids_T) for ids_T in asked])]
@@ -199,9 +208,11 @@ class VllmEngine(LocalTrainer):
             return found
 
         stale = written("")
-        moved = self._policies.snapshot(true.name, "self-test")
+        with self._beside("snapshot", true.name, "self-test"):
+            moved = self._policies.snapshot(true.name, "self-test")
         try:
-            proof.move(self._policies.weights(moved).values())
+            with self._beside("change", moved, proof.move):
+                self.change(moved, proof.move)
             then = Version(str(moved), now.updates, now.loads)
             target = {then: expected(moved), now: expected(true)}
             proof.check_control(stale, target[then], self._dtype)
@@ -211,7 +222,8 @@ class VllmEngine(LocalTrainer):
                 read = written(*map(str, together))
                 proof.check(read, [logp_T for version in together for logp_T in target[version]], self._dtype)
         finally:
-            self._policies.forget(moved)
+            with self._beside("forget", moved):
+                self._policies.forget(moved)
             shutil.rmtree(self._folder / str(moved), ignore_errors=True)
         if self._rank:
             for version in (then, now):

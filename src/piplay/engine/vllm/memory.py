@@ -59,6 +59,13 @@ def estimate(
     width = 2 if settings.dtype == "bfloat16" else 4
     cached = cache_bytes(model_path, settings.dtype, tokens, settings.slots, settings.cache_tokens)
     weights = needed.model
+    shared_out = settings.trainers > 1 and not settings.lora.rank
+    if shared_out and settings.device != "cpu":
+        needed = replace(needed, held={name: size // settings.trainers for name, size in needed.held.items()})
+    # Embeddings and head, with their gradients, as long as anything of a model is computed.
+    ends = config.vocab_size * config.hidden_size * (1 if config.tie_word_embeddings else 2)
+    gathered = ends * (width + 4) if shared_out else 0
+    others = sum(needed.learning.values()) + (gathered if shared_out else sum(needed.held.values()))
     packed_head = config.vocab_size * config.hidden_size * width if settings.device == "cpu" else 0
     held = {
         "samplers: weights": (weights + packed_head) * here,
@@ -66,9 +73,8 @@ def estimate(
         "samplers: keys and values": cached * here,
         "samplers: draws": needed.playing["draws"] * here,
         "samplers: processes": int(PROCESS) * here if settings.device == "cpu" else 0,
-        "other trainers": (sum(needed.held.values()) + sum(needed.learning.values())) * (settings.trainers - 1)
-        if settings.device == "cpu"
-        else 0,
+        "gathered weights": gathered,
+        "other trainers": others * (settings.trainers - 1) if settings.device == "cpu" else 0,
         # Shared memory is this machine's, whatever the device.
         "a sync": 0 if settings.lora.rank or settings.device != "cpu" else weights,
     }

@@ -57,6 +57,8 @@ def sample(ids_T: Ints) -> Sample:
 def move(weights: Iterable[Tensor]) -> None:
     """Add noise to every tensor, in place: ``SHIFT`` of its deviation; of its size, or of 1, where it has none."""
     for weight in weights:
+        if not weight.numel():
+            continue  # of what ranks share out one may have nothing
         deviation, size = weight.float().std(unbiased=False), weight.float().norm() / weight.numel() ** 0.5
         scale = next((float(of) for of in (deviation, size) if of > 0), 1.0)
         generator = torch.Generator(weight.device).manual_seed(0)
