@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -11,7 +12,9 @@ from typing import Any
 from rich.console import Console
 
 from piplay.border.code import name_of, own
+from piplay.chat.base import Chat
 from piplay.config import Config
+from piplay.engine.protocol import Engine, EngineLost
 from piplay.files import from_json
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
@@ -37,6 +40,9 @@ from piplay.training.lock import holding
 from piplay.training.loop import Describe, Loop
 from piplay.training.machine import kept, machine
 from piplay.training.run_directory import Run
+
+LOST = 3
+"""Engines that may be lost one after the other."""
 
 Begin = Callable[[Mapping[str, str]], Run]
 """Gives the run's directory, made or opened; what it is given are the hashes of what the run reads."""
@@ -71,10 +77,9 @@ def play(
     about = {"device": config.engine.device, "deterministic": engine.deterministic, "repeatable": repeatable}
     about |= getattr(engine, "versions", {})
     _record_machine(run, about, listener.message)
-    watch = WatchListener(config, listener.message)
-    with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
-        loop = Loop(run, environment, engine, chat, listeners, describe)
-        loop.train()
+    ready = [engine]
+    del engine
+    loop = _train(run, environment, ready, chat, listener, describe)
     table = loop.evaluation.table(loop.state.evals)
     if table is not None:
         console.print(show_table(table))
@@ -83,6 +88,46 @@ def play(
     policies = "the trained policies are" if learns else "no phase has a `learn`, so the policies are still the base,"
     console.print(f"{minutes:.1f} minutes; {policies} in {run.folder / 'final'}")
     return run, environment
+
+
+def _train(
+    run: Run,
+    environment: Environment,
+    ready: list[Engine],
+    chat: Chat,
+    listener: ConsoleListener,
+    describe: Describe | None,
+) -> Loop:
+    """Play a run to its end. Where its engine is lost another goes on from the last checkpoint.
+
+    ``ready``: the first, which is taken from there, so that nothing holds it once it is lost.
+
+    Raises:
+        EngineLost: so many engines were lost, one after the other, without a step between.
+    """
+    lost, steps = 0, -1
+    while True:
+        watch = WatchListener(run.config, listener.message)
+        try:
+            with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
+                loop = Loop(
+                    run, environment, ready.pop() if ready else load_engine(run.config), chat, listeners, describe
+                )
+                loop.train()
+            return loop
+        except EngineLost as error:
+            told = str(error)
+        done = len(run.rows())
+        lost, steps = (lost + 1 if done <= steps else 1), max(done, steps)
+        if lost == LOST:
+            raise EngineLost(
+                f"{told}: {LOST} engines were lost without a step between; mend it, then go on with "
+                f"`piplay resume {run.folder}`"
+            )
+        listener.message(f"{told}: the engine is started again, and goes on from the last checkpoint")
+        # What was lost holds memory, and its ranks are this process' until it is gone.
+        del loop, listeners
+        gc.collect()
 
 
 def _record_machine(run: Run, about: dict[str, Any], say: Callable[[str], None]) -> None:

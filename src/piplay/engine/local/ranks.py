@@ -151,7 +151,7 @@ class Ranks:
     def _gone(self) -> EngineLost:
         """Those that are left may hang, so all are ended."""
         reasons = [child.stop() for child in self.children]
-        self._lost = f"a trainer's rank has died ({reasons[0]}): `piplay resume` goes on from the last checkpoint"
+        self._lost = f"a trainer's rank has died ({reasons[0]})"
         return EngineLost(self._lost)
 
 
