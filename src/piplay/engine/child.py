@@ -13,8 +13,6 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-SHARED = Path("/dev/shm")
-"""Memory that processes share, as a folder."""
 _PDEATHSIG = 1
 
 

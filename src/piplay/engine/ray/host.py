@@ -6,9 +6,7 @@ The actor knows no vLLM: the process is the one that a single machine has, and d
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import tempfile
 from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +17,8 @@ import numpy as np
 import ray
 from ray.exceptions import RayError
 
-from piplay.engine.child import SHARED, ChildProcess
+from piplay.engine.child import ChildProcess
+from piplay.engine.shared import SharedFolder
 from piplay.engine.vllm import serve
 from piplay.engine.vllm.installed import check_installed
 from piplay.engine.vllm.messages import Settings
@@ -33,7 +32,8 @@ class Host:
     """What runs on the other machine. Its two directions are two threads, each of which keeps its order."""
 
     def __init__(self, settings: Settings) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="piplay-", dir=SHARED if SHARED.is_dir() else None))
+        self._shared = SharedFolder()
+        self._folder = self._shared.path
         self._problem = ""
         self._whole: dict[int, Path] = {}
         try:
@@ -75,7 +75,7 @@ class Host:
                     file.unlink()
         except (EOFError, OSError):
             found.append(("gone", f"{socket.gethostname()}: {self._child.stop()}"))
-            shutil.rmtree(self._folder, ignore_errors=True)
+            self._shared.remove()
         return found
 
     def pid(self) -> int:

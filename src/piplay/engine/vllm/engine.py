@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
-import tempfile
 import time
 import warnings
 import weakref
@@ -15,12 +14,13 @@ import torch
 from safetensors.torch import save_file
 
 from piplay.algo.losses.base import Loss
-from piplay.engine.child import SHARED, ChildProcess
+from piplay.engine.child import ChildProcess
 from piplay.engine.local import adapters
 from piplay.engine.local.ranks import Ranks, device_of
 from piplay.engine.local.sharded import leave
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
+from piplay.engine.shared import SharedFolder
 from piplay.engine.vllm import proof, serve
 from piplay.engine.vllm.installed import check_installed, versions
 from piplay.engine.vllm.messages import Settings, Version
@@ -55,9 +55,10 @@ class VllmEngine(LocalTrainer):
         Raises:
             InputError: see ``LocalEngine``; or vLLM cannot run this model here.
         """
-        self._folder = Path(tempfile.mkdtemp(prefix="piplay-", dir=SHARED if SHARED.is_dir() else None))
+        shared = SharedFolder()
+        self._folder = shared.path
         self._children: list[Child] = []
-        weakref.finalize(self, _clear, self._children, self._folder)
+        weakref.finalize(self, _clear, self._children, shared)
         ranks = None
         try:
             if settings.trainers > 1:
@@ -232,7 +233,7 @@ class VllmEngine(LocalTrainer):
         self._synced = 0.0
 
 
-def _clear(children: Sequence[Child], folder: Path) -> None:
+def _clear(children: Sequence[Child], shared: SharedFolder) -> None:
     for child in children:
         child.stop()
-    shutil.rmtree(folder, ignore_errors=True)
+    shared.remove()
