@@ -8,7 +8,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: help train smoke test suite style types test-long test-fast test-clients test-faults test-gpu test-scale fuzz endurance survey-chats wikipedia-data bench bench-search-real bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
-	@echo "make train   the whole method on this machine: about 4 minutes on 2 cores"
+	@echo "make train   the whole method on this machine: 4 to 8 minutes on 2 cores"
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
 	@echo "make test-long   the tests that make test leaves out: every command of the guides, kills at every moment"
