@@ -96,6 +96,11 @@ def test_tasks_are_a_dataset_whose_card_the_viewer_reads(run: Path) -> None:
 def test_what_cannot_be_a_dataset_is_refused(run: Path) -> None:
     with pytest.raises(InputError, match="leave them out with --tasks"):
         push(run, "org/tasks", tasks=True, merge=True, dry_run=True)
+    summary = (run / "summary.json").read_text()
+    (run / "summary.json").unlink()
+    with pytest.raises(InputError, match="is not complete"):
+        push(run, "org/tasks", tasks=True, dry_run=True)
+    (run / "summary.json").write_text(summary)
     (run / "tasks" / "m1-write.parquet").write_bytes(b"other")
     with pytest.raises(InputError, match="changed since the run"):
         push(run, "org/tasks", tasks=True, dry_run=True)

@@ -14,6 +14,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 _PDEATHSIG = 1
+ENDING = 5.0
+"""Seconds that a process may take to end once it has failed."""
 
 
 class ChildProcess:
@@ -43,13 +45,15 @@ class ChildProcess:
     def ended(self) -> bool:
         """Whether it has ended, or is about to."""
         with suppress(subprocess.TimeoutExpired):
-            # What has hung up is about to end.
-            self._process.wait(0.2)
+            # What has hung up is about to end, though an interpreter may take its time for that.
+            self._process.wait(ENDING)
         return self._process.returncode is not None
 
     def stop(self) -> str:
         """Kill it; how it had ended before that, and the last line that it printed. It may be asked again."""
-        ended = self._process.returncode if self.ended else None
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(0.2)
+        ended = self._process.returncode
         self._process.kill()
         self._process.wait()
         self.connection.close()

@@ -9,9 +9,9 @@ from typing import Any
 
 from piplay.engine.local.adapters import base_of
 from piplay.errors import InputError
-from piplay.files import from_json, storing, write_folder
+from piplay.files import from_json
 from piplay.publishing.card import About, card
-from piplay.publishing.hub import Upload, check_name, to_the_hub
+from piplay.publishing.hub import Upload, check_name, make_folder, to_the_hub
 from piplay.publishing.tasks import write_tasks
 from piplay.registry import path_options, resolve
 from piplay.training.assemble import model_folder, tiny_base
@@ -51,13 +51,12 @@ def push(
     check_name(name)
     run = Run.open(run_dir)
     folder = out or run.folder / ("hub-tasks" if tasks else "hub")
-    with storing(folder, "make room or name another place with --out"):
-        if tasks:
-            if merge or base:
-                raise InputError("--merge and --base are a policy's: leave them out with --tasks")
-            write_tasks(run, name, license, folder)
-        else:
-            _write_policy(run, name, merge, base, license, folder)
+    if tasks:
+        if merge or base:
+            raise InputError("--merge and --base are a policy's: leave them out with --tasks")
+        write_tasks(run, name, license, folder)
+    else:
+        _write_policy(run, name, merge, base, license, folder)
     print(f"{name} is made in {folder}")
     if not dry_run:
         print(f"uploaded: {(upload or to_the_hub)(folder, name, private, 'dataset' if tasks else 'model')}")
@@ -80,7 +79,7 @@ def _write_policy(run: Run, name: str, merge: bool, base: str | None, license: s
         _hide_places(run, new)
         (new / "README.md").write_text(card(run, about), encoding="utf-8")
 
-    write_folder(folder, write)
+    make_folder(folder, write)
 
 
 def _license(run: Run, source: Path) -> str | None:

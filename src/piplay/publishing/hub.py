@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from piplay.errors import InputError, in_a_line
+from piplay.files import storing, write_folder
 
 Kind = Literal["model", "dataset"]
 Upload = Callable[[Path, str, bool, Kind], str]
@@ -24,6 +25,12 @@ def check_name(name: str) -> None:
         raise InputError(f"{name!r} cannot be a name on the Hub ({in_a_line(error)}): give ORG/NAME") from error
     if name.count("/") != 1:
         raise InputError(f"{name!r} cannot be a name on the Hub: give ORG/NAME")
+
+
+def make_folder(folder: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a folder. Raises ``InputError`` where storage fails."""
+    with storing(folder, "make room or name another place with --out"):
+        write_folder(folder, write)
 
 
 def to_the_hub(folder: Path, name: str, private: bool, kind: Kind) -> str:

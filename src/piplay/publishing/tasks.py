@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
 from piplay.errors import InputError
-from piplay.files import write_folder
 from piplay.publishing.card import UNVERIFIED, made
+from piplay.publishing.hub import make_folder
 from piplay.training.run_directory import Run
 
 TOLD = {
@@ -46,12 +46,14 @@ def write_tasks(run: Run, name: str, license: str | None, folder: Path) -> None:
         license: as the Hub calls it; None where it is not known.
 
     Raises:
-        InputError: the run wrote no tasks, or they were changed since.
+        InputError: the run is not complete, wrote no tasks, or they were changed since.
     """
+    if not run.finished:
+        raise InputError(f"{run.folder} is not complete, and will have written more: `piplay resume` it first")
     if damaged := [*run.damage("tasks/"), *run.damage("rollouts/")]:
         raise InputError(f"what was changed since the run is not published as its own: {damaged[0]}")
-    tables = {"tasks": run.tasks, "rollouts": run.rollouts}
-    if not tables["tasks"].num_rows:
+    tables = {part: table for part, table in (("tasks", run.tasks), ("rollouts", run.rollouts)) if table.num_rows}
+    if "tasks" not in tables:
         raise InputError(f"{run.folder} has written no tasks: without --tasks its policy is published")
 
     def write(new: Path) -> None:
@@ -59,7 +61,7 @@ def write_tasks(run: Run, name: str, license: str | None, folder: Path) -> None:
             pq.write_table(table, new / f"{part}.parquet", compression="zstd")
         (new / "README.md").write_text(_card(run, name, license, tables), encoding="utf-8")
 
-    write_folder(folder, write)
+    make_folder(folder, write)
 
 
 def _card(run: Run, name: str, license: str | None, tables: dict[str, pa.Table]) -> str:
@@ -71,13 +73,13 @@ def _card(run: Run, name: str, license: str | None, tables: dict[str, pa.Table])
         task_categories=["question-answering"],
         tags=["piplay", "self-play", "search-agent", "synthetic"],
     )
+    what = "Tasks that a language model wrote for itself" + (", and rollouts" if "rollouts" in tables else "")
     parts = [
         f"# {name.rpartition('/')[2]}",
-        "Tasks that a language model wrote for itself, and every rollout of the run that they were written and tried "
-        "in: self-play without data by [piplay](https://github.com/piplay/piplay), an open implementation of π-Play "
-        f"([arXiv 2604.14054](https://arxiv.org/abs/2604.14054)). All of it is {UNVERIFIED}: an answer is what the "
-        "model that wrote the task took for one. Passages are quoted as the corpus has them, under the corpus' own "
-        "licence.",
+        f"{what} of the run that they were written and tried in: self-play without data by "
+        "[piplay](https://github.com/piplay/piplay), an open implementation of π-Play ([arXiv "
+        f"2604.14054](https://arxiv.org/abs/2604.14054)). All of it is {UNVERIFIED}: an answer is what the model that "
+        "wrote the task took for one. Passages are quoted as the corpus has them, under the corpus' own licence.",
         "## What it holds",
         _sizes(tables),
         *(_columns(part, table) for part, table in tables.items()),
@@ -91,7 +93,7 @@ def _card(run: Run, name: str, license: str | None, tables: dict[str, pa.Table])
 
 def _sizes(tables: dict[str, pa.Table]) -> str:
     sets = Counter(tables["tasks"]["set"].to_pylist())
-    roles = Counter(tables["rollouts"]["role"].to_pylist()) if tables["rollouts"].num_rows else Counter[Any]()
+    roles = Counter(tables["rollouts"]["role"].to_pylist()) if "rollouts" in tables else Counter[Any]()
     lines = [f"| tasks | {name} | {count:,} |" for name, count in sets.items()]
     lines += [f"| rollouts | {name} | {count:,} |" for name, count in roles.items()]
     return "\n".join(["| | | rows |", "|---|---|---|", *lines])

@@ -15,6 +15,7 @@ from piplay.border.code import name_of, own
 from piplay.chat.base import Chat
 from piplay.config import Config
 from piplay.engine.protocol import Engine, EngineLost
+from piplay.errors import InputError
 from piplay.files import from_json
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
@@ -42,7 +43,7 @@ from piplay.training.machine import kept, machine
 from piplay.training.run_directory import Run
 
 LOST = 3
-"""Engines that may be lost one after the other."""
+"""Engines lost one after the other, without a step between, that end a run."""
 
 Begin = Callable[[Mapping[str, str]], Run]
 """Gives the run's directory, made or opened; what it is given are the hashes of what the run reads."""
@@ -107,14 +108,10 @@ def _train(
     """
     lost, steps = 0, -1
     while True:
-        watch = WatchListener(run.config, listener.message)
         try:
-            with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
-                loop = Loop(
-                    run, environment, ready.pop() if ready else load_engine(run.config), chat, listeners, describe
-                )
-                loop.train()
-            return loop
+            if not ready:
+                ready.append(_started_again(run.config))
+            return _live(run, environment, ready, chat, listener, describe)
         except EngineLost as error:
             told = str(error)
         done = len(run.rows())
@@ -126,8 +123,31 @@ def _train(
             )
         listener.message(f"{told}: the engine is started again, and goes on from the last checkpoint")
         # What was lost holds memory, and its ranks are this process' until it is gone.
-        del loop, listeners
         gc.collect()
+
+
+def _live(
+    run: Run,
+    environment: Environment,
+    ready: list[Engine],
+    chat: Chat,
+    listener: ConsoleListener,
+    describe: Describe | None,
+) -> Loop:
+    """Play a run to its end on one engine, taken from ``ready``."""
+    watch = WatchListener(run.config, listener.message)
+    with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
+        loop = Loop(run, environment, ready.pop(), chat, listeners, describe)
+        loop.train()
+    return loop
+
+
+def _started_again(config: Config) -> Engine:
+    """Raises ``EngineLost``: settings that an engine could be started with once are not what is wrong now."""
+    try:
+        return load_engine(config)
+    except InputError as error:
+        raise EngineLost(str(error)) from error
 
 
 def _record_machine(run: Run, about: dict[str, Any], say: Callable[[str], None]) -> None:

@@ -5,17 +5,20 @@ What is held in what:
 - A *model*, which every forward runs through, is held in the engine's dtype.
 - Weights that move (those of a trained policy and of its moving averages) have a *master* in fp32. With fp32 that is
   the model's own weight. With bf16 it stands beside the model, which gets it rounded after each move.
-- Gradients gather in fp32, AdamW's moments are fp32, and so is the moving average.
+- Gradients gather in fp32, AdamW's moments are fp32, and so is the moving average. (Of what is shared out a row's own
+  gradients are in the engine's dtype, and are summed in fp32 over rows and ranks.)
 - A policy that never moves, one that follows another with τ = 0, is the base itself.
 - With LoRA only adapters move. Each policy is a tree of modules of its own around the base's weights, which all trees
   share: there is no switching between adapters, and no forward under another's.
 - A snapshot is such a model or tree by itself, frozen. It has neither master nor optimiser.
-- Over several ranks whole weights are shared out (``sharded.py``): each rank holds a part of every master, in fp32.
+- Over several ranks whole weights are shared out (``sharded.py``): each rank holds a part of every weight, in
+  fp32, those of snapshots and of policies that never move among them.
 """
 
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import re
 import shutil
@@ -121,7 +124,9 @@ class Policies:
         for name, spec in specs.items():
             if name in frozen:
                 continue
-            model = self._live[name] = copy.deepcopy(base, dict(self._shared)).to(device)
+            model = self._live[name] = copy.deepcopy(base, dict(self._shared))
+            if mesh is None:
+                model.to(device)
             if checkpointing and spec.follows is None:
                 enable(model)
             if mesh:
@@ -130,9 +135,9 @@ class Policies:
             self._moving[name] = _Moving(weights, trained=spec.follows is None)
 
     def _shared_out(self, model: Any) -> Any:
-        """A model of which this rank keeps its part."""
+        """A model of which this rank keeps its part on its device, where no more than a layer of it goes at once."""
         assert self._mesh
-        shard(model.to(self._device), self._mesh, self._dtype)
+        shard(model, self._mesh, self._dtype)
         return model
 
     def model(self, ref: PolicyRef) -> Any:
@@ -177,6 +182,12 @@ class Policies:
             raise ValueError(f"{ref} is a policy: only snapshots can be forgotten")
         self._check(ref)
         del self._snapshots[ref]
+        self._collect()
+
+    def _collect(self) -> None:
+        """Free models that nothing names any more: what is shared out refers to itself."""
+        if self._mesh is not None:
+            gc.collect()
 
     def _check(self, ref: PolicyRef) -> None:
         if ref.name not in self._live:
@@ -244,16 +255,17 @@ class Policies:
     def gather(self, ref: PolicyRef) -> Iterator[tuple[str, Tensor]]:
         """All weights of a policy or snapshot, by name, in the engine's dtype; every rank has to ask for each."""
         for name, weight in self.model(ref).named_parameters():
-            yield name, whole(weight.detach()).to(self._dtype)
+            # Not left on the device, where there may be no room for all of them.
+            yield name, whole(weight.detach()).to(self._dtype).cpu()
 
     def stored(self) -> Iterator[tuple[str, Iterator[tuple[str, Tensor]]]]:
         """The files of a checkpoint, without their endings, and what stands in each; every rank has to ask for all."""
         for name, moving in self._moving.items():
             optimizer = self._optimizers.get(name)
             tensors = chain(_named(moving.masters), optimizer.state().items() if optimizer else ())
-            yield name, ((key, whole(tensor)) for key, tensor in tensors)
+            yield name, ((key, whole(tensor).cpu()) for key, tensor in tensors)
         for ref, snapshot in self._snapshots.items():
-            yield str(ref), ((key, whole(tensor)) for key, tensor in _named(snapshot.weights))
+            yield str(ref), ((key, whole(tensor).cpu()) for key, tensor in _named(snapshot.weights))
 
     def save(self, folder: Path) -> None:
         """Write a safetensors file for each policy that moves and each snapshot, then ``engine.json`` with versions."""
@@ -288,6 +300,8 @@ class Policies:
             if moving.trained:
                 self._optimizer(name).restore(tensors)
         self._versions |= versions
+        self._snapshots = {}
+        self._collect()
         self._snapshots = {ref: self._frozen(ref.name, version) for ref, version in snapshots.items()}
         for ref, snapshot in self._snapshots.items():
             path = folder / f"{ref}.safetensors"

@@ -12,7 +12,7 @@ from piplay.algo.losses.base import Loss
 from piplay.engine.child import connected
 from piplay.engine.local.ranks import TIMEOUT, Start, device_of, group_of, sum_gradients
 from piplay.engine.local.sharded import mesh_of
-from piplay.engine.local.trainer import LocalTrainer
+from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.local.update import Filling, Tally
 from piplay.types import PolicyRef, Sample
 
@@ -61,6 +61,7 @@ class Rank(LocalTrainer):
 
 def serve(connection: Connection, start: Start) -> None:
     """Do what rank 0 asks for until it hangs up."""
+    check_device(device_of(start.rank, start.settings))
     connection.send(None)
     rank = Rank(start)
     while True:

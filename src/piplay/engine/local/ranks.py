@@ -33,7 +33,8 @@ from piplay.types import Sample
 
 MODULE = "piplay.engine.local.rank"
 TIMEOUT = timedelta(minutes=30)
-"""What a rank waits for another's gradients. A rank that is gone is noticed at once, by its closed connection."""
+"""What a rank waits for another. Over gloo one that is gone is noticed at once, by its closed connection; over NCCL
+after this time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +75,20 @@ class Ranks:
             for rank in range(1, settings.trainers)
         ]
         self._lost = ""
-        # Who waits for a rank that did not start would wait for ever: the group is made once all are there.
-        for child in self.children:
-            self._receive(child)
         self.mesh: DeviceMesh | None = None
         """What the ranks share weights out by, where they do."""
-        if self.shared_out:
-            self.mesh = mesh_of(0, settings.trainers, store, device_of(0, settings), TIMEOUT)
-        else:
-            self._group = group_of(0, settings.trainers, store)
+        try:
+            # Who waits for a rank that cannot start would wait for ever: the group is made once all are there.
+            for child in self.children:
+                self._receive(child)
+            if self.shared_out:
+                self.mesh = mesh_of(0, settings.trainers, store, device_of(0, settings), TIMEOUT)
+            else:
+                self._group = group_of(0, settings.trainers, store)
+        except BaseException:
+            for child in self.children:
+                child.stop()
+            raise
 
     def begin(
         self, policy: str, parts: Sequence[Sequence[Sample]], losses: Mapping[str, Loss], filling: Filling
@@ -118,8 +124,15 @@ class Ranks:
             EngineLost: a rank is gone.
         """
         self._send(method, [given] * len(self.children))
-        with self.watched():
-            yield
+        try:
+            with self.watched():
+                yield
+        except EngineLost:
+            raise
+        except Exception as error:
+            # Nobody knows where the others are now.
+            self._gone(f"rank 0 failed: {error}")
+            raise
         for child in self.children:
             self._receive(child)
 
@@ -148,10 +161,10 @@ class Ranks:
         except (EOFError, OSError) as error:
             raise self._gone() from error
 
-    def _gone(self) -> EngineLost:
+    def _gone(self, why: str = "") -> EngineLost:
         """Those that are left may hang, so all are ended."""
         reasons = [child.stop() for child in self.children]
-        self._lost = f"a trainer's rank has died ({reasons[0]})"
+        self._lost = f"a trainer's rank has died ({why or reasons[0]})"
         return EngineLost(self._lost)
 
 

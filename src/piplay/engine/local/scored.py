@@ -21,7 +21,7 @@ from torch.nn import Module
 from piplay.algo.losses.base import Loss, Rows, Scoring
 from piplay.algo.losses.formulas import chosen, entropy, log_probs
 from piplay.border.learn import losses_of
-from piplay.engine.local.rows import check_arrays, check_view, filled, predicting, written
+from piplay.engine.local.rows import filled, predicting, written
 from piplay.engine.local.sharded import within
 from piplay.types import Floats, Sample
 
@@ -129,7 +129,8 @@ class _Head(torch.autograd.Function):
     """From hidden states over the vocabulary to the summed loss.
 
     Gradients are made in the forward, chunk by chunk. Those of the head's weights gather where a backward would leave
-    them: in fp32 in the masters of a bf16 model. The hidden states' are kept, and are what the backward gives on.
+    them: in fp32 in the masters of a bf16 model, unless ranks share its weights out (``sharded.py``). The hidden
+    states' are kept, and are what the backward gives on.
     """
 
     @staticmethod
@@ -195,9 +196,6 @@ def score(model: Any, samples: Sequence[Sample], view: str, micro_batch_tokens: 
     Raises:
         ValueError: a sample lacks the view, has a model token in its prompt, or arrays of different lengths.
     """
-    for sample in samples:
-        check_arrays(sample)
-        check_view(sample, view)
     found = [np.zeros(len(sample.ids_T), np.float32) for sample in samples]
     for indices in filled(samples, range(len(samples)), micro_batch_tokens):
         row = [samples[i] for i in indices]

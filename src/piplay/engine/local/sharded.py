@@ -15,6 +15,7 @@ from typing import Any, cast
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import distributed_c10d
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
@@ -31,9 +32,10 @@ class _Root(Module):
 
     def __init__(self, model: Module) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.has_run = model, False
 
     def forward(self, function: Callable[..., Any], *given: Any) -> Any:
+        self.has_run = True
         return function(*given)
 
 
@@ -43,9 +45,7 @@ def mesh_of(rank: int, ranks: int, store: Path, device: str, timeout: timedelta)
     Raises:
         InputError: this process has ranks already; torch can have one group of them.
     """
-    gc.collect()
-    if dist.is_initialized():
-        raise InputError("this process has an engine with several trainers of whole weights already: end it first")
+    check_alone()
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.set_device(torch.device(device))
@@ -55,10 +55,20 @@ def mesh_of(rank: int, ranks: int, store: Path, device: str, timeout: timedelta)
     return init_device_mesh(kind, (ranks,))
 
 
-def leave() -> None:
-    """End this process' group, where it has one."""
+def check_alone() -> None:
+    """Raises ``InputError`` where this process has ranks already; torch can have one group of them."""
+    gc.collect()
     if dist.is_initialized():
-        dist.destroy_process_group()
+        raise InputError("this process has an engine with several trainers of whole weights already: end it first")
+
+
+def leave() -> None:
+    """End this process' group, where it has one. The others may be gone, so nobody is waited for."""
+    if dist.is_initialized():
+        if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
+            distributed_c10d._abort_process_group()
+        else:
+            dist.destroy_process_group()
 
 
 def shard(model: Any, mesh: DeviceMesh, dtype: torch.dtype) -> None:
@@ -85,9 +95,10 @@ def within(model: Any, function: Callable[..., Any], *given: Any) -> Any:
 def release(models: Iterable[Any]) -> None:
     """Let go of what was gathered of models and is not waited for by a backward."""
     for model in models:
-        if (root := model.__dict__.get(_ROOT)) is not None:
-            for part in _parts(root):
-                part.reshard()
+        root = model.__dict__.get(_ROOT)
+        if root is not None and root.has_run:
+            # Also forgets the order of forwards that no backward followed, which would grow for ever.
+            root.reset_iter_state()
 
 
 def _parts(root: Module) -> list[FSDPModule]:

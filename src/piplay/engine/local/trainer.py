@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from piplay.algo.losses.base import Loss
 from piplay.engine.local.checkpointing import recomputing
 from piplay.engine.local.policies import Policies
 from piplay.engine.local.ranks import Ranks, deal
-from piplay.engine.local.rows import has_loss
+from piplay.engine.local.rows import check_arrays, check_view, has_loss
 from piplay.engine.local.scored import score
 from piplay.engine.local.sharded import part_of, release, within
 from piplay.engine.local.update import Filling, Tally, Trainer, filling
@@ -116,23 +117,29 @@ class LocalTrainer(ABC):
         return norm
 
     def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
+        for sample in samples:
+            check_arrays(sample)
+            check_view(sample, view)
         return self.compute(policy, score, samples, view, self._tokens)  # type: ignore[no-any-return]
 
     def compute(self, policy: PolicyRef, function: Callable[..., Any], *given: Any) -> Any:
         """``function(model, *given)``, which may compute of a policy's model what it likes, and has no gradients."""
         model = self._policies.model(policy)
         with self._beside("compute", policy, function, *given), torch.no_grad():
-            found = within(model, function, model, *given)
-            release([model])
-        return found
+            try:
+                return within(model, function, model, *given)
+            finally:
+                release([model])
 
     def change(self, policy: PolicyRef, function: Callable[[Iterable[Tensor]], None]) -> None:
         """Let ``function`` change in place what this rank has of a policy's weights."""
         function([part_of(weight) for weight in self._policies.weights(policy).values()])
 
     def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
+        trainer = self._trainer(policy, losses)
+        trainer.check([replace(sample, terms={}) for sample in samples])
         with self._beside("read", policy, samples, losses):
-            return self._trainer(policy, losses).read(samples)
+            return trainer.read(samples)
 
     def _beside(self, method: str, *given: Any) -> AbstractContextManager[None]:
         """Where the weights are shared out, have the other ranks do meanwhile what this one does."""
@@ -141,15 +148,16 @@ class LocalTrainer(ABC):
         return self._ranks.beside(method, *given)
 
     def snapshot(self, policy: str, name: str) -> PolicyRef:
+        taken = self._policies.snapshot(policy, name)
         if self._ranks is not None:
             self._ranks.all("snapshot", policy, name)
-        return self._policies.snapshot(policy, name)
+        return taken
 
     def forget(self, snapshot: PolicyRef) -> None:
         self._refuse_while_writing([snapshot])
+        self._policies.forget(snapshot)
         if self._ranks is not None:
             self._ranks.all("forget", snapshot)
-        self._policies.forget(snapshot)
         self._changed(snapshot)
 
     def save(self, folder: Path) -> None:
@@ -161,9 +169,10 @@ class LocalTrainer(ABC):
         self._refuse_while_writing(before)
         for ref in before:
             self._changed(ref)
+        # First here, where what is wrong with it can be said.
+        self._policies.load(folder)
         if self._ranks is not None:
             self._ranks.all("load", folder)
-        self._policies.load(folder)
 
     def export(self, policy: str, folder: Path) -> None:
         with self._beside("gathered", PolicyRef(policy)):

@@ -88,11 +88,15 @@ class Trainer:
     def _row(
         self, indices: Sequence[int], samples: Sequence[Sample], backward: bool
     ) -> tuple[np.ndarray[Any, Any], Mapping[Metric, Tensor]]:
-        with torch.set_grad_enabled(backward):
-            loss, part = within(self.student, Scored(self.student, self.losses, self.others), samples)
-        if backward:
-            loss.backward()
-        release([self.student, *self.others.values()])
+        try:
+            with torch.set_grad_enabled(backward):
+                loss, part = within(self.student, Scored(self.student, self.losses, self.others), samples)
+            if backward:
+                loss.backward()
+        finally:
+            # A backward lets go of the student itself.
+            read = [*self.others.values(), self.student]
+            release(model for model in read if not (backward and model is self.student))
         return np.repeat(indices, [written(sample).size for sample in samples]), part
 
 

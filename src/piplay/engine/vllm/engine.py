@@ -17,7 +17,7 @@ from piplay.algo.losses.base import Loss
 from piplay.engine.child import ChildProcess
 from piplay.engine.local import adapters
 from piplay.engine.local.ranks import Ranks, device_of
-from piplay.engine.local.sharded import leave
+from piplay.engine.local.sharded import check_alone, leave
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.shared import SharedFolder
@@ -62,6 +62,8 @@ class VllmEngine(LocalTrainer):
         ranks = None
         try:
             if settings.trainers > 1:
+                if not settings.lora.rank:
+                    check_alone()
                 ranks = Ranks(model, policies, settings, seed, self._folder)
                 self._children += ranks.children
                 if ranks.mesh is not None:
