@@ -49,7 +49,8 @@ types: $(VENV)/ready
 
 lint: style types
 
-PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
+# Three on two cores: some wait for processes that they started.
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 3 --dist loadfile
 
 suite: $(VENV)/ready
 	$(PYTEST) -m "not long"

@@ -59,6 +59,7 @@ def test_the_game_trains_both_of_its_roles(own: Path, small_world: Path, tmp_pat
     assert piplay.load_agent(run, **{"engine.threads": 1}).ask("Who?").trajectory.policy.name == "solver"
 
 
+@pytest.mark.long
 def test_the_reward_pays_for_shared_words_and_the_gate_refuses_numbers(
     own: Path, tmp_path: Path, small_world: Path
 ) -> None:

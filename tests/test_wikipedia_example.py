@@ -153,6 +153,7 @@ def test_everything_is_written_as_piplay_reads_it(get: ModuleType, tmp_path: Pat
     assert not (out / "model.gguf").exists()
 
 
+@pytest.mark.long
 def test_a_second_call_fetches_and_changes_nothing(
     get: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

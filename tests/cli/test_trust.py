@@ -99,7 +99,7 @@ def test_what_is_trusted_is_imported(stranger: Path) -> None:
     assert ran(stranger) == ["evil.ran"]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_no_file_of_the_current_folder_stands_for_a_library(stranger: Path) -> None:
     code, said = command(stranger, "play", "smoke", "-n", "1", "--engine.threads", "1")
     assert (code, said) == (0, "")

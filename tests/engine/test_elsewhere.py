@@ -70,7 +70,8 @@ def test_what_is_mixed_is_found() -> None:
             there[torch.arange(2)]
 
 
-@pytest.mark.parametrize(("kind", "rank"), [("llama", 0), pytest.param("qwen3", 4, marks=pytest.mark.long)])
+@pytest.mark.long
+@pytest.mark.parametrize(("kind", "rank"), [("llama", 0), ("qwen3", 4)])
 def test_it_writes_learns_and_keeps_what_it_does_on_the_cpu(
     model_folder: Callable[[str], Path], tmp_path: Path, kind: str, rank: int
 ) -> None:

@@ -318,8 +318,8 @@ def test_a_run_keeps_its_pool_and_its_baselines(whole: Path) -> None:
     assert all(row["first/nll"] > 0 for row in rows[:15])
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("step", [pytest.param(6, marks=pytest.mark.long), 18])
+@pytest.mark.long
+@pytest.mark.parametrize("step", [6, 18])
 def test_an_interrupted_run_goes_on_to_the_same_bits(
     whole: Path, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

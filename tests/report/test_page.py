@@ -271,6 +271,7 @@ def test_values_that_are_no_numbers_are_not_drawn(tmp_path: Path) -> None:
     assert "nan" not in tree.text
 
 
+@pytest.mark.long
 def test_a_page_stays_small(toy_run: Path, tmp_path: Path) -> None:
     """Thousands of steps of eight hop counts, and ten examples of rollouts as long as a book."""
     hops = range(1, 9)

@@ -74,6 +74,7 @@ def test_an_interrupted_run_asks_the_same_snapshot(
     assert all((drawn.folder / one).read_bytes() == (again.folder / one).read_bytes() for one in files)
 
 
+@pytest.mark.long
 def test_a_role_may_learn_every_second_step(toy_recipe: Path, tmp_path: Path) -> None:
     run = train(toy_recipe, run_dir=tmp_path / "run", **FEW, **{"phases.study.learn.student.every": 2})
     rows = [row for row in run.rows() if row["phase"] == "study"]

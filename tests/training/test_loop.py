@@ -170,6 +170,7 @@ def test_a_phase_ends_early_where_all_is_solved(toy_recipe: Path, tmp_path: Path
     assert rows_of(run, "examine")[-1]["step"] == 3
 
 
+@pytest.mark.long
 def test_a_phase_that_ends_early_says_so(toy_recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     words = [
         "--phases.study.until",

@@ -103,6 +103,7 @@ def events(tracked: Callable[[str], Path]) -> Any:
     return found
 
 
+@pytest.mark.long
 def test_tensorboard_shows_every_number_once(events: Any, tracked: Callable[[str], Path]) -> None:
     shown = [(tag, point.step, point.value) for tag in events.Tags()["scalars"] for point in events.Scalars(tag)]
     assert Counter((tag, step) for tag, step, _ in shown).most_common(1)[0][1] == 1
