@@ -68,7 +68,7 @@ test-fast: $(VENV)/ready
 # Beside what the environment of the tests has, whose packages it sees.
 .venv-serve/ready: $(VENV)/ready Makefile
 	$(PYTHON) -m venv .venv-serve
-	$(BIN)/python -c 'import site; print(site.getsitepackages()[0])' > "$$(.venv-serve/bin/python -c 'import site; print(site.getsitepackages()[0])')/piplay.pth"
+	$(BIN)/python -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' > "$$(.venv-serve/bin/python -c 'import site; print(site.getsitepackages()[0])')/piplay.pth"
 	.venv-serve/bin/python -m pip install --quiet openai 'mcp>=2,<3' inspect-ai
 	.venv-serve/bin/python -m pip install --quiet --no-deps trackio gradio-client orjson brotli
 	touch $@
