@@ -125,7 +125,7 @@ class EngineSettings(Settings):
     samplers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
     restarts: int = Field(3, ge=0)
-    """Of the kinds ``vllm`` and ``ray``: how many samplers may die, and be started again, before the run ends."""
+    """Of the kinds ``vllm`` and ``ray``: how many samplers may die, and be started again, before the engine is lost."""
     address: str = "auto"
     """Of the kind ``ray``: the cluster. ``auto``: the one that this machine is of; empty: one that is started here."""
 

@@ -3,7 +3,7 @@
 from engine_helpers import make_sample
 
 from piplay.engine.local.ranks import deal
-from piplay.engine.local.update import filling, rows_of
+from piplay.engine.local.update import filling_of, rows_of
 
 
 def test_dealing_gives_whole_questions_and_about_as_much_to_each() -> None:
@@ -23,7 +23,7 @@ def test_dealing_gives_whole_questions_and_about_as_much_to_each() -> None:
 def test_ranks_compute_as_many_rows_of_each_kind() -> None:
     """Whoever has fewer fills up with a sample without weight."""
     parts = [[make_sample(i, ("pg",)) for i in range(9)], [make_sample(20, ("pg",)), make_sample(21, ("distill",))], []]
-    found = filling(parts, 64)
+    found = filling_of(parts, 64)
     assert set(found) == {(False, ("pg",)), (False, ("distill",))}
     for kind, (count, nothing) in found.items():
         assert count == max(len(rows_of(part, 64).get(kind, [])) for part in parts)

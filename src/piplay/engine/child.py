@@ -14,7 +14,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 _PDEATHSIG = 1
-ENDING = 5.0
+_ENDING = 5.0
 """Seconds that a process may take to end once it has failed."""
 
 
@@ -41,17 +41,16 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    @property
-    def ended(self) -> bool:
-        """Whether it has ended, or is about to."""
+    def has_ended(self) -> bool:
+        """Whether it has ended; an interpreter that has failed is given time for that."""
         with suppress(subprocess.TimeoutExpired):
-            # What has hung up is about to end, though an interpreter may take its time for that.
-            self._process.wait(ENDING)
+            self._process.wait(_ENDING)
         return self._process.returncode is not None
 
     def stop(self) -> str:
         """Kill it; how it had ended before that, and the last line that it printed. It may be asked again."""
         with suppress(subprocess.TimeoutExpired):
+            # What has hung up is about to end.
             self._process.wait(0.2)
         ended = self._process.returncode
         self._process.kill()

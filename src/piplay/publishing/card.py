@@ -88,7 +88,12 @@ def _text(run: Run, about: About) -> str:
         "## Before and after",
         _table(run),
         "## How it was made",
-        _made(run, about, base),
+        origin(
+            run,
+            base=f"{base}, licence {about.license or 'unknown: ask whoever made it'}",
+            time=f"{(run.summary or {}).get('wall_seconds', 0) / 60:.1f} minutes",
+            alarms=len((run.summary or {}).get("alarms", ())),
+        ),
         "## Use",
         f"```sh\nhf download {name} --local-dir {name.rpartition('/')[2]}\npiplay ask {name.rpartition('/')[2]} "
         '"..." --corpus notes/\n```',
@@ -130,17 +135,7 @@ def _share(row: Mapping[str, Any], hops: str | None = None) -> str:
     return f"{right / trials:.3f} ({interval.low:.3f}–{interval.high:.3f})"
 
 
-def _made(run: Run, about: About, base: str) -> str:
-    minutes = (run.summary or {}).get("wall_seconds", 0) / 60
-    return made(
-        run,
-        base=f"{base}, licence {about.license or 'unknown: ask whoever made it'}",
-        time=f"{minutes:.1f} minutes",
-        alarms=len((run.summary or {}).get("alarms", ())),
-    )
-
-
-def made(run: Run, **more: object) -> str:
+def origin(run: Run, **more: object) -> str:
     """A table of what a run was; ``more``: other rows."""
     config = run.config
     machine = from_json((run.folder / "machine.json").read_text(encoding="utf-8"))

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from huggingface_hub import DatasetCardData
 
 from piplay.errors import InputError
-from piplay.publishing.card import UNVERIFIED, made
+from piplay.publishing.card import UNVERIFIED, origin
 from piplay.publishing.hub import make_folder
 from piplay.training.run_directory import Run
 
-TOLD = {
+COLUMNS = {
     "tasks": {
         "set": "the phase of the iteration that wrote it, or what the run was measured by",
         "question": "what the student is asked",
@@ -35,7 +35,7 @@ TOLD = {
         "gate": "which check refused an examiner's question; empty where none did",
     },
 }
-"""The columns that a reader needs to be told of."""
+"""What a reader needs to be told of, by part."""
 
 
 def write_tasks(run: Run, name: str, license: str | None, folder: Path) -> None:
@@ -65,11 +65,12 @@ def write_tasks(run: Run, name: str, license: str | None, folder: Path) -> None:
 
 
 def _card(run: Run, name: str, license: str | None, tables: dict[str, pa.Table]) -> str:
-    files = [{"config_name": part, "data_files": f"{part}.parquet", "default": part == "tasks"} for part in tables]
+    files: list[dict[str, Any]] = [{"config_name": part, "data_files": f"{part}.parquet"} for part in tables]
+    files[0]["default"] = True
     data = DatasetCardData(
         pretty_name=name.rpartition("/")[2],
         license=license,
-        configs=[{key: value for key, value in one.items() if value} for one in files],
+        configs=files,
         task_categories=["question-answering"],
         tags=["piplay", "self-play", "search-agent", "synthetic"],
     )
@@ -84,7 +85,7 @@ def _card(run: Run, name: str, license: str | None, tables: dict[str, pa.Table])
         _sizes(tables),
         *(_columns(part, table) for part, table in tables.items()),
         "## How it was made",
-        made(run),
+        origin(run),
         "## Use",
         f'```python\nfrom datasets import load_dataset\n\ntasks = load_dataset("{name}", "tasks", split="train")\n```',
     ]
@@ -100,5 +101,5 @@ def _sizes(tables: dict[str, pa.Table]) -> str:
 
 
 def _columns(part: str, table: pa.Table) -> str:
-    lines = [f"- `{name}`: {told}" for name, told in TOLD[part].items() if name in table.column_names]
+    lines = [f"- `{name}`: {told}" for name, told in COLUMNS[part].items() if name in table.column_names]
     return "\n".join([f"Of `{part}`:", "", *lines])

@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console
 
 from piplay.border.code import name_of, own
-from piplay.chat.base import Chat
 from piplay.config import Config
 from piplay.engine.protocol import Engine, EngineLost
 from piplay.errors import InputError
@@ -78,9 +77,18 @@ def play(
     about = {"device": config.engine.device, "deterministic": engine.deterministic, "repeatable": repeatable}
     about |= getattr(engine, "versions", {})
     _record_machine(run, about, listener.message)
+    # Taken from here by whoever plays on it, so that nothing holds it once it is lost.
     ready = [engine]
     del engine
-    loop = _train(run, environment, ready, chat, listener, describe)
+
+    def live() -> Loop:
+        watch = WatchListener(config, listener.message)
+        with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
+            loop = Loop(run, environment, ready.pop(), chat, listeners, describe)
+            loop.train()
+        return loop
+
+    loop = _train(run, ready, live, listener.message)
     table = loop.evaluation.table(loop.state.evals)
     if table is not None:
         console.print(show_table(table))
@@ -91,17 +99,13 @@ def play(
     return run, environment
 
 
-def _train(
-    run: Run,
-    environment: Environment,
-    ready: list[Engine],
-    chat: Chat,
-    listener: ConsoleListener,
-    describe: Describe | None,
-) -> Loop:
+def _train(run: Run, ready: list[Engine], live: Callable[[], Loop], say: Callable[[str], None]) -> Loop:
     """Play a run to its end. Where its engine is lost another goes on from the last checkpoint.
 
-    ``ready``: the first, which is taken from there, so that nothing holds it once it is lost.
+    Args:
+        ready: holds the first engine; others are put there.
+        live: plays on the engine that is ready.
+        say: is told of engines that were lost.
 
     Raises:
         EngineLost: so many engines were lost, one after the other, without a step between.
@@ -111,7 +115,7 @@ def _train(
         try:
             if not ready:
                 ready.append(_started_again(run.config))
-            return _live(run, environment, ready, chat, listener, describe)
+            return live()
         except EngineLost as error:
             told = str(error)
         done = len(run.rows())
@@ -121,25 +125,9 @@ def _train(
                 f"{told}: {LOST} engines were lost without a step between; mend it, then go on with "
                 f"`piplay resume {run.folder}`"
             )
-        listener.message(f"{told}: the engine is started again, and goes on from the last checkpoint")
+        say(f"{told}: the engine is started again, and goes on from the last checkpoint")
         # What was lost holds memory, and its ranks are this process' until it is gone.
         gc.collect()
-
-
-def _live(
-    run: Run,
-    environment: Environment,
-    ready: list[Engine],
-    chat: Chat,
-    listener: ConsoleListener,
-    describe: Describe | None,
-) -> Loop:
-    """Play a run to its end on one engine, taken from ``ready``."""
-    watch = WatchListener(run.config, listener.message)
-    with ListenerGroup([listener, watch, *trackers_of(run)]) as listeners:
-        loop = Loop(run, environment, ready.pop(), chat, listeners, describe)
-        loop.train()
-    return loop
 
 
 def _started_again(config: Config) -> Engine:

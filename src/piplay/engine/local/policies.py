@@ -109,14 +109,12 @@ class Policies:
         self._path, self._specs, self._device, self._dtype, self._mesh = model_path, dict(specs), device, dtype, mesh
         base = load_model(model_path, torch.device("cpu"), torch.float32 if mesh else dtype).requires_grad_(False)
         frozen = [name for name, spec in specs.items() if spec.follows is not None and spec.tau == 0]
-        if mesh is None and (frozen or lora.rank):
-            base.to(device)
         self._lora = bool(lora.rank)
+        if lora.rank:
+            base.to(device)
         # By identity, as ``deepcopy`` asks for what it is not to copy.
         self._shared = {id(tensor): tensor for tensor in base.state_dict(keep_vars=True).values()} if lora.rank else {}
         self._live: dict[str, Any] = {}
-        if frozen:
-            self._live = dict.fromkeys(frozen, self._shared_out(copy.deepcopy(base)) if mesh else base)
         self._versions = dict.fromkeys(specs, 0)
         self._snapshots: dict[PolicyRef, _Snapshot] = {}
         self._moving: dict[str, _Moving] = {}
@@ -124,20 +122,20 @@ class Policies:
         for name, spec in specs.items():
             if name in frozen:
                 continue
-            model = self._live[name] = copy.deepcopy(base, dict(self._shared))
-            if mesh is None:
-                model.to(device)
-            if checkpointing and spec.follows is None:
-                enable(model)
-            if mesh:
-                self._shared_out(model.requires_grad_(spec.follows is None))
+            model = self._live[name] = self._placed(copy.deepcopy(base, dict(self._shared)), spec.follows is None)
             weights = adapters.inject(model, lora, seed) if lora.rank else dict(model.named_parameters())
             self._moving[name] = _Moving(weights, trained=spec.follows is None)
+            if checkpointing and spec.follows is None:
+                enable(model)
+        if frozen:
+            # Last: what is placed may be shared out, and then no copy can be made of it.
+            self._live |= dict.fromkeys(frozen, self._placed(base, trained=False))
 
-    def _shared_out(self, model: Any) -> Any:
-        """A model of which this rank keeps its part on its device, where no more than a layer of it goes at once."""
-        assert self._mesh
-        shard(model, self._mesh, self._dtype)
+    def _placed(self, model: Any, trained: bool) -> Any:
+        """A model on the device; where ranks share it out, this rank's part of it, of which a layer goes at a time."""
+        if self._mesh is None:
+            return model.to(self._device)
+        shard(model.requires_grad_(trained), self._mesh, self._dtype)
         return model
 
     def model(self, ref: PolicyRef) -> Any:
@@ -201,7 +199,7 @@ class Policies:
             return _Snapshot(self._live[name], {}, version)
         if self._mesh:
             # What is shared out cannot be copied as a model.
-            model = self._shared_out(load_model(self._path, torch.device("cpu")).requires_grad_(False))
+            model = self._placed(load_model(self._path, torch.device("cpu")), trained=False)
             with torch.no_grad():
                 for weight, now in zip(model.parameters(), self._live[name].parameters(), strict=True):
                     weight.copy_(now)

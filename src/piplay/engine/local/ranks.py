@@ -10,6 +10,7 @@ optimisers. A step deals the samples, and each rank makes the gradients of its p
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from torch.nn import Parameter
 
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import ChildProcess
-from piplay.engine.local.sharded import mesh_of
+from piplay.engine.local.sharded import check_alone, leave, mesh_of
 from piplay.engine.local.update import Filling, Tally
 from piplay.engine.protocol import EngineLost
 from piplay.settings import EngineSettings, Policy
@@ -61,9 +62,12 @@ class Ranks:
 
         Raises:
             EngineLost: one did not start.
+            InputError: see ``check_alone``.
         """
         self.shared_out = not settings.lora.rank
         """Whether each rank holds a part of the weights."""
+        if self.shared_out:
+            check_alone()
         store = folder / "ranks"
         self.children = [
             ChildProcess(
@@ -83,6 +87,7 @@ class Ranks:
                 self._receive(child)
             if self.shared_out:
                 self.mesh = mesh_of(0, settings.trainers, store, device_of(0, settings), TIMEOUT)
+                weakref.finalize(self, leave)
             else:
                 self._group = group_of(0, settings.trainers, store)
         except BaseException:
@@ -142,7 +147,7 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            if any(child.ended for child in self.children):
+            if any(child.has_ended() for child in self.children):
                 raise self._gone() from error
             raise
 

@@ -21,7 +21,7 @@ from torch.nn import Module
 from piplay.algo.losses.base import Loss, Rows, Scoring
 from piplay.algo.losses.formulas import chosen, entropy, log_probs
 from piplay.border.learn import losses_of
-from piplay.engine.local.rows import filled, predicting, written
+from piplay.engine.local.rows import check_arrays, check_view, filled, predicting, written
 from piplay.engine.local.sharded import within
 from piplay.types import Floats, Sample
 
@@ -196,6 +196,9 @@ def score(model: Any, samples: Sequence[Sample], view: str, micro_batch_tokens: 
     Raises:
         ValueError: a sample lacks the view, has a model token in its prompt, or arrays of different lengths.
     """
+    for sample in samples:
+        check_arrays(sample)
+        check_view(sample, view)
     found = [np.zeros(len(sample.ids_T), np.float32) for sample in samples]
     for indices in filled(samples, range(len(samples)), micro_batch_tokens):
         row = [samples[i] for i in indices]

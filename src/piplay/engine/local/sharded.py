@@ -40,12 +40,7 @@ class _Root(Module):
 
 
 def mesh_of(rank: int, ranks: int, store: Path, device: str, timeout: timedelta) -> DeviceMesh:
-    """What ranks gather and sum by; each waits here until all are there.
-
-    Raises:
-        InputError: this process has ranks already; torch can have one group of them.
-    """
-    check_alone()
+    """What ranks gather and sum by; each waits here until all are there."""
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.set_device(torch.device(device))
@@ -78,10 +73,11 @@ def shard(model: Any, mesh: DeviceMesh, dtype: torch.dtype) -> None:
         fully_shard(layer, mesh=mesh, mp_policy=policy)
     root = _Root(model)
     fully_shard(root, mesh=mesh, mp_policy=policy)
-    for part in _parts(root):
-        # A sum, as in one process, and by what gloo can do.
-        part.set_gradient_divide_factor(1.0)
-        part.set_force_sum_reduction_for_comms(True)
+    for part in root.modules():
+        if isinstance(part, FSDPModule):
+            # A sum, as in one process, and by what gloo can do.
+            part.set_gradient_divide_factor(1.0)
+            part.set_force_sum_reduction_for_comms(True)
     # Beside its submodules: a module cannot be within itself.
     model.__dict__[_ROOT] = root
 
@@ -93,16 +89,12 @@ def within(model: Any, function: Callable[..., Any], *given: Any) -> Any:
 
 
 def release(models: Iterable[Any]) -> None:
-    """Let go of what was gathered of models and is not waited for by a backward."""
+    """Let go of what was gathered of models, once nothing waits for a backward."""
     for model in models:
         root = model.__dict__.get(_ROOT)
         if root is not None and root.has_run:
             # Also forgets the order of forwards that no backward followed, which would grow for ever.
             root.reset_iter_state()
-
-
-def _parts(root: Module) -> list[FSDPModule]:
-    return [module for module in root.modules() if isinstance(module, FSDPModule)]
 
 
 def whole(tensor: Tensor) -> Tensor:

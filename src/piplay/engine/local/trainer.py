@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from piplay.algo.losses.base import Loss
 from piplay.engine.local.checkpointing import recomputing
 from piplay.engine.local.policies import Policies
 from piplay.engine.local.ranks import Ranks, deal
-from piplay.engine.local.rows import check_arrays, check_view, has_loss
+from piplay.engine.local.rows import has_loss
 from piplay.engine.local.scored import score
 from piplay.engine.local.sharded import part_of, release, within
-from piplay.engine.local.update import Filling, Tally, Trainer, filling
+from piplay.engine.local.update import Filling, Tally, Trainer, filling_of
 from piplay.errors import InputError, first_line
 from piplay.settings import Lora, Policy
 from piplay.types import Floats, PolicyRef, Sample
@@ -86,21 +85,21 @@ class LocalTrainer(ABC):
         self._trainer(PolicyRef(policy), losses).check(samples)
         parts = deal(samples, 1 + len(self._ranks.children))
         dealt = [[samples[i] for i in part] for part in parts]
-        alike = filling(dealt, self._tokens) if self._ranks.shared_out else {}
-        self._ranks.begin(policy, dealt[1:], losses, alike)
+        filling = filling_of(dealt, self._tokens) if self._ranks.shared_out else {}
+        self._ranks.begin(policy, dealt[1:], losses, filling)
         with self._ranks.watched():
-            mine = self.gradients(policy, dealt[0], losses, alike)
+            mine = self.gradients(policy, dealt[0], losses, filling)
         found = [mine, *self._ranks.sum(self._policies.masters(policy))]
         tally = Tally(losses)
         for part, one in zip(parts, found, strict=True):
             tally.join(one, part)
         return tally
 
-    def gradients(self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss], alike: Filling) -> Tally:
-        """Make the gradients of these samples, in the place of those that there were; ``alike``: see ``filling``."""
+    def gradients(self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss], filling: Filling) -> Tally:
+        """Make the gradients of these samples, in the place of those that there were; see ``Trainer.accumulate``."""
         student = self._policies.trained(policy)
         with recomputing(student):
-            return self._trainer(PolicyRef(policy), losses).accumulate(samples, alike)
+            return self._trainer(PolicyRef(policy), losses).accumulate(samples, filling)
 
     def _trainer(self, policy: PolicyRef, losses: Mapping[str, Loss]) -> Trainer:
         asked = {scoring.policy for loss in losses.values() for scoring in loss.scorings}
@@ -117,9 +116,6 @@ class LocalTrainer(ABC):
         return norm
 
     def score(self, policy: PolicyRef, samples: Sequence[Sample], view: str = "") -> list[Floats]:
-        for sample in samples:
-            check_arrays(sample)
-            check_view(sample, view)
         return self.compute(policy, score, samples, view, self._tokens)  # type: ignore[no-any-return]
 
     def compute(self, policy: PolicyRef, function: Callable[..., Any], *given: Any) -> Any:
@@ -136,10 +132,8 @@ class LocalTrainer(ABC):
         function([part_of(weight) for weight in self._policies.weights(policy).values()])
 
     def read(self, policy: PolicyRef, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> list[dict[str, Floats]]:
-        trainer = self._trainer(policy, losses)
-        trainer.check([replace(sample, terms={}) for sample in samples])
         with self._beside("read", policy, samples, losses):
-            return trainer.read(samples)
+            return self._trainer(policy, losses).read(samples)
 
     def _beside(self, method: str, *given: Any) -> AbstractContextManager[None]:
         """Where the weights are shared out, have the other ranks do meanwhile what this one does."""

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -23,7 +23,7 @@ from piplay.types import Floats, Sample
 Kind = tuple[bool, tuple[str, ...]]
 """Whether a sample needs no backward, and its terms."""
 Filling = Mapping[Kind, tuple[int, Sample]]
-"""See ``filling``."""
+"""Of each kind how many rows every rank has to compute, and a sample without weight for those that it lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Trainer:
 
     def read(self, samples: Sequence[Sample]) -> list[dict[str, Floats]]:
         """What the losses report of each token; see ``protocol.Trainer.read``. Raises as ``accumulate`` does."""
-        weightless = [replace(s, terms={t: np.zeros(len(s.ids_T), np.float32) for t in self.losses}) for s in samples]
+        weightless = [_weightless(sample, self.losses) for sample in samples]
         return self.accumulate(weightless).by_token(weightless)
 
     def accumulate(self, samples: Sequence[Sample], filling: Filling = MappingProxyType({})) -> Tally:
@@ -47,7 +47,7 @@ class Trainer:
 
         Args:
             samples: of one update, or of a rank's part of one.
-            filling: see ``filling``.
+            filling: where ranks compute together.
 
         Raises:
             ValueError: see ``check``.
@@ -94,9 +94,7 @@ class Trainer:
             if backward:
                 loss.backward()
         finally:
-            # A backward lets go of the student itself.
-            read = [*self.others.values(), self.student]
-            release(model for model in read if not (backward and model is self.student))
+            release([self.student, *self.others.values()])
         return np.repeat(indices, [written(sample).size for sample in samples]), part
 
 
@@ -110,23 +108,22 @@ def rows_of(samples: Sequence[Sample], micro_batch_tokens: int) -> dict[Kind, li
     return found
 
 
-def filling(parts: Sequence[Sequence[Sample]], micro_batch_tokens: int) -> Filling:
+def filling_of(parts: Sequence[Sequence[Sample]], micro_batch_tokens: int) -> Filling:
     """What makes the rows of all ranks as many: they gather weights together, so that each has to compute as often.
 
-    Args:
-        parts: each rank's samples.
-
-    Returns:
-        Of each kind the rows of the rank that has the most, and a sample without weight that the others compute.
+    ``parts``: each rank's samples.
     """
     found: dict[Kind, tuple[int, Sample]] = {}
     for samples in parts:
         for kind, rows in rows_of(samples, micro_batch_tokens).items():
-            for indices in rows[:1]:
-                one = samples[indices[0]]
-                nothing = replace(one, terms={term: np.zeros_like(weight_T) for term, weight_T in one.terms.items()})
-                found[kind] = max(found.get(kind, (0, nothing)), (len(rows), nothing), key=lambda pair: pair[0])
+            if len(rows) > found.get(kind, (0,))[0]:
+                one = samples[rows[0][0]]
+                found[kind] = len(rows), _weightless(one, one.terms)
     return found
+
+
+def _weightless(sample: Sample, terms: Iterable[str]) -> Sample:
+    return replace(sample, terms={term: np.zeros(len(sample.ids_T), np.float32) for term in terms})
 
 
 class Tally:

@@ -17,7 +17,6 @@ from piplay.algo.losses.base import Loss
 from piplay.engine.child import ChildProcess
 from piplay.engine.local import adapters
 from piplay.engine.local.ranks import Ranks, device_of
-from piplay.engine.local.sharded import check_alone, leave
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.shared import SharedFolder
@@ -59,34 +58,26 @@ class VllmEngine(LocalTrainer):
         self._folder = shared.path
         self._children: list[Child] = []
         weakref.finalize(self, _clear, self._children, shared)
-        ranks = None
         try:
-            if settings.trainers > 1:
-                if not settings.lora.rank:
-                    check_alone()
-                ranks = Ranks(model, policies, settings, seed, self._folder)
-                self._children += ranks.children
-                if ranks.mesh is not None:
-                    weakref.finalize(self, leave)
-        except EngineLost as error:
-            raise InputError(f"engine.kind vllm: {error}") from error
-        super().__init__(
-            model, policies, seed=seed, threads=settings.threads, micro_batch_tokens=settings.micro_batch_tokens,
-            device=device_of(0, settings), dtype=getattr(torch, settings.dtype), lora=settings.lora,
-            checkpointing=settings.checkpointing, mesh=ranks.mesh if ranks else None,
-        )  # fmt: skip
-        self._ranks = ranks
-        self._path, self._dtype, self._rank, self._longest = model, settings.dtype, settings.lora.rank, tokens
-        self._loads = 0
-        self._synced = self._usual = 0.0
-        self._settings = Settings(
-            model=model, seed=seed, slots=settings.slots, longest=tokens, cache_tokens=settings.cache_tokens,
-            micro_batch_tokens=settings.micro_batch_tokens, device=settings.device, dtype=settings.dtype,
-            threads=settings.threads, rank=self._rank,
-            # Of the policies that move, and one of zeros for those that do not.
-            adapters=1 + sum(1 for ref in self._policies.refs() if self._policies.weights(ref)),
-        )  # fmt: skip
-        try:
+            # They find each other before any of them loads a model.
+            ranks = Ranks(model, policies, settings, seed, self._folder) if settings.trainers > 1 else None
+            self._children += ranks.children if ranks else []
+            super().__init__(
+                model, policies, seed=seed, threads=settings.threads, micro_batch_tokens=settings.micro_batch_tokens,
+                device=device_of(0, settings), dtype=getattr(torch, settings.dtype), lora=settings.lora,
+                checkpointing=settings.checkpointing, mesh=ranks.mesh if ranks else None,
+            )  # fmt: skip
+            self._ranks = ranks
+            self._path, self._dtype, self._rank, self._longest = model, settings.dtype, settings.lora.rank, tokens
+            self._loads = 0
+            self._synced = self._usual = 0.0
+            self._settings = Settings(
+                model=model, seed=seed, slots=settings.slots, longest=tokens, cache_tokens=settings.cache_tokens,
+                micro_batch_tokens=settings.micro_batch_tokens, device=settings.device, dtype=settings.dtype,
+                threads=settings.threads, rank=self._rank,
+                # Of the policies that move, and one of zeros for those that do not.
+                adapters=1 + sum(1 for ref in self._policies.refs() if self._policies.weights(ref)),
+            )  # fmt: skip
             self._pool = Pool(
                 self._child, self._prove, self._give, samplers=settings.samplers, slots=settings.slots,
                 restarts=settings.restarts, alone=not self._rank,
