@@ -30,7 +30,7 @@ help:
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "piplay needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch==2.13.0 setuptools
+	$(BIN)/python -m pip install --quiet --no-compile --upgrade --constraint constraints.txt pip setuptools
 	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --no-build-isolation --editable ".[dev]"
 	touch $@
 
@@ -49,8 +49,7 @@ types: $(VENV)/ready
 
 lint: style types
 
-# Three on two cores: some wait for processes that they started.
-PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 3 --dist loadfile
+PYTEST := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -n 2 --dist loadfile
 
 suite: $(VENV)/ready
 	$(PYTEST) -m "not long"

@@ -6,6 +6,7 @@ What stands under ``if TYPE_CHECKING`` is for readers and mypy: it is no import.
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,11 @@ def module_of(file: Path) -> str:
 
 
 FILES = {module_of(file): file for file in sorted(ROOT.rglob("*.py"))}
-TREES = {module: ast.parse(file.read_text(encoding="utf-8")) for module, file in FILES.items()}
+
+
+@cache
+def trees() -> dict[str, ast.Module]:
+    return {module: ast.parse(file.read_text(encoding="utf-8")) for module, file in FILES.items()}
 
 
 def imports(tree: ast.AST) -> Iterator[Node]:
@@ -73,10 +78,11 @@ def imports(tree: ast.AST) -> Iterator[Node]:
         yield from imports(node)
 
 
+@cache
 def arrows() -> dict[str, dict[str, str]]:
     """By module the modules that it imports, each with the place, as file:line."""
     found: dict[str, dict[str, str]] = {module: {} for module in FILES}
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for node in imports(tree):
             assert not isinstance(node, ast.ImportFrom) or node.level == 0, f"{FILES[module]} imports by dots"
             for alias in node.names:
@@ -84,9 +90,6 @@ def arrows() -> dict[str, dict[str, str]]:
                 target = next((name for name in names if name in FILES or not name.startswith("piplay")), names[-1])
                 found[module][str(target)] = f"{FILES[module].relative_to(ROOT)}:{node.lineno}"
     return found
-
-
-ARROWS = arrows()
 
 
 def within(module: str, *rooms: str) -> bool:
@@ -98,7 +101,7 @@ def crossings(rooms: list[str], forbidden: list[str]) -> list[str]:
     """The places where one of these rooms imports a forbidden one."""
     return [
         f"{place} imports {target}"
-        for module, targets in ARROWS.items()
+        for module, targets in arrows().items()
         if within(module, *rooms)
         for target, place in targets.items()
         if within(target, *forbidden)
@@ -107,8 +110,8 @@ def crossings(rooms: list[str], forbidden: list[str]) -> list[str]:
 
 def strings(module: str) -> Iterator[tuple[str, str]]:
     """The texts of a module but for its docstrings, each with its place."""
-    prose = {id(node.value) for node in ast.walk(TREES[module]) if isinstance(node, ast.Expr)}
-    for node in ast.walk(TREES[module]):
+    prose = {id(node.value) for node in ast.walk(trees()[module]) if isinstance(node, ast.Expr)}
+    for node in ast.walk(trees()[module]):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             yield node.value, f"{FILES[module].relative_to(ROOT)}:{node.lineno}"
 
@@ -144,7 +147,7 @@ def test_the_core_knows_no_role_and_no_hop() -> None:
 
 @pytest.mark.slow
 def test_the_core_loads_modules_by_name_in_the_registry_alone() -> None:
-    loading = {module for module in FILES if within(module, *CORE) and "import_module" in ast.unparse(TREES[module])}
+    loading = {module for module in FILES if within(module, *CORE) and "import_module" in ast.unparse(trees()[module])}
     # The trackers load their libraries so: mypy knows no types of theirs.
     assert loading == {"piplay.registry", "piplay.training.listeners.trackers"}
 
@@ -153,21 +156,21 @@ def test_nothing_but_the_trackers_knows_their_libraries() -> None:
     libraries = ("tensorboard", "torch.utils.tensorboard", "wandb", "trackio")
     found = {
         module
-        for module, targets in ARROWS.items()
+        for module, targets in arrows().items()
         if any(target == name or target.startswith(f"{name}.") for target in targets for name in libraries)
     }
     assert found == {"piplay.training.listeners.trackers"}
 
 
 def test_vllm_is_imported_by_what_a_samplers_process_alone_loads() -> None:
-    found = {module for module, targets in ARROWS.items() if any(f"{t}.".startswith("vllm.") for t in targets)}
+    found = {module for module, targets in arrows().items() if any(f"{t}.".startswith("vllm.") for t in targets)}
     assert found == {f"piplay.engine.vllm.{name}" for name in ("draws", "transfer", "sampler")}
-    readers = {m for m, targets in ARROWS.items() if found & targets.keys()}
+    readers = {m for m, targets in arrows().items() if found & targets.keys()}
     assert readers - found == {"piplay.engine.vllm.serve"}
 
 
 def test_ray_is_imported_by_its_engine_alone() -> None:
-    found = {module for module, targets in ARROWS.items() if any(f"{t}.".startswith("ray.") for t in targets)}
+    found = {module for module, targets in arrows().items() if any(f"{t}.".startswith("ray.") for t in targets)}
     assert found == {"piplay.engine.ray.engine", "piplay.engine.ray.host"}
 
 
@@ -194,7 +197,7 @@ def test_algorithms_know_no_engine_and_no_rollout() -> None:
 def test_the_truth_is_out_of_reach_of_what_trains() -> None:
     readers = {
         module
-        for module, targets in ARROWS.items()
+        for module, targets in arrows().items()
         if any(within(target, "envs.world") for target in targets) and not within(module, "envs.world")
     }
     # The environment hands out questions and verdicts; benchmarks reads and converts questions for evaluation; lessons
@@ -215,7 +218,7 @@ def test_the_truth_is_out_of_reach_of_what_trains() -> None:
 def test_what_trains_is_given_no_truth() -> None:
     """No game's ``play`` or ``finalize_batch``, no advantage, no loss and no learner reads ``audit`` or ``heldout``."""
     found = []
-    for module, tree in TREES.items():
+    for module, tree in trees().items():
         for node in ast.walk(tree):
             told = isinstance(node, Function) and node.name in ("play", "finalize_batch", "draw", "note")
             learns = isinstance(node, ast.Module) and within(module, "algo", "engine", "rollout", "training.learner")
@@ -230,7 +233,7 @@ def test_what_trains_is_given_no_truth() -> None:
 def test_true_answers_are_learnt_from_by_the_upper_reference_and_a_source_of_its_own_alone() -> None:
     readers = {
         module
-        for module, tree in TREES.items()
+        for module, tree in trees().items()
         if any(isinstance(node, ast.Attribute) and node.attr == "labelled" for node in ast.walk(tree))
     }
     assert readers == {
@@ -248,7 +251,7 @@ def test_nothing_imports_the_command_line_or_the_report_but_what_starts_them() -
 
 def test_no_files_import_each_other_in_a_circle() -> None:
     assert [
-        " -> ".join(circle) for circle in circles({m: [t for t in ts if t in FILES] for m, ts in ARROWS.items()})
+        " -> ".join(circle) for circle in circles({m: [t for t in ts if t in FILES] for m, ts in arrows().items()})
     ] == []
 
 
@@ -279,6 +282,6 @@ def test_circles_are_found() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("module", FILES)
 def test_a_function_is_short_or_says_why_not(module: str) -> None:
-    for node in ast.walk(TREES[module]):
+    for node in ast.walk(trees()[module]):
         if isinstance(node, Function) and (node.end_lineno or 0) - node.lineno + 1 > LINES:
             assert REASON.search(ast.get_docstring(node) or ""), f"{FILES[module]}:{node.lineno} {node.name}"

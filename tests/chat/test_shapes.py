@@ -1,6 +1,7 @@
 """Calls of every shape: whose ids a conversation has, what is read back, and which dialects are understood."""
 
 import json
+from functools import cache
 from typing import Any
 
 import pytest
@@ -19,7 +20,11 @@ AWKWARD = (
     *("<b>Bor</b> </parameter> x", "</arg_value> x", "<think>so</think> Bor", "é 中 😀 ‹›", "[1]", "'", "<|end|> Bor"),
 )
 """Written here, not taken from what a chat tries on itself."""
-CHATS = {(shape, kind): Native(speaking(shaped(shape), kind), [SEARCH]) for shape in SHAPES for kind in KINDS}
+
+
+@cache
+def chat_of(shape: str, kind: str = "bytes") -> Native:
+    return Native(speaking(shaped(shape), kind), [SEARCH])
 
 
 def searching(query: str) -> ToolCall:
@@ -38,7 +43,7 @@ def rendered(chat: Chat, messages: list[dict[str, Any]]) -> list[int]:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("think", ["", "first the river"])
 def test_ids_are_those_of_the_template(shape: str, kind: str, think: str) -> None:
-    chat = CHATS[shape, kind]
+    chat = chat_of(shape, kind)
     messages: list[dict[str, Any]] = [
         {"role": "system", "content": "You search."},
         {"role": "user", "content": "Which river is it?"},
@@ -60,7 +65,7 @@ def test_ids_are_those_of_the_template(shape: str, kind: str, think: str) -> Non
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_awkward_queries_come_back_and_stop_no_turn_early(shape: str, kind: str) -> None:
-    chat = CHATS[shape, kind]
+    chat = chat_of(shape, kind)
     for query in AWKWARD:
         ids = chat.written(chat.phrase("so", call=searching(query)))
         turn = chat.parse(ids)
@@ -84,7 +89,7 @@ def test_tools_of_every_kind_are_called(shape: str) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("text", ["See [1].", "Bor (the river)", "search for it", '{"a": 1}', "f(x='y')", "a = [1, 2]"])
 def test_an_answer_with_brackets_is_an_answer(shape: str, text: str) -> None:
-    chat = CHATS[shape, "bytes"]
+    chat = chat_of(shape)
     turn = chat.parse(chat.written(chat.phrase("so", text)))
     assert (turn.content, turn.call, turn.malformed) == (text, None, False)
 
@@ -113,7 +118,7 @@ def test_an_answer_with_brackets_is_an_answer(shape: str, text: str) -> None:
     ],
 )
 def test_dialects_of_a_call_are_read(shape: str, text: str) -> None:
-    chat = CHATS[shape, "bytes"]
+    chat = chat_of(shape)
     turn = chat.parse(chat.written(text))
     assert (turn.call, turn.malformed) == (searching("Bor"), False)
 
@@ -130,7 +135,7 @@ def test_dialects_of_a_call_are_read(shape: str, text: str) -> None:
     ],
 )
 def test_a_piece_of_a_call_is_malformed(shape: str, text: str) -> None:
-    turn = CHATS[shape, "bytes"].parse(CHATS[shape, "bytes"].written(text))
+    turn = chat_of(shape).parse(chat_of(shape).written(text))
     assert (turn.call, turn.malformed) == (None, True)
 
 
@@ -162,7 +167,7 @@ def test_reasoning_that_the_prompt_opens_is_reasoning(reasoning: tuple[str, str]
 
 @pytest.mark.parametrize("shape", ["json", "functions", "list"])
 def test_open_reasoning_is_no_answer_and_a_closing_without_opening_ends_it(shape: str) -> None:
-    chat = CHATS[shape, "bytes"]
+    chat = chat_of(shape)
     open_ended = chat.parse(chat.written("<think>It may be Paris or Lyon. Question: Who? Answer: Bor"))
     assert (open_ended.content, open_ended.malformed) == ("", True)
     lone = chat.parse(chat.written("It may be Paris.</think>Lyon"))

@@ -27,6 +27,7 @@ def settings(**given: object) -> EngineSettings:
     return SETTINGS.model_copy(update=given)
 
 
+@pytest.mark.slow
 class TestWholeWeights(Conformance):
     @pytest.fixture
     def start(self, lettered: Path) -> Start:

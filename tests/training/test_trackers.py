@@ -111,6 +111,7 @@ def test_tensorboard_shows_every_number_once(events: Any, tracked: Callable[[str
     assert {(tag, step): value for tag, step, value in shown} == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.long
 def test_tensorboard_was_told_of_some_steps_twice(tracked: Callable[[str], Path]) -> None:
     pytest.importorskip("tensorboard")
     """Otherwise the test above says nothing."""

@@ -54,6 +54,7 @@ def learnt_by_heart(engine: LocalEngine, lesson: Trajectory) -> None:
         engine.train("student", [sample], {"nll": NllLoss()}, 0.01)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "protocol"),
     [

@@ -22,7 +22,7 @@ from piplay.envs.world.render import passages
 from piplay.errors import InputError, InputWarning
 from piplay.files import files_below
 
-PASSAGES = passages(encyclopedia(0, 5000), 0)
+PASSAGES = passages(encyclopedia(0, 100), 0)
 
 
 @pytest.fixture(autouse=True)
@@ -62,16 +62,15 @@ def test_passages_on_disk_are_those_in_memory(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("large")
 def test_a_search_on_disk_finds_what_one_in_memory_finds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The searcher in memory is made to score every passage, so that nothing is chosen beforehand."""
-    stored = BM25Searcher(read_corpus(write(tmp_path / "corpus.jsonl", PASSAGES)))
-    queries = [p.title for p in PASSAGES[::20]] + [
-        " ".join(p.text.split()[i % 9 :: 4]) for i, p in enumerate(PASSAGES[::9])
-    ]
+    many = passages(encyclopedia(0, 5000), 0)
+    stored = BM25Searcher(read_corpus(write(tmp_path / "corpus.jsonl", many)))
+    queries = [p.title for p in many[::20]] + [" ".join(p.text.split()[i % 9 :: 4]) for i, p in enumerate(many[::9])]
     queries += ["the river", "is", "mentor birth year", "no-such word", "", "Belbas Belbas the the"]
     for k in (1, 3, 40):
         found = stored.search(queries, k)
         with monkeypatch.context() as patched:
             patched.setattr("piplay.envs.search.index.DENSE", 10**9)
-            assert found == BM25Searcher(PASSAGES).search(queries, k)
+            assert found == BM25Searcher(many).search(queries, k)
 
 
 @pytest.mark.usefixtures("large")
