@@ -12,7 +12,7 @@ help:
 	@echo "make smoke   the same in under a minute"
 	@echo "make test    lint and tests"
 	@echo "make test-long   the tests that make test leaves out: every command of the guides, kills at every moment"
-	@echo "make test-fast   the tests that take no seconds each, without lint"
+	@echo "make test-fast   the tests that take no seconds each, without lint: a minute on two cores"
 	@echo "make test-clients   OpenAI's, MCP's, trackio's and Inspect's own code against ours, in an environment of their own"
 	@echo "make test-faults   runs killed, disks that fail, files that are damaged, hundreds of times: an hour"
 	@echo "make hooks   lint before every commit"

@@ -26,7 +26,7 @@ GIVEN: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path) -> Path:
+def run(tmp_path_factory: pytest.TempPathFactory, toy_recipe: Path, takes_seconds: None) -> Path:
     folder = tmp_path_factory.mktemp("described") / "run"
     settings = ["--iterations", "1", "--top-k", "2", "--prompts.student", "Find out.", "--limits.turn-tokens", "9"]
     assert main(["train", str(toy_recipe), "--run-dir", str(folder), *settings]) == 0

@@ -13,6 +13,7 @@ import pytest
 
 import piplay
 
+pytestmark = pytest.mark.slow
 ROOT = Path(piplay.__file__).parent
 CORE = [
     "types",
@@ -120,7 +121,6 @@ def test_the_core_imports_no_method_no_environment_and_nothing_built_on_it() -> 
     assert crossings(CORE, ABOVE) == []
 
 
-@pytest.mark.slow
 def test_the_core_names_nothing_above_it_that_the_registry_could_load() -> None:
     found = []
     for module in FILES:
@@ -135,7 +135,6 @@ def test_the_core_names_nothing_above_it_that_the_registry_could_load() -> None:
     assert found == []
 
 
-@pytest.mark.slow
 def test_the_core_knows_no_role_and_no_hop() -> None:
     roles = {"examiner", "student", "teacher", "checker", "proposer", "solver", "challenger"}
     found = []
@@ -145,7 +144,6 @@ def test_the_core_knows_no_role_and_no_hop() -> None:
     assert found == []
 
 
-@pytest.mark.slow
 def test_the_core_loads_modules_by_name_in_the_registry_alone() -> None:
     loading = {module for module in FILES if within(module, *CORE) and "import_module" in ast.unparse(trees()[module])}
     # The trackers load their libraries so: mypy knows no types of theirs.
@@ -214,7 +212,6 @@ def test_the_truth_is_out_of_reach_of_what_trains() -> None:
     assert crossings(["methods", *CORE], ["envs.world"]) == []
 
 
-@pytest.mark.slow
 def test_what_trains_is_given_no_truth() -> None:
     """No game's ``play`` or ``finalize_batch``, no advantage, no loss and no learner reads ``audit`` or ``heldout``."""
     found = []
@@ -229,7 +226,6 @@ def test_what_trains_is_given_no_truth() -> None:
     assert found == []
 
 
-@pytest.mark.slow
 def test_true_answers_are_learnt_from_by_the_upper_reference_and_a_source_of_its_own_alone() -> None:
     readers = {
         module
@@ -279,7 +275,6 @@ def test_circles_are_found() -> None:
     assert circles({"a": ["b"], "b": ["c"], "c": ["b"]}) == [["b", "c", "b"]]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("module", FILES)
 def test_a_function_is_short_or_says_why_not(module: str) -> None:
     for node in ast.walk(trees()[module]):

@@ -38,7 +38,9 @@ def documented() -> dict[str, re.Pattern[str]]:
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path], small_world: Path) -> set[str]:
+def written(
+    tmp_path_factory: pytest.TempPathFactory, toy: Callable[[str], Path], small_world: Path, takes_seconds: None
+) -> set[str]:
     """The names that a run of every phase writes, with every loss."""
     folder = tmp_path_factory.mktemp("metrics")
     file = folder / "toy.toml"

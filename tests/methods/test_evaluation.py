@@ -15,7 +15,7 @@ from piplay.training.run_directory import Run
 
 
 @pytest.fixture(scope="module")
-def measured(small_world: Path) -> tuple[Stage, SearchEnvironment, dict[str, dict]]:
+def measured(small_world: Path, takes_seconds: None) -> tuple[Stage, SearchEnvironment, dict[str, dict]]:
     """The tiny base on a small world, its teacher shown its own path or another's."""
     config = load_config("smoke", {"world": small_world, "engine.threads": 1})
     environment = load_environment(config)

@@ -45,7 +45,7 @@ def command(toy: Callable[[str], Path], small_world: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def whole(command: list[str], tmp_path_factory: pytest.TempPathFactory, takes_seconds: None) -> Path:
     out = tmp_path_factory.mktemp("reproduce") / "whole"
     assert main([*command, "--out", str(out)]) == 0
     return out

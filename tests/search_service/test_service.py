@@ -123,6 +123,7 @@ def raw(url: str, *parts: bytes, pause: float = 0) -> bytes:
         return sent.recv(2**16)
 
 
+@pytest.mark.slow
 def test_slow_and_broken_senders_do_not_hold_the_others_up(url: str) -> None:
     head = b"POST /retrieve HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
     chunked = b"POST /retrieve HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"

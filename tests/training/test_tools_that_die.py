@@ -96,12 +96,14 @@ def test_a_hang_is_cut_short_and_costs_only_what_hangs(place: str) -> None:
     assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_a_dead_server_is_not_asked_call_by_call() -> None:
     found, asked = ask(lambda query: hang(), *map(str, range(50)))
     assert all(isinstance(one, ToolTimeoutError) for one in found)
     assert len(asked) <= 50 + 5
 
 
+@pytest.mark.slow
 def test_somebody_elses_alarm_still_rings() -> None:
     rung: list[int] = []
     before = signal.signal(signal.SIGALRM, lambda number, frame: rung.append(number))

@@ -124,6 +124,7 @@ def test_facts_of_a_company_and_of_software() -> None:
     assert software["tablet"]["date of release"] == "2014"
 
 
+@pytest.mark.slow
 def test_what_is_said_of_others_or_of_several_is_no_fact() -> None:
     found = {title: values(part) for title, part in told(ENCYCLOPEDIA).items()}
     assert "birthplace" not in found["Bor"]  # the mayor's
@@ -134,6 +135,7 @@ def test_what_is_said_of_others_or_of_several_is_no_fact() -> None:
     assert facts("Empty", "", "") == []
 
 
+@pytest.mark.slow
 def test_questions_are_put_as_people_put_them() -> None:
     found = told(ENCYCLOPEDIA | WIKI)
     asked = {(title, relation): fact.question for title, part in found.items() for relation, fact in part.items()}

@@ -108,6 +108,7 @@ def test_after_five_tries_the_address_and_the_reason_are_said(quick: None) -> No
         assert len(service.bodies) == 9 + 5
 
 
+@pytest.mark.slow
 def test_the_pauses_are_half_a_second_doubled_each_time() -> None:
     with Scripted([(503, b"")] * 2 + [ANSWER]) as service:
         HTTPSearcher((), url=service.url).search(["a"], 1)

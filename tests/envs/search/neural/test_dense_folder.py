@@ -117,6 +117,7 @@ def test_a_low_recall_is_said(
     assert "below 0.95: --index hnsw finds more" in said
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_one_sentence(
     towns: Path, tmp_path: Path, encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -62,6 +62,7 @@ def test_a_query_finds_the_same_alone_and_among_others(tmp_path: Path, kind: str
         assert [number for number, _ in together[-1]] == [700, 701, 702, 703, 704]
 
 
+@pytest.mark.slow
 def test_recall_is_the_share_of_the_truly_nearest(tmp_path: Path) -> None:
     vectors, queries = drawn(5, 2000), drawn(6, 50)
     for kind in KINDS:
