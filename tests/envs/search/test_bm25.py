@@ -150,7 +150,7 @@ def test_choosing_finds_what_scoring_all_finds(monkeypatch: pytest.MonkeyPatch, 
             words, k = [f"w{i}" for i in rng.integers(0, 12, rng.integers(1, 7))], int(rng.integers(1, 6))
             scores = index.scores(words)
             best = np.lexsort((np.arange(60), -scores))[:k]
-            assert index.best(words, k) == [i for i in best if scores[i]]
+            assert index.hits(words, k) == [(i, scores[i]) for i in best if scores[i]]
 
 
 def test_title_and_text_are_searched() -> None:

@@ -82,30 +82,24 @@ class Index:
         return cls(WordTable(folder), postings, highest_V)
 
     def hits(self, words: Sequence[str], k: int) -> list[Hit]:
-        """The ``k`` best passages with their scores, best first, of equal ones the first."""
-        numbers = self.best(words, k)
-        return list(zip(numbers, self.scores_of(numbers, words), strict=True)) if numbers else []
+        """The ``k`` best passages with their scores, best first, of equal ones the first.
 
-    def best(self, words: Sequence[str], k: int) -> list[int]:
-        """The numbers of the ``k`` best passages, of equal ones the first; none without a word of the query."""
-        known = [number for word in words if (number := self._words.get(word)) is not None]
+        None without a word of the query.
+        """
+        known = self._known(words)
         if not known:
             return []
         found = self._choose(known, k) if self.size > DENSE else None
         return self._all(known, k) if found is None else found
 
-    def scores_of(self, numbers: Sequence[int], words: Sequence[str]) -> list[float]:
-        """The scores of passages by their numbers, to the bit those of ``scores``."""
-        known = [number for word in words if (number := self._words.get(word)) is not None]
-        scores: list[float] = self._add(np.asarray(numbers, dtype=np.int32), known).tolist()
-        return scores
-
     def scores(self, words: Sequence[str]) -> npt.NDArray[np.float64]:
         """The score of every passage, 0 without a word of the query: (N,)."""
-        known = [number for word in words if (number := self._words.get(word)) is not None]
-        return self._scores(known)
+        return self._scores(self._known(words))
 
-    def _all(self, known: list[int], k: int) -> list[int]:
+    def _known(self, words: Sequence[str]) -> list[int]:
+        return [number for word in words if (number := self._words.get(word)) is not None]
+
+    def _all(self, known: list[int], k: int) -> list[Hit]:
         scores_N = self._scores(known)
         rows_M = np.flatnonzero(scores_N)  # Lucene's idf is positive, so 0 means no shared word
         return _top(rows_M, scores_N[rows_M], k)
@@ -117,7 +111,7 @@ class Index:
             scores_N[rows_D] += scores_D
         return scores_N
 
-    def _choose(self, known: list[int], k: int) -> list[int] | None:
+    def _choose(self, known: list[int], k: int) -> list[Hit] | None:
         """The same without scoring every passage: MaxScore (Turtle and Flood, 1995).
 
         Words are taken in the order of the most that they can add. Once ``k`` passages score more than all words left
@@ -142,11 +136,7 @@ class Index:
                 sums_M = sums_M + known.count(number) * self._given(number, rows_M)
             else:
                 rows_D, scores_D = self._postings(number)
-                rows_U = np.union1d(rows_M, rows_D)
-                sums_U = np.zeros(len(rows_U))
-                sums_U[np.searchsorted(rows_U, rows_M)] = sums_M
-                sums_U[np.searchsorted(rows_U, rows_D)] += known.count(number) * scores_D
-                rows_M, sums_M = rows_U, sums_U
+                rows_M, sums_M = _joined(rows_M, sums_M, rows_D, known.count(number) * scores_D)
             if len(rows_M) < k:
                 continue
             left = sum(most[other] for other in order[taken:])
@@ -220,10 +210,26 @@ def _highest(postings: Postings) -> npt.NDArray[np.float64]:
     return np.maximum.reduceat(postings.scores_P, postings.starts_V1[:-1])
 
 
-def _top(rows_M: npt.NDArray[np.integer], scores_M: npt.NDArray[np.float64], k: int) -> list[int]:
-    """The ``k`` best of ascending rows, best first, equal ones in their order."""
+def _joined(
+    rows_M: npt.NDArray[np.int32],
+    sums_M: npt.NDArray[np.float64],
+    rows_D: npt.NDArray[np.int32],
+    sums_D: npt.NDArray[np.float64],
+) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
+    """The rows of both, ascending, and the sums of their numbers."""
+    if not len(rows_M):
+        return rows_D, sums_D
+    rows_U = np.union1d(rows_M, rows_D)
+    sums_U = np.zeros(len(rows_U))
+    sums_U[np.searchsorted(rows_U, rows_M)] = sums_M
+    sums_U[np.searchsorted(rows_U, rows_D)] += sums_D
+    return rows_U, sums_U
+
+
+def _top(rows_M: npt.NDArray[np.integer], scores_M: npt.NDArray[np.float64], k: int) -> list[Hit]:
+    """The ``k`` best of ascending rows with their scores, best first, equal ones in their order."""
     if len(rows_M) > k:  # a sort of what may be among them alone
         among = np.flatnonzero(scores_M >= np.partition(scores_M, -k)[-k])
         rows_M, scores_M = rows_M[among], scores_M[among]
-    found: list[int] = rows_M[np.argsort(-scores_M, kind="stable")[:k]].tolist()
-    return found
+    best = np.argsort(-scores_M, kind="stable")[:k]
+    return list(zip(rows_M[best].tolist(), scores_M[best].tolist(), strict=True))
