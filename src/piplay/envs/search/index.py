@@ -160,7 +160,7 @@ class Index:
     def _given(self, number: int, rows_M: npt.NDArray[np.int32]) -> npt.NDArray[np.float64]:
         """What a word gives to these passages, 0 where they do not hold it."""
         rows_D, scores_D = self._postings(number)
-        at_M = np.minimum(np.searchsorted(rows_D, rows_M), len(rows_D) - 1)
+        at_M = np.minimum(rows_D.searchsorted(rows_M), len(rows_D) - 1)
         return np.where(rows_D[at_M] == rows_M, scores_D[at_M], 0.0)
 
     def _count(self, number: int) -> int:
@@ -216,14 +216,16 @@ def _joined(
     rows_D: npt.NDArray[np.int32],
     sums_D: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-    """The rows of both, ascending, and the sums of their numbers."""
+    """The rows of both, ascending, and the sums of their numbers; what is given may be written to."""
+    if len(rows_M) > len(rows_D):
+        rows_M, sums_M, rows_D, sums_D = rows_D, sums_D, rows_M, sums_M
     if not len(rows_M):
         return rows_D, sums_D
-    rows_U = np.union1d(rows_M, rows_D)
-    sums_U = np.zeros(len(rows_U))
-    sums_U[np.searchsorted(rows_U, rows_M)] = sums_M
-    sums_U[np.searchsorted(rows_U, rows_D)] += sums_D
-    return rows_U, sums_U
+    at_M = rows_D.searchsorted(rows_M)
+    both_M = rows_D[np.minimum(at_M, len(rows_D) - 1)] == rows_M
+    sums_D[at_M[both_M]] += sums_M[both_M]
+    own_M = ~both_M
+    return np.insert(rows_D, at_M[own_M], rows_M[own_M]), np.insert(sums_D, at_M[own_M], sums_M[own_M])
 
 
 def _top(rows_M: npt.NDArray[np.integer], scores_M: npt.NDArray[np.float64], k: int) -> list[Hit]:
