@@ -57,7 +57,6 @@ def test_shards_find_what_one_index_finds(
 def test_shards_choose_as_one_index_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where words are taken in order until no other passage can be among the best, with many ties."""
     monkeypatch.setattr("piplay.envs.search.index.DENSE", 0)
-    monkeypatch.setattr("piplay.envs.search.index.CROWD", 2.0)
     rng = np.random.default_rng(3)
     documents = [
         [[f"w{i}" for i in rng.zipf(1.3, rng.integers(1, count)) % 40] for count in (4, 15)] for _ in range(300)

@@ -21,9 +21,6 @@ FILES = "4"
 """Of a saved index's files: it rises when they change."""
 DENSE = 4000
 """Passages up to which scoring all of them is quicker than choosing."""
-CROWD = 1 / 16
-"""The share of a corpus from which on choosing is not tried."""
-
 ERROR = 1e-9
 """More than the sums of scores can err, relatively: what is nearer than this to equal counts as equal."""
 
@@ -89,8 +86,7 @@ class Index:
         known = self._known(words)
         if not known:
             return []
-        found = self._choose(known, k) if self.size > DENSE else None
-        return self._all(known, k) if found is None else found
+        return self._choose(known, k) if self.size > DENSE else self._all(known, k)
 
     def scores(self, words: Sequence[str]) -> npt.NDArray[np.float64]:
         """The score of every passage, 0 without a word of the query: (N,)."""
@@ -111,43 +107,37 @@ class Index:
             scores_N[rows_D] += scores_D
         return scores_N
 
-    def _choose(self, known: list[int], k: int) -> list[Hit] | None:
-        """The same without scoring every passage: MaxScore (Turtle and Flood, 1995).
+    def _choose(self, known: list[int], k: int) -> list[Hit]:
+        """The same without scoring every passage: MaxScore (Turtle and Flood, 1995), with scores in place of maxima.
 
-        Words are taken in the order of the most that they can add. Once ``k`` passages score more than all words left
-        can add, no passage without a word taken so far is among the best; from then on passages leave that cannot reach
-        the best any more. None where that starts with so many passages that scoring all is quicker.
+        Words are taken in the order of the most that they can add. What the ``k`` best passages so far score in full is
+        the least that counts; a passage leaves, or is not even taken up, once it cannot reach that by the words left.
         """
         most = {number: known.count(number) * float(self._highest_V[number]) for number in known}
         order = sorted(most, key=lambda number: -most[number])
         rows_M, sums_M = np.empty(0, dtype=np.int32), np.empty(0)
-        least = 0.0  # what the k-th best scores at least
-        closed = False
+        least = 0.0
         for taken, number in enumerate(order, 1):
-            if not closed and len(rows_M) + self._count(number) > CROWD * self.size:
-                # The last try before scoring all: so far only the passages that led were scored in full.
-                if len(rows_M) < k:
-                    return None
-                least = float(np.partition(self._add(rows_M, known), -k)[-k])
-                closed = least > sum(most[other] for other in order[taken - 1 :]) * (1 + ERROR)
-                if not closed:
-                    return None
-            if closed:
-                sums_M = sums_M + known.count(number) * self._given(number, rows_M)
-            else:
+            times, left = known.count(number), sum(most[other] for other in order[taken:])
+            if len(rows_M):
+                sums_M = sums_M + times * self._given(number, rows_M)
+            if joining := most[number] + left >= least:
                 rows_D, scores_D = self._postings(number)
-                rows_M, sums_M = _joined(rows_M, sums_M, rows_D, known.count(number) * scores_D)
+                sums_D = times * scores_D
+                if least:
+                    among = np.flatnonzero(sums_D + left >= least)
+                    rows_D, sums_D = rows_D[among], sums_D[among]
+                rows_M, sums_M = _joined(rows_M, sums_M, rows_D, sums_D)
             if len(rows_M) < k:
                 continue
-            left = sum(most[other] for other in order[taken:])
-            if closed:
-                least = max(least, float(np.partition(sums_M, -k)[-k]))
+            if joining:
+                best = rows_M[np.argpartition(sums_M, -k)[-k:]]
+                found = float(self._add(best, known).min())
             else:
-                least = float(self._add(rows_M[np.argpartition(sums_M, -k)[-k:]], known).min())
-            closed = closed or least > left * (1 + ERROR)
-            if closed:
-                among = sums_M + left >= least * (1 - ERROR)
-                rows_M, sums_M = rows_M[among], sums_M[among]
+                found = float(np.partition(sums_M, -k)[-k])
+            least = max(least, found * (1 - ERROR))
+            among = np.flatnonzero(sums_M + left >= least)
+            rows_M, sums_M = rows_M[among], sums_M[among]
         return _top(rows_M, self._add(rows_M, known), k)
 
     def _add(self, rows_M: npt.NDArray[np.int32], known: list[int]) -> npt.NDArray[np.float64]:
@@ -216,16 +206,14 @@ def _joined(
     rows_D: npt.NDArray[np.int32],
     sums_D: npt.NDArray[np.float64],
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
-    """The rows of both, ascending, and the sums of their numbers; what is given may be written to."""
-    if len(rows_M) > len(rows_D):
-        rows_M, sums_M, rows_D, sums_D = rows_D, sums_D, rows_M, sums_M
+    """The rows of both, ascending, with their sums: those of the first where a row is in both."""
     if not len(rows_M):
         return rows_D, sums_D
-    at_M = rows_D.searchsorted(rows_M)
-    both_M = rows_D[np.minimum(at_M, len(rows_D) - 1)] == rows_M
-    sums_D[at_M[both_M]] += sums_M[both_M]
-    own_M = ~both_M
-    return np.insert(rows_D, at_M[own_M], rows_M[own_M]), np.insert(sums_D, at_M[own_M], sums_M[own_M])
+    rows, sums = np.concatenate((rows_M, rows_D)), np.concatenate((sums_M, sums_D))
+    order = np.argsort(rows, kind="stable")  # quick, of two that are sorted
+    rows, sums = rows[order], sums[order]
+    first = np.flatnonzero(np.diff(rows, prepend=-1))
+    return rows[first], sums[first]
 
 
 def _top(rows_M: npt.NDArray[np.integer], scores_M: npt.NDArray[np.float64], k: int) -> list[Hit]:
