@@ -78,15 +78,15 @@ class Index:
         postings = Postings(int(np.load(folder / "size.npy")), starts_V1, rows_P, scores_P)
         return cls(WordTable(folder), postings, highest_V)
 
-    def hits(self, words: Sequence[str], k: int) -> list[Hit]:
+    def hits(self, words: Sequence[str], k: int, least: float = 0.0) -> list[Hit]:
         """The ``k`` best passages with their scores, best first, of equal ones the first.
 
-        None without a word of the query.
+        None without a word of the query. What scores less than ``least`` may be left out.
         """
         known = self._known(words)
         if not known:
             return []
-        return self._choose(known, k) if self.size > DENSE else self._all(known, k)
+        return self._choose(known, k, least * (1 - ERROR)) if self.size > DENSE else self._all(known, k)
 
     def scores(self, words: Sequence[str]) -> npt.NDArray[np.float64]:
         """The score of every passage, 0 without a word of the query: (N,)."""
@@ -107,16 +107,15 @@ class Index:
             scores_N[rows_D] += scores_D
         return scores_N
 
-    def _choose(self, known: list[int], k: int) -> list[Hit]:
+    def _choose(self, known: list[int], k: int, least: float = 0.0) -> list[Hit]:
         """The same without scoring every passage: MaxScore (Turtle and Flood, 1995), with scores in place of maxima.
 
-        Words are taken in the order of the most that they can add. What the ``k`` best passages so far score in full is
-        the least that counts; a passage leaves, or is not even taken up, once it cannot reach that by the words left.
+        Words are taken in the order of the most that they can add. What the ``k`` best passages so far score in full
+        is the ``least`` that counts; a passage leaves, or is not taken up, once it cannot reach that by the words left.
         """
         most = {number: known.count(number) * float(self._highest_V[number]) for number in known}
         order = sorted(most, key=lambda number: -most[number])
         rows_M, sums_M = np.empty(0, dtype=np.int32), np.empty(0)
-        least = 0.0
         for taken, number in enumerate(order, 1):
             times, left = known.count(number), sum(most[other] for other in order[taken:])
             if len(rows_M):

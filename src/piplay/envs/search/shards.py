@@ -38,9 +38,13 @@ class Shards:
 
     def hits(self, words: Sequence[str], k: int) -> list[Hit]:
         """See ``Index.hits``."""
-        found = [(first + number, score) for first, index in self._parts for number, score in index.hits(words, k)]
-        # Within a part and from part to part the numbers of equal scores ascend, and the sort is stable.
-        return sorted(found, key=lambda hit: -hit[1])[:k]
+        best: list[Hit] = []
+        for first, index in self._parts:
+            least = best[-1][1] if len(best) == k else 0.0
+            found = [(first + number, score) for number, score in index.hits(words, k, least)]
+            # Within a part and from part to part the numbers of equal scores ascend, and the sort is stable.
+            best = sorted([*best, *found], key=lambda hit: -hit[1])[:k]
+        return best
 
     @classmethod
     def save(
