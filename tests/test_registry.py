@@ -56,7 +56,7 @@ def test_a_module_of_the_current_folder_is_found(folder: Path) -> None:
         ("pi_ply:Study", "no module 'pi_ply' (did you mean 'pi_play'?) in piplay.methods or the current folder"),
         ("mien:Mine", "no module 'mien' (did you mean 'mine'?)"),
         ("mine:Nime", "mine has no such name (did you mean 'Mine'?)"),
-        ("mine:VALUE", "mine has no such name"),
+        ("mine:VALUE", "mine has no such name; it has Mine, Ours"),
         ("mine.deeper:Mine", "no module 'mine.deeper'"),
         ("needy:Mine", "it needs a module 'not_to_be_had'"),
         ("broken:Mine", "NameError: name 'nothing' is not defined (broken.py, line 2)"),
@@ -64,7 +64,7 @@ def test_a_module_of_the_current_folder_is_found(folder: Path) -> None:
     ],
 )
 def test_what_is_not_there_is_said_in_a_line(folder: Path, name: str, said: str) -> None:
-    (folder / "mine.py").write_text("class Mine: ...\nVALUE = 3\n")
+    (folder / "mine.py").write_text("from pathlib import Path\nclass Mine: ...\nclass Ours: ...\nVALUE = 3\n")
     (folder / "needy.py").write_text("import not_to_be_had\n")
     (folder / "broken.py").write_text("class Mine: ...\nnothing\n")
     (folder / "cut.py").write_text("class Mine(\n")

@@ -10,7 +10,7 @@ from piplay.config import Config
 from piplay.console import TerminalConsole
 from piplay.errors import InputError
 from piplay.recipes import load_config
-from piplay.registry import named_outside, package_alone
+from piplay.registry import outside, package_alone
 from piplay.report.command import report
 from piplay.training.listeners.console import ConsoleListener
 from piplay.training.litter import only_begun
@@ -64,7 +64,7 @@ def _play(config: Config, folder: Path, begin: Begin) -> Run:
         run, environment = play(config, begin, listener, console, describe)
     except (KeyboardInterrupt, BrokenPipeError) as error:
         if (folder / "config.json").is_file():
-            trust = " --trust" if named_outside() else ""
+            trust = " --trust" if outside() else ""
             error.add_note(f"`piplay resume {shlex.quote(str(folder))}{trust}` goes on from the last checkpoint")
         raise
     try:

@@ -30,7 +30,7 @@ PACKAGE = "piplay."
 IN_FULL = ("piplay.warm_up",)
 """Rooms of the package that a recipe names in full, whatever it names there."""
 _ALONE = ContextVar("alone", default=False)
-_OUTSIDE: set[str] = set()
+_OUTSIDE: dict[str, Path] = {}
 
 
 @contextmanager
@@ -72,12 +72,15 @@ def resolve(reference: str, what: str, *rooms: str) -> Any:
         if callable(thing := getattr(found, name, None)):
             if not _of_package(thing):
                 refuse_alone(reference, what)
-                _OUTSIDE.add(reference)
+                _OUTSIDE[reference] = Path(str(found.__file__))
             return thing
         own = getattr(found, "__all__", None) or [
-            key for key, value in vars(found).items() if getattr(value, "__module__", None) == found.__name__
+            key
+            for key, value in vars(found).items()
+            if callable(value) and getattr(value, "__module__", None) == found.__name__
         ]
-        lacking = f"{place} has no such name{nearest(name, own)}"
+        there = f"; it has {', '.join(own)}" if own else ""
+        lacking = f"{place} has no such name{nearest(name, own)}{there}"
     known = [entry.name for entry in pkgutil.iter_modules([*_paths(rooms), str(Path.cwd())])]
     where = " or ".join((*rooms, "the current folder"))
     lacking = lacking or f"no module {module!r}{nearest(module, known)} in {where}"
@@ -105,9 +108,9 @@ def refuse_alone(reference: str, what: str) -> None:
         )
 
 
-def named_outside() -> bool:
-    """Whether this process has been given anything that is not the package's."""
-    return bool(_OUTSIDE)
+def outside() -> Mapping[str, Path]:
+    """What this process has been given that is not the package's: the file that holds it, by reference."""
+    return _OUTSIDE
 
 
 def _of_package(thing: Any) -> bool:

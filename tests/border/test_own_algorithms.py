@@ -116,6 +116,8 @@ def test_a_loss_that_lacks_a_part_is_refused_when_it_is_made(monkeypatch: pytest
     [
         ({"metrics": {"zero": "average"}}, r":Changed.metrics is \{'zero': 'average'\}.*one of sum, mean and rollout"),
         ({"metrics": ("zero",)}, r":Changed.metrics is \('zero',\)"),
+        ({"metrics": {"reward": "mean"}}, r":Changed.metrics: 'reward' is logged of every role already"),
+        ({"metrics": {"grad_norm": "mean"}}, r":Changed.metrics: 'grad_norm' is logged of every role already"),
         ({"scorings": Scoring("teacher")}, r":Changed.scorings is a Scoring: make it a property that gives a tuple"),
         ({"scorings": lambda self: ()}, r":Changed.scorings is a method: make it a property"),
     ],

@@ -105,6 +105,18 @@ def test_a_failure_that_is_tolerated_is_left_out_with_its_reason(
     assert set(loop.run.rollouts["failure"].to_pylist()) == {"down"}
 
 
+def test_a_tools_failure_that_a_game_raises_is_the_games(
+    adding: Chat, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Raising(Guess):
+        async def play(self, task: Task, context: Context) -> Episode:
+            raise ToolError("down")
+
+    monkeypatch.setitem(globals(), "Now", Raising)
+    with pytest.raises(InputError, match=r"game raised ToolError: down \(test_own_tools.py, line \d+\), as tools"):
+        loop_of(settings(f"{__name__}:Now", **ROOM), adding, tmp_path / "run").train()
+
+
 def using(call: Any) -> type[Guess]:
     class Using(Guess):
         async def play(self, task: Task, context: Context) -> Episode:

@@ -2,7 +2,9 @@
 
 import json
 import subprocess
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -15,8 +17,8 @@ from piplay.envs.search.question import Passage, Question, Step
 from piplay.errors import InputError
 from piplay.recipes import load_config
 from piplay.training.run_directory import Run
-from piplay.training.state import SCHEMA, RunState, task_tree
-from piplay.types import Episode, ScoredTrajectory
+from piplay.training.state import SCHEMA, RunState, task_of, task_tree
+from piplay.types import Episode, ScoredTrajectory, Task
 
 BOR = Passage("p1", "Bor", "Bor lies on the Tamsin.")
 TASK = Question("t1", 2, "Where?", ("Oum", "Mount Oum"), BOR, (Step("Bor", "p1", "so"), Step("Tamsin", "", "")))
@@ -55,6 +57,27 @@ def test_a_committed_state_comes_back(run: Run) -> None:
     loaded: list[Path] = []
     assert Run.open(run.folder).resume(loaded.append) == state
     assert loaded == [run.folder / "checkpoints" / "1"]
+
+
+def test_tasks_of_two_classes_are_not_mistaken_for_each_other() -> None:
+    @dataclass(frozen=True, slots=True)
+    class One(Task):
+        kind: ClassVar[str] = "twice"
+        name: str = ""
+
+    one = One("a", name="x")
+    assert task_of(task_tree(one)) == one
+
+    @dataclass(frozen=True, slots=True)
+    class Other(Task):
+        kind: ClassVar[str] = "twice"
+        names: str = ""
+
+    for read in (lambda: task_tree(one), lambda: task_of({"kind": "twice", "id": "a"}), lambda: task_tree(Other("b"))):
+        with pytest.raises(InputError, match=r"One and .*Other are all tasks of kind 'twice': give each a kind"):
+            read()
+    with pytest.raises(InputError, match=r"a stored task is of kind 'never', which is no class that was imported"):
+        task_of({"kind": "never", "id": "a"})
 
 
 def test_the_last_two_checkpoints_are_kept(run: Run) -> None:

@@ -21,8 +21,9 @@ from piplay.cli.main import main
 from piplay.config import Config
 from piplay.errors import InputError, InputWarning
 from piplay.recipes import load_config
+from piplay.registry import resolve
 from piplay.settings import Learn, Phase
-from piplay.training.fingerprints import check_unchanged, fingerprints_of_environment
+from piplay.training.fingerprints import check_unchanged, fingerprints_of_environment, own_code
 from piplay.training.learner import Learner
 from piplay.training.lock import holding
 from piplay.training.machine import kept, machine
@@ -197,6 +198,24 @@ def test_another_machine_is_said_and_kept() -> None:
     record, said = kept(record, first, 9)
     assert "9.9 →" in said
     assert [part["after_step"] for part in record["since"]] == [7, 9]
+
+
+def test_code_of_ones_own_that_changes_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not refused: who mends a reward goes on with it. Notes beside it and code that is not named do not count."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("own_rounds", "own_other"):
+        (tmp_path / f"{name}.py").write_text("class Rounds: ...\n")
+        resolve(f"{name}:Rounds", "task source")
+    sources = {"sources.rounds": "own_rounds:Rounds"}
+    config, plain = load_config("smoke", sources), load_config("smoke", {})
+    before, none = own_code(config), own_code(plain)
+    (tmp_path / "own_other.py").write_text("class Rounds: pass\n")
+    assert own_code(config) == before
+    (tmp_path / "own_rounds.py").write_text("class Rounds: pass\n")
+    record, said = kept(machine() | before, machine() | own_code(config), 3)
+    assert f"own_code {before['own_code']} → {own_code(config)['own_code']}" in said
+    assert "since" in record
+    assert none == {}
 
 
 @pytest.mark.slow

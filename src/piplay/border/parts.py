@@ -128,6 +128,13 @@ def check_loss(loss: Any) -> None:
         raise InputError(f"{name}.scorings is {kind_of(scorings)}: make it a property that gives a tuple of Scoring")
 
 
+def check_loss_names(loss: Any, taken: Iterable[str]) -> None:
+    """Whether what a loss reports would stand in the place of what is logged of every role."""
+    for metric in loss.metrics:
+        if metric in taken:
+            raise InputError(f"{name_of(loss)}.metrics: {metric!r} is logged of every role already: name it otherwise")
+
+
 def check_evaluation(evaluation: Any, base: type[Any], policies: Iterable[str]) -> None:
     """An evaluation, which keeps some of the run's policies. ``base``: ``Evaluation``."""
     if not isinstance(evaluation, base):

@@ -92,7 +92,8 @@ def environment_of(
     """What the models search: as the first model's run has it, if it comes from one, in the world or corpus given."""
     origin = origin_of(model)
     usual = origin.config.environment if origin else Component(kind="search")
-    places: dict[str, Any] = {"world": world and str(world), "corpus": corpus and str(corpus)}
+    given = {"world": world and str(world), "corpus": corpus and str(corpus)}
+    places: dict[str, Any] = {name: path for name, path in given.items() if path or name in usual.options}
     if strict:
         places["strict"] = True
     config = settings_of(Component(kind=usual.kind, **usual.options | places), seed)

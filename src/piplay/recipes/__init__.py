@@ -51,6 +51,8 @@ def _read_recipe(recipe: str) -> tuple[dict[str, Any], str]:
         text, where = _read(path), str(path)
     elif recipe in recipes():
         text, where = (_recipe_folder() / f"{recipe}.toml").read_text(encoding="utf-8"), recipe
+    elif (path / "config.json").is_file():
+        raise InputError(f"{recipe} is a run, no recipe: give it as --run-dir {recipe}, or to `piplay resume`")
     else:
         raise InputError(
             f"there is no recipe {recipe!r}{nearest(recipe, recipes())}: give {', '.join(recipes())} or a .toml file"

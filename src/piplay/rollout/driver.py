@@ -17,7 +17,7 @@ from inspect import CORO_CREATED, getcoroutinestate
 from types import CoroutineType
 from typing import Any, TypeVar
 
-from piplay.border.code import name_of, own
+from piplay.border.code import name_of, own, place_of
 from piplay.engine.protocol import Sampler
 from piplay.errors import InputError
 from piplay.rollout.answers import answers
@@ -105,6 +105,11 @@ class Driver:
             request = step(value)
         except StopIteration as end:
             self._end(running, end.value)
+        except ToolError as error:
+            raise InputError(
+                f"the game raised {type(error).__name__}: {error} ({place_of(error)}), as tools alone do: where one "
+                "fails, `Dialogue.use` gives None, and the game closes the dialogue"
+            ) from error
         except Exception:
             with own(name_of(running.coroutine)):
                 raise

@@ -6,15 +6,16 @@ other results without a word.
 
 from __future__ import annotations
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from piplay.config import Config
 from piplay.errors import InputError, InputWarning
-from piplay.files import digest_of_files, files_below, storing
+from piplay.files import digest, digest_of_files, files_below, storing
 from piplay.protocols import Environment
-from piplay.registry import path_options, resolve
+from piplay.registry import outside, path_options, resolve
 from piplay.training.run_directory import Run
 
 MODEL_FILES = ("*.safetensors", "*.bin", "*.json", "*.jinja", "*.txt", "*.model")
@@ -45,6 +46,14 @@ def fingerprints_of_environment(config: Config, environment: Environment) -> dic
             files = read.get(name, _visible(place))
             found[name] = digest_of_files(files, place if place.is_dir() else place.parent)
     return found
+
+
+def own_code(config: Config) -> dict[str, str]:
+    """``own_code``, a hash of the files that hold what the settings name beside the package's; nothing without any."""
+    named = config.model_dump_json()
+    files = {file.resolve() for reference, file in outside().items() if reference in named}
+    digests = "".join(sorted(map(digest, files)))
+    return {"own_code": hashlib.sha256(digests.encode()).hexdigest()[:12]} if files else {}
 
 
 def check_unchanged(run: Run, found: Mapping[str, str]) -> None:

@@ -31,7 +31,7 @@ from piplay.training.assemble import (
     tool_specs,
     with_model,
 )
-from piplay.training.fingerprints import check_unchanged, fingerprints
+from piplay.training.fingerprints import check_unchanged, fingerprints, own_code
 from piplay.training.listeners.console import ConsoleListener, show_table
 from piplay.training.listeners.group import ListenerGroup
 from piplay.training.listeners.trackers import check_trackers, trackers_of
@@ -75,7 +75,7 @@ def play(
     console.print(f"run directory: {run.folder}")
     repeatable = getattr(environment, "repeatable", True)
     about = {"device": config.engine.device, "deterministic": engine.deterministic, "repeatable": repeatable}
-    about |= getattr(engine, "versions", {})
+    about |= getattr(engine, "versions", {}) | own_code(config)
     _record_machine(run, about, listener.message)
     # Taken from here by whoever plays on it, so that nothing holds it once it is lost.
     ready = [engine]

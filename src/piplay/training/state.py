@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
 
-from piplay.border.code import name_of
+from piplay.border.code import listed, name_of
 from piplay.config import Config
 from piplay.errors import InputError
 from piplay.types import State, Task
@@ -90,22 +90,32 @@ def task_tree(task: Task) -> dict[str, Any]:
     except (PydanticUserError, ValueError, TypeError) as error:
         problem = " ".join(str(error).split("\n")[0].split())
         raise InputError(f"a task of {name_of(task)} cannot be written down ({problem}): take plain fields") from error
+    _kind(task.kind)
     return {"kind": task.kind, **fields}
 
 
 def task_of(tree: Mapping[str, Any]) -> Task:
     """The task of such a tree. Raises ``InputError`` where its kind is not known or its fields do not fit."""
-    known: list[type[Task]] = [Task, *_below(Task)]
-    kinds = {kind.kind: kind for kind in known}
     fields = dict(tree)
-    kind = kinds.get(fields.pop("kind", ""))
-    if kind is None:
-        raise InputError(f"a stored task is of kind {tree.get('kind')!r}, which this run knows nothing of")
+    kind = _kind(fields.pop("kind", ""))
     try:
         task: Task = TypeAdapter(kind).validate_python(fields)
     except ValidationError as error:
         raise InputError(f"a stored task of kind {kind.kind} is damaged ({error.errors()[0]['msg']})") from error
     return task
+
+
+def _kind(name: Any) -> type[Task]:
+    """The class of the tasks of a kind."""
+    known: list[type[Task]] = [Task, *_below(Task)]
+    found = {name_of(kind): kind for kind in known if kind.kind == name}
+    if not found:
+        raise InputError(
+            f"a stored task is of kind {name!r}, which is no class that was imported: in Python import its module first"
+        )
+    if len(found) > 1:
+        raise InputError(f"{listed(sorted(found))} are all tasks of kind {name!r}: give each a kind of its own")
+    return next(iter(found.values()))
 
 
 def _below(kind: type[Task]) -> Iterator[type[Task]]:
