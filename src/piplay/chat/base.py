@@ -67,7 +67,7 @@ class Chat(ABC):
 
     @abstractmethod
     def phrase(self, think: str = "", content: str = "", call: ToolCall | None = None) -> str:
-        """The text of a turn that says this, of which ``parse`` is the inverse. For lessons and tests."""
+        """The text of a turn that says this, of which ``parse`` is the inverse. For turns that a game puts itself."""
 
     @abstractmethod
     def written(self, text: str) -> list[int]:

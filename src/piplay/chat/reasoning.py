@@ -60,12 +60,14 @@ def cut(text: str, known: Sequence[Reasoning], syntax: CallSyntax | None) -> Sai
     call, malformed, at = None, False, 0
     openings = [_Next(text, one.opening) for one in known]
     closings = [_Next(text, one.closing) for one in known]
+    calls = _Next(text, syntax.anchor) if syntax is not None and syntax.anchor else None
     while True:
         events = [(openings[i].behind(at), 0, one) for i, one in enumerate(known)]
         events += [(closings[i].behind(at), 1, one) for i, one in enumerate(known)]
-        if syntax is not None:
-            first = call is None and not any(map(str.strip, said))
-            events.append((syntax.find(text, at, first), 2, known[0]))
+        if calls is not None:
+            events.append((calls.behind(at), 2, known[0]))
+        elif syntax is not None:
+            events.append((syntax.find(text, at, call is None and not "".join(said).strip()), 2, known[0]))
         place, kind, one = min((event for event in events if event[0] >= 0), key=_earliest, default=(-1, -1, known[0]))
         if place < 0:
             said.append(text[at:])

@@ -38,9 +38,10 @@ class CallSyntax:
         return opening + self.core.write(call.name, call.arguments, spelled) + closing
 
     def find(self, text: str, at: int, blank: bool) -> int:
-        """Where the next call begins, or -1. ``blank``: whether nothing is said before ``at`` beside reasoning."""
-        if self.anchor:
-            return text.find(self.anchor, at)
+        """Where the next call without an ``anchor`` begins, or -1.
+
+        ``blank``: whether nothing is said before ``at`` beside reasoning.
+        """
         if isinstance(self.core, JsonObject) and not blank:
             return -1
         skipped = "|".join(re.escape(token) for token in self.added) or "(?!)"
@@ -56,7 +57,7 @@ class CallSyntax:
             begun = re.compile(rf"(?:{'|'.join(map(re.escape, self.added)) or '(?!)'}|\s)*").match(text, at)
             assert begun is not None
             return self.core.read(text, begun.end(), lambda place: self._closes(text, place))
-        for opening in (self.opening, self.first):
+        for opening in dict.fromkeys((self.opening, self.first)):
             opened = loose(opening.strip()).match(text, at)
             found = self.core.read(text, opened.end(), lambda place: self._closes(text, place)) if opened else None
             if found is not None:

@@ -1,0 +1,37 @@
+"""A turn cut into reasoning, call and what it says beside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from toys.shapes import SHAPES, shaped, speaking
+from toys.tools import SEARCH
+
+from piplay.chat.native import Native
+from piplay.chat.reasoning import USUAL, cut
+
+
+class Watched(str):
+    """A text that counts how often each piece is looked for in it."""
+
+    asked: Counter[str]
+
+    def find(self, piece: str, *where: Any) -> int:
+        self.asked[piece] += 1
+        return super().find(piece, *where)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_call_that_never_comes_is_looked_for_once(shape: str) -> None:
+    """However often a turn thinks: looked for from every thought on, a long turn would take its length squared."""
+    syntax = Native(speaking(shaped(shape)), [SEARCH])._way.syntax
+    assert syntax is not None
+    turn = Watched("<think>so</think> well " * 300)
+    turn.asked = Counter()
+    said = cut(turn, USUAL, syntax)
+    assert (said.call, said.malformed) == (None, False)
+    assert said.think.count("so") == 300
+    if syntax.anchor:
+        assert turn.asked[syntax.anchor] == 1
