@@ -24,7 +24,6 @@ from piplay.chat.encoding import Foreign
 from piplay.errors import InputError
 from piplay.types import ToolCall, ToolSpec, Turn
 
-_THINK = re.compile(r"<think>(.*?)</think>", re.DOTALL)
 _RESERVED = ("think", "answer", "information")
 
 
@@ -108,9 +107,12 @@ class Tagged(Chat):
 
 def _thought(text: str) -> str:
     """The reasoning in what stands before an answer or a call; what nothing opened began with the turn."""
-    closed = _THINK.search(text)
+    _, opened, behind = text.partition("<think>")
+    within, closed, _ = behind.partition("</think>")
+    if opened and closed:
+        return within.strip()
     before, found, _ = text.partition("</think>")
-    return closed[1].strip() if closed else before.strip() if found else ""
+    return before.strip() if found else ""
 
 
 def instruction(tools: Sequence[ToolSpec]) -> str:

@@ -31,6 +31,7 @@ _DROPPED = re.compile(r"[!\"&'(),\-./:;<=>?@\[\\\]^_`{|}~]")
 """SQuAD's punctuation without ``_SYMBOLS``."""
 _BOLD = re.compile(r"(?<![\w*])(\*{1,3}|`+)(?=\S)(.+?)(?<=\S)\1(?![\w*])")
 _DIGIT = re.compile(r"\d")
+_DECIMALS = re.compile(r"(?![0-9])\d")
 _PLAIN = re.compile(r"[a-z ]*")
 _ARTICLES = ("a", "an", "the")
 _CURRENCIES = "$€£¥₹"
@@ -166,9 +167,10 @@ def _folded(text: str) -> str:
     if text.isascii():
         return text
     folded = unicodedata.normalize("NFC", text).translate(_FOLDED)
-    return "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in folded)
+    return _DECIMALS.sub(lambda digit: str(unicodedata.decimal(digit[0])), folded)
 
 
+@lru_cache(2**16)
 def _word(raw: str) -> str:
     """One word's canonical form; empty where it is punctuation alone."""
     bare = raw.strip(_EDGES)
