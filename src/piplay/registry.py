@@ -30,7 +30,7 @@ PACKAGE = "piplay."
 IN_FULL = ("piplay.warm_up",)
 """Rooms of the package that a recipe names in full, whatever it names there."""
 _ALONE = ContextVar("alone", default=False)
-_OUTSIDE: dict[str, Path] = {}
+_OUTSIDE: dict[str, Path | None] = {}
 
 
 @contextmanager
@@ -72,7 +72,8 @@ def resolve(reference: str, what: str, *rooms: str) -> Any:
         if callable(thing := getattr(found, name, None)):
             if not _of_package(thing):
                 refuse_alone(reference, what)
-                _OUTSIDE[reference] = Path(str(found.__file__))
+                file = getattr(found, "__file__", None)
+                _OUTSIDE[reference] = Path(file) if file else None
             return thing
         own = getattr(found, "__all__", None) or [
             key
@@ -108,8 +109,8 @@ def refuse_alone(reference: str, what: str) -> None:
         )
 
 
-def outside() -> Mapping[str, Path]:
-    """What this process has been given that is not the package's: the file that holds it, by reference."""
+def outside() -> Mapping[str, Path | None]:
+    """What this process has been given that is not the package's: the file that holds it, if one does, by reference."""
     return _OUTSIDE
 
 

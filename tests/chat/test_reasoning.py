@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from toys.shapes import SHAPES, shaped, speaking
 from toys.tools import SEARCH
 
 from piplay.chat.native import Native
 from piplay.chat.reasoning import USUAL, cut
+from piplay.chat.tagged import _thought
 
 
 class Watched(str):
@@ -35,3 +39,11 @@ def test_a_call_that_never_comes_is_looked_for_once(shape: str) -> None:
     assert said.think.count("so") == 300
     if syntax.anchor:
         assert turn.asked[syntax.anchor] == 1
+
+
+@given(st.lists(st.sampled_from(["<think>", "</think>", "so", " ", "<", "\n"]), max_size=12).map("".join))
+def test_reasoning_in_tags_is_what_the_pattern_finds(text: str) -> None:
+    """The pattern takes a turn's length squared where it is opened again and again and never closed."""
+    closed = re.search("<think>(.*?)</think>", text, re.DOTALL)
+    before, found, _ = text.partition("</think>")
+    assert _thought(text) == (closed[1].strip() if closed else before.strip() if found else "")

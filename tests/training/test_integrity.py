@@ -206,7 +206,8 @@ def test_code_of_ones_own_that_changes_is_said(tmp_path: Path, monkeypatch: pyte
     for name in ("own_rounds", "own_other"):
         (tmp_path / f"{name}.py").write_text("class Rounds: ...\n")
         resolve(f"{name}:Rounds", "task source")
-    sources = {"sources.rounds": "own_rounds:Rounds"}
+    resolve("math:sqrt", "task source")  # of a module that has no file
+    sources = {"sources.rounds": "own_rounds:Rounds", "sources.roots": "math:sqrt"}
     config, plain = load_config("smoke", sources), load_config("smoke", {})
     before, none = own_code(config), own_code(plain)
     (tmp_path / "own_other.py").write_text("class Rounds: pass\n")

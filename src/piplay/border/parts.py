@@ -112,8 +112,8 @@ def check_advantage(advantage: Any) -> None:
     check_methods(advantage, "an advantage", "__call__")
 
 
-def check_loss(loss: Any) -> None:
-    """A loss."""
+def check_loss(loss: Any, taken: Iterable[str]) -> None:
+    """A loss. ``taken``: what is logged of every role that learns, whose place no metric of a loss may take."""
     name = name_of(loss)
     check_methods(loss, "a loss", "weights", "__call__")
     check_fields(loss, "a loss", "metrics", "scorings", "weights", "__call__")
@@ -122,17 +122,13 @@ def check_loss(loss: Any) -> None:
     means = get_args(Mean)
     if not isinstance(metrics, Mapping) or not all(mean in means for mean in metrics.values()):
         raise InputError(f"{name}.metrics is {metrics!r}: give the name of each metric with one of {listed(means)}")
+    for metric in metrics:
+        if metric in taken:
+            raise InputError(f"{name}.metrics: {metric!r} is logged of every role already: name it otherwise")
     with own(f"{name}.scorings"):
         scorings = loss.scorings
     if not isinstance(scorings, tuple | list) or not all(isinstance(one, Scoring) for one in scorings):
         raise InputError(f"{name}.scorings is {kind_of(scorings)}: make it a property that gives a tuple of Scoring")
-
-
-def check_loss_names(loss: Any, taken: Iterable[str]) -> None:
-    """Whether what a loss reports would stand in the place of what is logged of every role."""
-    for metric in loss.metrics:
-        if metric in taken:
-            raise InputError(f"{name_of(loss)}.metrics: {metric!r} is logged of every role already: name it otherwise")
 
 
 def check_evaluation(evaluation: Any, base: type[Any], policies: Iterable[str]) -> None:

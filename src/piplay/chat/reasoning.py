@@ -61,13 +61,15 @@ def cut(text: str, known: Sequence[Reasoning], syntax: CallSyntax | None) -> Sai
     openings = [_Next(text, one.opening) for one in known]
     closings = [_Next(text, one.closing) for one in known]
     calls = _Next(text, syntax.anchor) if syntax is not None and syntax.anchor else None
+    blank, seen = True, 0  # nothing but white space in ``said``, as far as it was looked at
     while True:
+        blank, seen = blank and not any(map(str.strip, said[seen:])), len(said)
         events = [(openings[i].behind(at), 0, one) for i, one in enumerate(known)]
         events += [(closings[i].behind(at), 1, one) for i, one in enumerate(known)]
         if calls is not None:
             events.append((calls.behind(at), 2, known[0]))
         elif syntax is not None:
-            events.append((syntax.find(text, at, call is None and not "".join(said).strip()), 2, known[0]))
+            events.append((syntax.find(text, at, call is None and blank), 2, known[0]))
         place, kind, one = min((event for event in events if event[0] >= 0), key=_earliest, default=(-1, -1, known[0]))
         if place < 0:
             said.append(text[at:])
@@ -83,6 +85,7 @@ def cut(text: str, known: Sequence[Reasoning], syntax: CallSyntax | None) -> Sai
             at = end + len(one.closing)
         elif kind == 1:
             thought, said, call, malformed = [text[:place]], [], None, False
+            blank, seen = True, 0
             at = place + len(one.closing)
         elif syntax is not None:
             said.append(text[at:place])

@@ -93,6 +93,7 @@ def environment_of(
     origin = origin_of(model)
     usual = origin.config.environment if origin else Component(kind="search")
     given = {"world": world and str(world), "corpus": corpus and str(corpus)}
+    # What the run has and is not given is taken away: one of them is searched.
     places: dict[str, Any] = {name: path for name, path in given.items() if path or name in usual.options}
     if strict:
         places["strict"] = True

@@ -51,7 +51,7 @@ def fingerprints_of_environment(config: Config, environment: Environment) -> dic
 def own_code(config: Config) -> dict[str, str]:
     """``own_code``, a hash of the files that hold what the settings name beside the package's; nothing without any."""
     named = config.model_dump_json()
-    files = {file.resolve() for reference, file in outside().items() if reference in named}
+    files = {file.resolve() for reference, file in outside().items() if file and reference in named}
     digests = "".join(sorted(map(digest, files)))
     return {"own_code": hashlib.sha256(digests.encode()).hexdigest()[:12]} if files else {}
 

@@ -16,7 +16,7 @@ from piplay.algo.samples import samples_of
 from piplay.algo.schedules import resolved, value
 from piplay.algo.updates import splits
 from piplay.border.code import name_of
-from piplay.border.parts import check_advantage, check_loss, check_loss_names
+from piplay.border.parts import check_advantage, check_loss
 from piplay.border.play import numbers
 from piplay.engine.protocol import Trainer
 from piplay.registry import make
@@ -26,7 +26,7 @@ from piplay.training.metrics import NAMES
 from piplay.types import Episode, Owner, PolicyRef, Sample, ScoredTrajectory, State
 
 TAKEN = (*NAMES, "advantage", "grad_norm")
-"""What is logged of a role that learns under ``ROLE/``, whatever its losses report."""
+"""What is logged of a role that learns, whatever its losses report."""
 
 
 def make_advantage(learn: Learn, state: State, iteration: int = 1, update: int = 0) -> Advantage:
@@ -42,8 +42,7 @@ def make_losses(learn: Learn, iteration: int = 1, update: int = 0) -> dict[str, 
     made: dict[str, tuple[Loss, float]] = {}
     for name, settings in learn.losses.items():
         loss: Loss = make(settings.kind, resolved(settings.options, iteration, update), "loss", "piplay.algo.losses")
-        check_loss(loss)
-        check_loss_names(loss, TAKEN)
+        check_loss(loss, TAKEN)
         made[name] = loss, value(settings.weight, iteration, update)
     return made
 

@@ -106,7 +106,7 @@ def task_of(tree: Mapping[str, Any]) -> Task:
 
 
 def _kind(name: Any) -> type[Task]:
-    """The class of the tasks of a kind."""
+    """The class of the tasks of a kind, of which one that was made twice, as slots are, counts once."""
     known: list[type[Task]] = [Task, *_below(Task)]
     found = {name_of(kind): kind for kind in known if kind.kind == name}
     if not found:

@@ -38,7 +38,7 @@ class CallSyntax:
         return opening + self.core.write(call.name, call.arguments, spelled) + closing
 
     def find(self, text: str, at: int, blank: bool) -> int:
-        """Where the next call without an ``anchor`` begins, or -1.
+        """Where the next call begins in a syntax without ``anchor``, or -1.
 
         ``blank``: whether nothing is said before ``at`` beside reasoning.
         """

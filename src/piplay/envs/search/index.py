@@ -107,7 +107,7 @@ class Index:
             scores_N[rows_D] += scores_D
         return scores_N
 
-    def _choose(self, known: list[int], k: int, least: float = 0.0) -> list[Hit]:
+    def _choose(self, known: list[int], k: int, least: float) -> list[Hit]:
         """The same without scoring every passage: MaxScore (Turtle and Flood, 1995), with scores in place of maxima.
 
         Words are taken in the order of the most that they can add. What the ``k`` best passages so far score in full
@@ -151,10 +151,6 @@ class Index:
         rows_D, scores_D = self._postings(number)
         at_M = np.minimum(rows_D.searchsorted(rows_M), len(rows_D) - 1)
         return np.where(rows_D[at_M] == rows_M, scores_D[at_M], 0.0)
-
-    def _count(self, number: int) -> int:
-        """How many passages hold a word."""
-        return int(self._starts_V1[number + 1] - self._starts_V1[number])
 
     def _postings(self, number: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.float64]]:
         """A word's passages, ascending, and their scores."""
