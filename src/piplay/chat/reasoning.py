@@ -37,6 +37,10 @@ def _last_tag(text: str, added: Sequence[str]) -> str:
     return text[text.rindex(found[-1]) :] if found else ""
 
 
+_UNREAD = 8
+"""Calls that begin and cannot be read, before a turn is read no further."""
+
+
 @dataclass(frozen=True, slots=True)
 class Said:
     """A turn, cut up."""
@@ -56,46 +60,44 @@ def cut(text: str, known: Sequence[Reasoning], syntax: CallSyntax | None) -> Sai
     Reasoning that is never closed goes on to the end; a closing that nothing opened ends reasoning that began with the
     turn. A call within the reasoning is none. Of several calls the first counts, if all that begin can be read.
     """
-    thought, said = list[str](), list[str]()
-    call, malformed, at = None, False, 0
-    openings = [_Next(text, one.opening) for one in known]
-    closings = [_Next(text, one.closing) for one in known]
-    calls = _Next(text, syntax.anchor) if syntax is not None and syntax.anchor else None
+    thought, said = list[tuple[int, int]](), list[str]()  # of a thought where it stands: a turn may have 100,000
+    call, malformed, at, unread = None, False, 0, 0
+    events = [_Next(text, one.opening, 0, one) for one in known] + [_Next(text, one.closing, 1, one) for one in known]
+    if syntax is not None and syntax.anchor:
+        events.append(_Next(text, syntax.anchor, 2, known[0]))
     blank, seen = True, 0  # nothing but white space in ``said``, as far as it was looked at
     while True:
-        blank, seen = blank and not any(map(str.strip, said[seen:])), len(said)
-        events = [(openings[i].behind(at), 0, one) for i, one in enumerate(known)]
-        events += [(closings[i].behind(at), 1, one) for i, one in enumerate(known)]
-        if calls is not None:
-            events.append((calls.behind(at), 2, known[0]))
-        elif syntax is not None:
-            events.append((syntax.find(text, at, call is None and blank), 2, known[0]))
-        place, kind, one = min((event for event in events if event[0] >= 0), key=_earliest, default=(-1, -1, known[0]))
-        if place < 0:
+        place, kind, one = min((event.behind(at) for event in events), key=_earliest)
+        if syntax is not None and not syntax.anchor:
+            blank, seen = blank and not any(map(str.strip, said[seen:])), len(said)
+            found_at = syntax.find(text, at, call is None and blank)
+            if 0 <= found_at < place:
+                place, kind = found_at, 2
+        if place == len(text):
             said.append(text[at:])
             break
         if kind == 0:
             said.append(text[at:place])
             begun = place + len(one.opening)
             end = text.find(one.closing, begun)
-            thought.append(text[begun : end if end >= 0 else len(text)])
+            thought.append((begun, end if end >= 0 else len(text)))
             if end < 0:
                 malformed = malformed or call is None
                 break
             at = end + len(one.closing)
         elif kind == 1:
-            thought, said, call, malformed = [text[:place]], [], None, False
+            thought, said, call, malformed = [(0, place)], [], None, False
             blank, seen = True, 0
             at = place + len(one.closing)
         elif syntax is not None:
             said.append(text[at:place])
             found = syntax.read(text, place)
             if found is None:
-                unread = syntax.strict
-                malformed = malformed or unread
+                unread += syntax.strict or syntax.begins(text, place)
+                malformed = malformed or syntax.strict or unread == _UNREAD
                 at = place + max(1, len(syntax.anchor))
                 said.append(text[place:at])
-                if unread and not syntax.anchor:
+                if unread == _UNREAD or not syntax.anchor:
                     break
                 continue
             call, at = call or found, found.end
@@ -105,22 +107,23 @@ def cut(text: str, known: Sequence[Reasoning], syntax: CallSyntax | None) -> Sai
     if syntax is not None:
         content = syntax.without_list(content)
         malformed = malformed or syntax.malformed(content)
-    thoughts = "\n".join(filter(None, map(str.strip, thought)))
+    thoughts = "\n".join(filter(None, (text[begun:end].strip() for begun, end in thought)))
     return Said(thoughts, content.strip(), None if malformed else call, malformed)
 
 
 class _Next:
     """Where a text has a piece next: looked for once, however often it is asked for before that place."""
 
-    def __init__(self, text: str, piece: str) -> None:
-        self._text, self._piece = text, piece
-        self._found = text.find(piece)
+    def __init__(self, text: str, piece: str, kind: int, one: Reasoning) -> None:
+        self._text, self._piece, self._event = text, piece, (-1, kind, one)
 
-    def behind(self, at: int) -> int:
-        """From ``at`` on, which never goes back; −1 where it has none."""
-        if 0 <= self._found < at:
-            self._found = self._text.find(self._piece, at)
-        return self._found
+    def behind(self, at: int) -> tuple[int, int, Reasoning]:
+        """From ``at`` on, which never goes back: the place, the text's end where there is none, and what it is."""
+        place, kind, one = self._event
+        if place < at:
+            place = self._text.find(self._piece, at)
+            self._event = (place if place >= 0 else len(self._text), kind, one)
+        return self._event
 
 
 def _earliest(event: tuple[int, int, Reasoning]) -> tuple[int, int, int]:

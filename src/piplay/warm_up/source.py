@@ -77,7 +77,7 @@ class Lessons:
             if not 0 <= share <= 1:
                 raise InputError(f"the source {NAME} has {name} = {share}: give a share from 0 to 1")
         if strange and pieces_of is None:
-            raise InputError("the source {NAME} has strange worlds and no pieces: name a folder in pieces_of")
+            raise InputError(f"the source {NAME} has strange worlds and no pieces: name a folder in pieces_of")
         self._seed, self._goes_on, self._simple, self._strange = seed, goes_on, simple, strange
         left_out = tuple(set(HINTS) - set(hints))
         odds = {kind: odd for kind, odd in MIXTURES[mixture].items() if not kind.startswith(left_out)}

@@ -64,6 +64,10 @@ class CallSyntax:
                 return found
         return self._as_json(text, at + len(self.anchor))
 
+    def begins(self, text: str, at: int) -> bool:
+        """Whether a call begins there, with a tool's name or its JSON, readable or not."""
+        return self._begun.match(text, at) is not None
+
     def malformed(self, content: str) -> bool:
         """Whether what is said beside calls has a piece of one."""
         return any(tag in content for tag in self._closing_tags)
@@ -88,6 +92,11 @@ class CallSyntax:
         return bool(tags(self.anchor, self.added)) or not self.anchor
 
     @cached_property
+    def _begun(self) -> re.Pattern[str]:
+        openings = "|".join(loose(opening.strip()).pattern for opening in (self.opening, self.first))
+        return re.compile(f"(?:{openings})(?:{self.core.begins})")
+
+    @cached_property
     def _closing_tags(self) -> list[str]:
         return tags(self._core_end + self.last, self.added)
 
@@ -103,9 +112,10 @@ class CallSyntax:
 
     def _over(self, text: str, at: int) -> bool:
         """Whether nothing stands there but another call or the list's end: how a text that is not escaped ends."""
-        rest = text[at:].strip()
+        begun = re.compile(r"\s*").match(text, at)
+        assert begun is not None
         outer = self.closing.removeprefix(self.last).strip()
-        return not rest or (bool(outer) and rest.startswith(outer)) or rest.startswith(self.anchor or "\0")
+        return begun.end() == len(text) or text.startswith((outer or "\0", self.anchor or "\0"), begun.end())
 
     def _as_json(self, text: str, at: int) -> Found | None:
         """A call that is written as one JSON object where the template has another syntax."""

@@ -12,6 +12,8 @@ from piplay.chat.template import NAME
 from piplay.types import Json, ToolSpec
 
 WORD = r"[A-Za-z0-9_]+"
+LONGEST = 100_000
+"""Characters of a call's arguments: what is longer is none, and a turn of many that never end is read all the same."""
 Closes = Callable[[int], "int | None"]
 """Where what closes a call ends, if it stands at that place of the text."""
 

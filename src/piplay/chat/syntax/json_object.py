@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from piplay.chat.calls import json_text
 from piplay.chat.dialects import called, leading_value
-from piplay.chat.syntax.core import Closes, Found
+from piplay.chat.syntax.core import LONGEST, Closes, Found
 from piplay.types import Json
 
 NAME, ARGUMENTS = "⟦NAME⟧", "⟦ARGUMENTS⟧"
@@ -36,6 +36,6 @@ class JsonObject:
 
     def read(self, text: str, at: int, closes: Closes) -> Found | None:
         """See ``Core.read``. The JSON is decoded first: what closes a call may stand in it."""
-        data, length = leading_value(text[at:])
+        data, length = leading_value(text[at : at + LONGEST])
         found, end = called(data), closes(at + length) if length else None
         return None if found is None or end is None else Found(*found, end)

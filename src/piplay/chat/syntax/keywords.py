@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from piplay.chat.syntax.core import WORD, Closes, Found, Schemas
+from piplay.chat.syntax.core import LONGEST, WORD, Closes, Found, Schemas
 from piplay.types import Json
 
 _CONSTANTS = {"true": True, "false": False, "null": None}
@@ -39,7 +39,7 @@ class Keywords:
         """
         if not re.compile(rf"\s*{WORD}\(").match(text, at):
             return None
-        for last in re.compile(r"\)").finditer(text, at):
+        for last in re.compile(r"\)").finditer(text, at, at + LONGEST):
             end = closes(last.end())
             call = None if end is None else self._first(text[at : last.end()].strip())
             if call is not None and end is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from piplay.chat.calls import json_text
 from piplay.chat.dialects import leading_value
-from piplay.chat.syntax.core import WORD, Closes, Found, Schemas
+from piplay.chat.syntax.core import LONGEST, WORD, Closes, Found, Schemas
 from piplay.types import Json
 
 _BETWEEN = 100
@@ -37,6 +37,6 @@ class NamedJson:
         begun = re.compile(rf"\s*(?:functions\.)?({WORD})[^{{]{{0,{_BETWEEN}}}").match(text, at)
         if begun is None:
             return None
-        arguments, length = leading_value(text[begun.end() :])
+        arguments, length = leading_value(text[begun.end() : begun.end() + LONGEST])
         end = closes(begun.end() + length) if length else None
         return None if end is None else Found(begun[1], arguments, end)

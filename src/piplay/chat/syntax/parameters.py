@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from piplay.chat.dialects import leading_value, literal
-from piplay.chat.syntax.core import WORD, Closes, Found, Schemas, loose
+from piplay.chat.syntax.core import LONGEST, WORD, Closes, Found, Schemas, loose
 from piplay.chat.template import KEY
 from piplay.types import Json
 
@@ -102,7 +102,7 @@ class Parameters:
 
     def _end(self, text: str, at: int, frame: Frame, closes: Closes) -> tuple[int, int, bool] | None:
         """Where a value ends, where one goes on, and whether the call ends there: the first place that fits."""
-        for place in range(at, len(text) + 1):
+        for place in range(at, min(at + LONGEST, len(text)) + 1):
             after = loose(frame.after).match(text, place)
             end = closes(after.end()) if after else None
             if end is not None:

@@ -68,12 +68,13 @@ _DATES = [
         rf"{_MONTH}(?:,| of)? {_YEAR}",
     )
 ]
-_SHORT_MONTH = "|".join(sorted({name[:3] for name in _MONTHS}))
-_DATED = re.compile(
-    rf"\d[-/.]\d|\d(?:st|nd|rd|th)?(?: of)?[ -](?:{_SHORT_MONTH})|\b(?:{_SHORT_MONTH})[a-z]*\.?,?(?: of)? \d",
+_SHORT_MONTHS = sorted({name[:3] for name in _MONTHS})
+_NUMBERED = re.compile(r"\d[-/.]\d")
+_NAMED = re.compile(
+    rf"\d(?:st|nd|rd|th)?(?: of)?[ -](?:{'|'.join(_SHORT_MONTHS)})|"
+    rf"\b(?:{'|'.join(_SHORT_MONTHS)})[a-z]*\.?,?(?: of)? \d",
     re.IGNORECASE,
 )
-"""Whether there may be a date at all: found faster than a date."""
 _LINKS = re.compile(r"\s*(?:[,;/|\n&]|\band\b)\s*", re.IGNORECASE)
 _LONGEST = 6
 """Of a right answer, in pieces between commas and the like, where several are listed: "Trinidad and Tobago" has two."""
@@ -114,11 +115,19 @@ def _words(text: str) -> list[tuple[str, str]]:
     text = _BOLD.sub(r"\2", _folded(text if text.isascii() else _BEYOND_ASCII.sub(lambda run: fold(run[0]), text)))
     if _DIGIT.search(text):
         text = _UNIT.sub("", " ".join(text.split()))
-        if _DATED.search(text):
+        if _may_date(text):
             for form in _DATES:
                 text = form.sub(_iso, text)
         text = _SPACED.sub(lambda number: number[0].replace(" ", ""), text)
     return [(raw, word) for raw in text.split() if (word := _word(raw))]
+
+
+def _may_date(text: str) -> bool:
+    """Whether there may be a date at all: found faster than a date."""
+    if _NUMBERED.search(text):
+        return True
+    lower = text.lower()
+    return any(name in lower for name in _SHORT_MONTHS) and bool(_NAMED.search(text))
 
 
 def same_value(answer: str, golds: Sequence[str]) -> bool:
