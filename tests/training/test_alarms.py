@@ -134,6 +134,13 @@ def test_bfloat16_and_off_policy_steps_may_be_further_apart() -> None:
         assert said(apart, config=load_config("pi-play", overrides)) == []
 
 
+def test_what_is_learnt_by_likelihood_alone_may_become_certain() -> None:
+    row = {"n": 0, "iteration": 1, "phase": "learn", "step": 0, "of": 60, "learner/reward": 0.0, "learner/entropy": 1.5}
+    rows = [row | {"n": n, "learner/entropy": 1.5 if n < 5 else 0.01} for n in range(1, 20)]
+    assert said(rows, config=load_config("warm-up", {})) == []
+    assert len(said([step(n, **{"student/entropy": 1.5 if n < 5 else 0.01}) for n in range(1, 20)])) == 1
+
+
 def test_roles_that_do_not_learn_may_be_as_they_are() -> None:
     rows = [
         {"n": n, "iteration": 1, "phase": "examine", "student/reward": 0.0, "examiner/reward": 0.5}

@@ -49,6 +49,14 @@ REWARDED = (
         advice="nothing is ever rewarded: look at the rollouts, take easier tasks, or correct the reward",
     ),
 )
+SAME = Healthy(
+    metric=f"{LEARNER}/entropy",
+    low=0.05,
+    of="first",
+    steps=5,
+    advice="it always writes the same: lower its learning rate, or raise the temperature",
+)
+"""Not of what is learnt by likelihood alone: that becomes certain, as it should."""
 LEARNING = (
     Healthy(
         metric=f"{LEARNER}/tokens_written",
@@ -56,13 +64,6 @@ LEARNING = (
         of="first",
         steps=3,
         advice="its turns collapse: lower its learning rate, and go on from an earlier checkpoint",
-    ),
-    Healthy(
-        metric=f"{LEARNER}/entropy",
-        low=0.05,
-        of="first",
-        steps=5,
-        advice="it always writes the same: lower its learning rate, or raise the temperature",
     ),
     Healthy(
         metric=f"{LEARNER}/entropy",
@@ -207,9 +208,10 @@ def rules_of(config: Config, phase: Phase) -> list[Healthy]:
     """What has to hold of a phase's rows."""
     found = [*EVERY_STEP, *_healthy(phase.game, "game")]
     for role, learn in phase.learn.items():
+        kinds = {loss.kind for loss in learn.losses.values()}
         rules = [*LEARNING, *([_together(config)] if _on_policy(learn) else [])]
-        if any(loss.kind not in UNREWARDED for loss in learn.losses.values()):
-            rules += REWARDED
+        rules += REWARDED if kinds - UNREWARDED else ()
+        rules += [SAME] if kinds - {"nll"} else []
         found += [Healthy(**asdict(rule) | {"metric": rule.metric.replace(LEARNER, role)}) for rule in rules]
     return found
 
