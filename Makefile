@@ -5,7 +5,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # What is imported is compiled once, also where somebody's shell wants no bytecode.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help train smoke test suite style types test-long test-fast test-clients test-faults test-gpu test-scale fuzz endurance survey-chats wikipedia-data bench bench-search-real bench-gpu lint hooks docs site wheel wheel-check clean
+.PHONY: help train smoke test suite style types test-long test-fast test-clients test-faults test-gpu test-scale fuzz endurance survey-chats wikipedia-data wikipedia bench bench-search-real bench-gpu lint hooks docs site wheel wheel-check clean
 
 help:
 	@echo "make train   the whole method on this machine: 4 to 8 minutes on 2 cores"
@@ -20,6 +20,7 @@ help:
 	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
 	@echo "make survey-chats   which models can be played: docs/models.md, of the templates that some packages carry"
 	@echo "make wikipedia-data   a language model, an encoder, an encyclopedia and a benchmark in data/wikipedia: 190 MB to fetch"
+	@echo "make wikipedia   π-Play on them, from a model that knows no tool to a report: many hours, resumable"
 	@echo "make fuzz    a million damaged inputs and as many hostile texts: an hour; make endurance: 2,000 steps"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make bench-search-real   search by words and by meaning on the 542 questions of make wikipedia-data"
@@ -136,6 +137,20 @@ survey-chats: $(VENV)/ready $(BENCH)/wheels/ready
 
 wikipedia-data: $(VENV)/ready
 	$(BIN)/python examples/wikipedia/get.py data/wikipedia
+
+# What is there is kept, so that the same command goes on. Without bf16 products, in fp32: hours more.
+HALF := $(shell grep -qsE 'amx_bf16|avx512_bf16' /proc/cpuinfo && echo --engine.dtype bfloat16)
+WARM := models/warm-wikipedia
+LEADS := data/wikipedia/corpus.jsonl
+FACTS := data/wikipedia/facts.jsonl
+wikipedia: wikipedia-data
+	test -f $(WARM)/card.json || $(BIN)/piplay warm-up data/wikipedia/model --out $(WARM) --corpus $(LEADS) \
+	--sources.lessons.without $(FACTS) $(HALF)
+	if test -f runs/wikipedia/summary.json; then :; \
+	elif test -f runs/wikipedia/config.json; then $(BIN)/piplay resume runs/wikipedia; \
+	else $(BIN)/piplay train wikipedia --model $(WARM) --corpus $(LEADS) --evaluation.benchmark $(FACTS) $(HALF) \
+	--run-dir runs/wikipedia; fi
+	$(BIN)/piplay eval runs/wikipedia --bench $(FACTS) --corpus $(LEADS) --against $(WARM)
 
 $(BENCH)/search/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(BENCH)/search
