@@ -7,7 +7,7 @@ import pytest
 from piplay.config import Config
 from piplay.errors import InputError
 from piplay.protocols import make_game
-from piplay.recipes import load_config, recipes
+from piplay.recipes import load_config, recipes, validated
 from piplay.training.learner import make_advantage, make_losses
 
 
@@ -152,6 +152,14 @@ def test_a_class_that_a_recipe_names_by_a_text_takes_options_on_the_command_line
     assert (advantage.kind, advantage.options) == ("batch", {"delta": 0.5})
     with pytest.raises(InputError, match=r"there is no setting 'name\.kind': 'name' is a value"):
         load_config(file, {"name.kind": "x"})
+
+
+def test_half_of_a_surrogate_pair_in_a_runs_settings_is_said() -> None:
+    tree = load_config("smoke", {}).model_dump(mode="json")
+    learn = tree["phases"][0]["learn"]
+    learn["exami\ud800ner"] = learn.pop("examiner")
+    with pytest.raises(InputError, match=r"config\.json.*UTF-8"):
+        validated(tree, "config.json")
 
 
 def test_settings_survive_their_own_json() -> None:

@@ -67,6 +67,8 @@ def validated(tree: Mapping[str, Any], where: str) -> Config:
     """The checked tree. Raises ``InputError`` naming the first setting that is wrong."""
     try:
         return Config.model_validate(tree)
+    except UnicodeEncodeError as error:
+        raise InputError(f"recipe {where}: {error.object[:50]!r} is not UTF-8: write it in UTF-8") from error
     except ValidationError as error:
         problem = error.errors()[0]
         key = _dotted(tree, problem["loc"])
