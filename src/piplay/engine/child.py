@@ -14,8 +14,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 _PDEATHSIG = 1
-_ENDING = 5.0
-"""Seconds that a process may take to end once it has failed."""
 
 
 class ChildProcess:
@@ -41,10 +39,10 @@ class ChildProcess:
     def pid(self) -> int:
         return self._process.pid
 
-    def has_ended(self) -> bool:
-        """Whether it has ended; an interpreter that has failed is given time for that."""
+    def has_ended(self, seconds: float) -> bool:
+        """Whether it has ended, waited for so long."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_ENDING)
+            self._process.wait(seconds)
         return self._process.returncode is not None
 
     def stop(self) -> str:

@@ -10,7 +10,7 @@ import torch
 
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import connected
-from piplay.engine.local.ranks import TIMEOUT, Start, device_of, group_of, sum_gradients
+from piplay.engine.local.ranks import TIMEOUT, Start, group_of, store_of, sum_gradients
 from piplay.engine.local.sharded import mesh_of
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.local.update import Filling, Tally
@@ -22,14 +22,14 @@ class Rank(LocalTrainer):
 
     def __init__(self, start: Start) -> None:
         """Join the others, and load what they load."""
-        settings, device = start.settings, device_of(start.rank, start.settings)
+        settings, store = start.settings, store_of(start.meeting, start.ranks)
         self._group, mesh = None, None
         if settings.lora.rank:
-            self._group = group_of(start.rank, start.ranks, start.store)
+            self._group = group_of(start.rank, start.ranks, store)
         else:
-            mesh = mesh_of(start.rank, start.ranks, start.store, device, TIMEOUT)
+            mesh = mesh_of(start.rank, start.ranks, store, start.device, TIMEOUT)
         super().__init__(
-            start.model, start.policies, seed=start.seed, threads=settings.threads, device=device, mesh=mesh,
+            start.model, start.policies, seed=start.seed, threads=settings.threads, device=start.device, mesh=mesh,
             micro_batch_tokens=settings.micro_batch_tokens, dtype=getattr(torch, settings.dtype), lora=settings.lora,
             checkpointing=settings.checkpointing,
         )  # fmt: skip
@@ -61,7 +61,7 @@ class Rank(LocalTrainer):
 
 def serve(connection: Connection, start: Start) -> None:
     """Do what rank 0 asks for until it hangs up."""
-    check_device(device_of(start.rank, start.settings))
+    check_device(start.device)
     connection.send(None)
     rank = Rank(start)
     while True:

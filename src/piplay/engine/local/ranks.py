@@ -1,7 +1,7 @@
 """Several trainers that each learn from a part of each batch: data-parallel training.
 
-Rank 0 is the engine's own trainer. The others are processes beside it (``rank.py``), with the same policies and
-optimisers. A step deals the samples, and each rank makes the gradients of its part.
+Rank 0 is the engine's own trainer. The others are processes beside it or on other machines (``rank.py``), with the same
+policies and optimisers. A step deals the samples, and each rank makes the gradients of its part.
 
 - Of adapters every rank holds all. Gradients are summed in fp32, once a step; then every rank makes the same step, so
   that no weights are ever sent.
@@ -10,32 +10,40 @@ optimisers. A step deals the samples, and each rank makes the gradients of its p
 
 from __future__ import annotations
 
+import ctypes
+import time
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from torch.distributed.device_mesh import DeviceMesh
 from torch.nn import Parameter
 
 from piplay.algo.losses.base import Loss
-from piplay.engine.child import ChildProcess
 from piplay.engine.local.sharded import check_alone, leave, mesh_of
 from piplay.engine.local.update import Filling, Tally
 from piplay.engine.protocol import EngineLost
+from piplay.errors import InputError
 from piplay.settings import EngineSettings, Policy
 from piplay.types import Sample
 
 MODULE = "piplay.engine.local.rank"
 TIMEOUT = timedelta(minutes=30)
-"""What a rank waits for another. Over gloo one that is gone is noticed at once, by its closed connection; over NCCL
-after this time."""
+"""What a rank waits for another. Over gloo one that is gone is noticed at once, by its closed connection; over NCCL,
+and where whole weights are shared out with a machine that is cut off, by this."""
+_ENDING = 5.0
+"""Seconds that a process may take to end once it has failed."""
+_LOOKS = 1e-3
+"""Seconds after which rank 0, where it waits for a sum, looks whether all are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,21 +52,42 @@ class Start:
 
     rank: int
     ranks: int
-    store: Path
-    """The file by which they find each other."""
+    meeting: Path | tuple[str, int]
+    """How they find each other: a file, or rank 0's address and port."""
     model: Path
     policies: Mapping[str, Policy]
     settings: EngineSettings
+    device: str
     seed: int
+
+
+class Other(Protocol):
+    """The process of another rank."""
+
+    connection: Connection
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether it has ended, waited for so long."""
+
+    def stop(self) -> str:
+        """End it, however it stands; why it ended, where it says so."""
 
 
 class Ranks:
     """The other ranks, seen from rank 0."""
 
     def __init__(
-        self, model: Path, policies: Mapping[str, Policy], settings: EngineSettings, seed: int, folder: Path
+        self,
+        model: Path,
+        policies: Mapping[str, Policy],
+        settings: EngineSettings,
+        seed: int,
+        meeting: Path | str,
+        begin: Callable[[Start], Other],
     ) -> None:
-        """Start them, and wait until all are there.
+        """Start them by ``begin``, and wait until all are there.
+
+        ``meeting``: a file that is not there yet, or this machine's address, where others have to come to it.
 
         Raises:
             EngineLost: one did not start.
@@ -68,14 +97,13 @@ class Ranks:
         """Whether each rank holds a part of the weights."""
         if self.shared_out:
             check_alone()
-        store = folder / "ranks"
+        if isinstance(meeting, str):
+            store = TCPStore(meeting, 0, settings.trainers, True, TIMEOUT, wait_for_workers=False)
+            where: Path | tuple[str, int] = (meeting, store.port)
+        else:
+            store, where = store_of(meeting, settings.trainers), meeting
         self.children = [
-            ChildProcess(
-                MODULE,
-                Start(rank, settings.trainers, store, model, policies, settings, seed),
-                folder / f"rank-{rank}.log",
-                {"OMP_NUM_THREADS": str(settings.threads)},
-            )
+            begin(Start(rank, settings.trainers, where, model, policies, settings, device_of(rank, settings), seed))
             for rank in range(1, settings.trainers)
         ]
         self._lost = ""
@@ -84,7 +112,8 @@ class Ranks:
         try:
             # Who waits for a rank that cannot start would wait for ever: the group is made once all are there.
             for child in self.children:
-                self._receive(child)
+                if refused := self._receive(child):
+                    raise InputError(f"a trainer's rank cannot start: {refused[1]}")
             if self.shared_out:
                 self.mesh = mesh_of(0, settings.trainers, store, device_of(0, settings), TIMEOUT)
                 weakref.finalize(self, leave)
@@ -109,7 +138,7 @@ class Ranks:
         """
         if not self.shared_out:
             with self.watched():
-                sum_gradients(weights, self._group)
+                sum_gradients(weights, self._group, self._look)
         return [self._receive(child) for child in self.children]
 
     def step(self, policy: str, lr: float | None, any_loss: bool) -> None:
@@ -147,9 +176,16 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            if any(child.has_ended() for child in self.children):
+            if any(child.has_ended(_ENDING) for child in self.children):
                 raise self._gone() from error
             raise
+
+    def _look(self) -> None:
+        """Raises ``EngineLost`` where one is gone, which over a network may be all that is heard of it."""
+        if any(child.has_ended(0) for child in self.children):
+            # Who frees a group waits for its threads, and they for a sum that may never come: it is never freed.
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._group))
+            raise self._gone()
 
     def _send(self, method: str, given: Sequence[tuple[Any, ...]]) -> None:
         if self._lost:
@@ -160,7 +196,7 @@ class Ranks:
         except OSError as error:
             raise self._gone() from error
 
-    def _receive(self, child: ChildProcess) -> Any:
+    def _receive(self, child: Other) -> Any:
         try:
             return child.connection.recv()
         except (EOFError, OSError) as error:
@@ -171,6 +207,11 @@ class Ranks:
         reasons = [child.stop() for child in self.children]
         self._lost = f"a trainer's rank has died ({why or reasons[0]})"
         return EngineLost(self._lost)
+
+
+def environment(start: Start) -> dict[str, str]:
+    """What a rank's process has to find in its environment."""
+    return {"OMP_NUM_THREADS": str(start.settings.threads)}
 
 
 def deal(samples: Sequence[Sample], ranks: int) -> list[list[int]]:
@@ -188,10 +229,17 @@ def deal(samples: Sequence[Sample], ranks: int) -> list[list[int]]:
     return [sorted(part) for part in parts]
 
 
-def group_of(rank: int, ranks: int, store: Path) -> Any:
+def store_of(meeting: Path | tuple[str, int], ranks: int) -> Any:
+    """Where ranks find each other."""
+    if isinstance(meeting, Path):
+        return dist.FileStore(str(meeting), ranks)  # type: ignore[attr-defined]
+    return TCPStore(*meeting, ranks, False, TIMEOUT)
+
+
+def group_of(rank: int, ranks: int, store: Any) -> Any:
     """What ranks sum by; each waits here until all are there."""
     # Not torch's group of the whole process, of which there can be one alone.
-    return dist.ProcessGroupGloo(dist.FileStore(str(store), ranks), rank, ranks, TIMEOUT)  # type: ignore[attr-defined]
+    return dist.ProcessGroupGloo(store, rank, ranks, TIMEOUT)
 
 
 def device_of(rank: int, settings: EngineSettings) -> str:
@@ -199,10 +247,14 @@ def device_of(rank: int, settings: EngineSettings) -> str:
     return f"cuda:{rank}" if settings.device == "cuda" and settings.trainers > 1 else settings.device
 
 
-def sum_gradients(weights: Mapping[str, Parameter], group: Any) -> None:
-    """Each weight's gradient becomes the sum over the ranks; a rank without one has zeros."""
+def sum_gradients(weights: Mapping[str, Parameter], group: Any, look: Callable[[], None] | None = None) -> None:
+    """Each weight's gradient becomes the sum over the ranks; a rank without one has zeros. ``look``: while it waits."""
     flat = torch.cat([_gradient(weight).cpu().flatten() for weight in weights.values()])
-    group.allreduce([flat]).wait()
+    work = group.allreduce([flat])
+    while look is not None and not work.is_completed():
+        look()
+        time.sleep(_LOOKS)
+    work.wait()
     parts = torch.split(flat, [weight.numel() for weight in weights.values()])
     for weight, part in zip(weights.values(), parts, strict=True):
         weight.grad = part.view_as(weight).to(weight.device)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, cast
 
 import torch
@@ -39,14 +38,13 @@ class _Root(Module):
         return function(*given)
 
 
-def mesh_of(rank: int, ranks: int, store: Path, device: str, timeout: timedelta) -> DeviceMesh:
+def mesh_of(rank: int, ranks: int, store: Any, device: str, timeout: timedelta) -> DeviceMesh:
     """What ranks gather and sum by; each waits here until all are there."""
     kind = torch.device(device).type
     if kind == "cuda":
         torch.cuda.set_device(torch.device(device))
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
-    found = dist.FileStore(str(store), ranks)  # type: ignore[attr-defined]
-    dist.init_process_group(backend, store=found, rank=rank, world_size=ranks, timeout=timeout)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=ranks, timeout=timeout)
     return init_device_mesh(kind, (ranks,))
 
 

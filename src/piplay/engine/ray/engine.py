@@ -1,12 +1,16 @@
-"""Samplers on the machines of a Ray cluster, a trainer here: ``VllmEngine`` with processes that stand elsewhere."""
+"""Samplers and trainers on the machines of a Ray cluster: ``VllmEngine`` with processes that stand elsewhere."""
 
 from __future__ import annotations
 
+import dataclasses
+import os
 import socket
 from collections.abc import Mapping
 from pathlib import Path
 
+from piplay.engine.local.ranks import Other, Start
 from piplay.engine.local.trainer import check_device
+from piplay.engine.ray.network import interfaces
 from piplay.engine.vllm.engine import VllmEngine
 from piplay.engine.vllm.installed import check_version
 from piplay.engine.vllm.pool import Child
@@ -18,7 +22,10 @@ SERIES = "2.60."
 
 
 class RayEngine(VllmEngine):
-    """Samplers are actors; where one dies, or its machine, another is started wherever there is room."""
+    """Samplers are actors, and so are all ranks of a trainer but the first, which is here.
+
+    Where a sampler dies, or its machine, another is started wherever there is room.
+    """
 
     @classmethod
     def check(cls, settings: EngineSettings) -> None:
@@ -49,10 +56,26 @@ class RayEngine(VllmEngine):
                 ) from error
         return cls(model.absolute(), policies, settings, seed=seed, tokens=tokens)
 
-    def _child(self, number: int) -> Child:
-        from piplay.engine.ray.host import RemoteProcess
+    def _meeting(self) -> str:
+        import ray
 
-        self._children.append(RemoteProcess(self._settings))
+        address: str = ray.util.get_node_ip_address()
+        os.environ.update(interfaces(address))
+        return address
+
+    def _begin(self, start: Start) -> Other:
+        from piplay.engine.ray.host import RankPart, RemoteProcess
+
+        # Ray shows it the GPUs that it may use.
+        device = start.settings.device
+        part = RankPart(dataclasses.replace(start, device="cuda:0" if device == "cuda" else device))
+        return RemoteProcess(part, start.settings.threads, 0)
+
+    def _child(self, number: int) -> Child:
+        from piplay.engine.ray.host import RemoteProcess, SamplerPart
+
+        gpus = 0 if self._settings.device == "cpu" else 1
+        self._children.append(RemoteProcess(SamplerPart(self._settings), self._settings.threads, gpus))
         return self._children[-1]
 
 

@@ -1,6 +1,6 @@
-"""A sampler's process on another machine: an actor there that starts it, and passes on what goes to and from it.
+"""A process of an engine on another machine: an actor there that starts it, and passes on what goes to and from it.
 
-The actor knows no vLLM: the process is the one that a single machine has, and dies with the actor.
+The actor knows neither vLLM nor training: the process is the one that a single machine has, and dies with the actor.
 """
 
 from __future__ import annotations
@@ -8,16 +8,20 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from threading import Thread
-from typing import Any
+from threading import Event, Thread
+from typing import Any, Protocol
 
 import numpy as np
 import ray
 from ray.exceptions import RayError
 
 from piplay.engine.child import ChildProcess
+from piplay.engine.local import ranks
+from piplay.engine.local.ranks import Start
+from piplay.engine.ray.network import interfaces
 from piplay.engine.shared import SharedFolder
 from piplay.engine.vllm import serve
 from piplay.engine.vllm.installed import check_installed
@@ -28,23 +32,69 @@ Content = Mapping[str, Any]
 """The files of a version: bytes as numpy arrays by their names, one of them empty for a single file."""
 
 
+class Part(Protocol):
+    """What is started on another machine."""
+
+    module: str
+
+    @property
+    def first(self) -> Settings | Start:
+        """Its first message."""
+
+    def check(self) -> None:
+        """Raises ``InputError`` where that machine cannot have it."""
+
+    def environment(self) -> dict[str, str]:
+        """What it has to find in its environment, on that machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamplerPart:
+    """A sampler."""
+
+    first: Settings
+    module = serve.MODULE
+
+    def check(self) -> None:
+        """See ``Part.check``."""
+        check_installed(self.first.device)
+
+    def environment(self) -> dict[str, str]:
+        """See ``Part.environment``."""
+        return serve.environment(self.first)
+
+
+@dataclass(frozen=True, slots=True)
+class RankPart:
+    """A trainer's rank."""
+
+    first: Start
+    module = ranks.MODULE
+
+    def check(self) -> None:
+        """See ``Part.check``."""
+
+    def environment(self) -> dict[str, str]:
+        """See ``Part.environment``."""
+        return ranks.environment(self.first) | interfaces(ray.util.get_node_ip_address())
+
+
 class Host:
     """What runs on the other machine. Its two directions are two threads, each of which keeps its order."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, part: Part) -> None:
         self._shared = SharedFolder()
         self._folder = self._shared.path
         self._problem = ""
         self._whole: dict[int, Path] = {}
         try:
-            check_installed(settings.device)
+            part.check()
         except InputError as error:
             self._problem = str(error)
-        if not settings.model.is_dir():
-            self._problem = f"there is no model in {settings.model}: copy it there"
+        if not part.first.model.is_dir():
+            self._problem = f"there is no model in {part.first.model}: copy it there"
         if not self._problem:
-            log = self._folder / "sampler.log"
-            self._child = ChildProcess(serve.MODULE, settings, log, serve.environment(settings))
+            self._child = ChildProcess(part.module, part.first, self._folder / "log", part.environment())
 
     @ray.method(concurrency_group="to")  # type: ignore[untyped-decorator]
     def send(self, message: tuple[Any, ...], content: Content | None) -> None:
@@ -63,20 +113,21 @@ class Host:
         self._child.connection.send((kind, ticket, method, (version, here)))
 
     @ray.method(concurrency_group="from")  # type: ignore[untyped-decorator]
-    def receive(self) -> list[tuple[Any, ...]]:
-        """The messages that have come, one at least. The last is ``gone`` with why, once the process is."""
+    def receive(self) -> tuple[list[Any], str]:
+        """The messages that have come, and once the process is gone, why; one of both at least."""
         if self._problem:
-            return [("failed", f"{socket.gethostname()}: {self._problem}")]
-        found: list[tuple[Any, ...]] = []
+            problem = f"{socket.gethostname()}: {self._problem}"
+            return [("failed", problem)], problem
+        found: list[Any] = []
         try:
             while not found or self._child.connection.poll():
                 found.append(self._child.connection.recv())
-                if found[-1][0] == "answer" and (file := self._whole.pop(found[-1][1], None)):
-                    file.unlink()
+                if isinstance(found[-1], tuple) and found[-1][0] == "answer" and found[-1][1] in self._whole:
+                    self._whole.pop(found[-1][1]).unlink()
         except (EOFError, OSError):
-            found.append(("gone", f"{socket.gethostname()}: {self._child.stop()}"))
             self._shared.remove()
-        return found
+            return found, f"{socket.gethostname()}: {self._child.stop()}"
+        return found, ""
 
     def pid(self) -> int:
         """The process's, on its machine."""
@@ -84,19 +135,20 @@ class Host:
 
 
 class RemoteProcess:
-    """A ``Child`` elsewhere: what is sent to ``connection`` goes to the actor, and what it receives comes back."""
+    """A process elsewhere: what is sent to ``connection`` goes to the actor, and what it receives comes back."""
 
-    def __init__(self, settings: Settings) -> None:
-        gpus = 0 if settings.device == "cpu" else 1
+    def __init__(self, part: Part, cpus: int, gpus: float) -> None:
         actor = ray.remote(concurrency_groups={"to": 1, "from": 1})(Host)
-        self.actor = actor.options(num_cpus=settings.threads, num_gpus=gpus, scheduling_strategy="SPREAD").remote(
-            settings
-        )
+        self.actor = actor.options(num_cpus=cpus, num_gpus=gpus, scheduling_strategy="SPREAD").remote(part)
         ours, self._socket = socket.socketpair()
         self.connection, self._theirs = Connection(ours.detach()), Connection(os.dup(self._socket.fileno()))
-        self._reason = "it was stopped"
+        self._reason, self._gone = "it was stopped", Event()
         for target in (self._out, self._in):
             Thread(target=target, daemon=True).start()
+
+    def has_ended(self, seconds: float) -> bool:
+        """Whether it or its machine is gone, waited for so long."""
+        return self._gone.wait(seconds)
 
     def stop(self) -> str:
         """End it; why it had ended, where it says so."""
@@ -114,15 +166,17 @@ class RemoteProcess:
 
     def _in(self) -> None:
         try:
-            while True:
-                for message in ray.get(self.actor.receive.remote()):
-                    if message[0] == "gone":
-                        self._reason = message[1]
-                        return
+            while not self._gone.is_set():
+                messages, ended = ray.get(self.actor.receive.remote())
+                for message in messages:
                     self._theirs.send(message)
+                if ended:
+                    self._reason = ended
+                    return
         except (OSError, RayError) as error:
             self._reason = first_line(error)
         finally:
+            self._gone.set()
             # Closing would not do: the other thread is waiting to read.
             self._socket.shutdown(socket.SHUT_RDWR)
 

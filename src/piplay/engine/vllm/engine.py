@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import ChildProcess
 from piplay.engine.local import adapters
-from piplay.engine.local.ranks import Ranks, device_of
+from piplay.engine.local.ranks import MODULE, Other, Ranks, Start, device_of, environment
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.shared import SharedFolder
@@ -60,7 +60,8 @@ class VllmEngine(LocalTrainer):
         weakref.finalize(self, _clear, self._children, shared)
         try:
             # They find each other before any of them loads a model.
-            ranks = Ranks(model, policies, settings, seed, self._folder) if settings.trainers > 1 else None
+            several = settings.trainers > 1
+            ranks = Ranks(model, policies, settings, seed, self._meeting(), self._begin) if several else None
             self._children += ranks.children if ranks else []
             super().__init__(
                 model, policies, seed=seed, threads=settings.threads, micro_batch_tokens=settings.micro_batch_tokens,
@@ -150,6 +151,15 @@ class VllmEngine(LocalTrainer):
     def _version(self, ref: PolicyRef) -> Version:
         """The version that a policy is of now. Raises ``ValueError`` where there is no such policy."""
         return Version(str(ref), self._policies.version(ref), self._loads)
+
+    def _meeting(self) -> Path | str:
+        """See ``Ranks``."""
+        return self._folder / "ranks"
+
+    def _begin(self, start: Start) -> Other:
+        """Begin the process of a trainer's rank."""
+        log = self._folder / f"rank-{start.rank}.log"
+        return ChildProcess(MODULE, start, log, environment(start))
 
     def _child(self, number: int) -> Child:
         """Begin the process of a sampler; of several on GPUs each has the next one."""
