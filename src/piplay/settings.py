@@ -124,6 +124,9 @@ class EngineSettings(Settings):
     whole weights they share out (FSDP2)."""
     samplers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
+    placement: Literal["shared", "split"] = "shared"
+    """Of the kinds ``vllm`` and ``ray``, on GPUs. ``shared``: trainers and samplers stand on the same ones, and take
+    turns. ``split``: trainers have the last GPUs of this machine, samplers the others."""
     restarts: int = Field(3, ge=0)
     """Of the kinds ``vllm`` and ``ray``: how many samplers may die, and be started again, before the engine is lost."""
     address: str = "auto"
@@ -134,6 +137,7 @@ class EngineSettings(Settings):
         kinds = {
             "trainers": ("vllm", "ray"),
             "samplers": ("vllm", "ray"),
+            "placement": ("vllm", "ray"),
             "restarts": ("vllm", "ray"),
             "address": ("ray",),
         }
@@ -142,6 +146,8 @@ class EngineSettings(Settings):
             given = getattr(self, name) != type(self).model_fields[name].default
             if given and self.kind not in of and self.kind in ("local", "vllm"):
                 raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
+            if given and name in ("placement",) and self.device == "cpu":
+                raise ValueError(f'{name}: of GPUs, and engine.device is "cpu": leave it out')
         return self
 
 

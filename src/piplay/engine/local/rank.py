@@ -10,7 +10,7 @@ import torch
 
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import connected
-from piplay.engine.local.ranks import TIMEOUT, Start, device_of, group_of, sum_gradients
+from piplay.engine.local.ranks import TIMEOUT, Start, group_of, sum_gradients
 from piplay.engine.local.sharded import mesh_of
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.local.update import Filling, Tally
@@ -22,7 +22,7 @@ class Rank(LocalTrainer):
 
     def __init__(self, start: Start) -> None:
         """Join the others, and load what they load."""
-        settings, device = start.settings, device_of(start.rank, start.settings)
+        settings, device = start.settings, start.device
         self._group, mesh = None, None
         if settings.lora.rank:
             self._group = group_of(start.rank, start.ranks, start.store)
@@ -61,7 +61,7 @@ class Rank(LocalTrainer):
 
 def serve(connection: Connection, start: Start) -> None:
     """Do what rank 0 asks for until it hangs up."""
-    check_device(device_of(start.rank, start.settings))
+    check_device(start.device)
     connection.send(None)
     rank = Rank(start)
     while True:

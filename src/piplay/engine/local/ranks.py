@@ -49,6 +49,7 @@ class Start:
     model: Path
     policies: Mapping[str, Policy]
     settings: EngineSettings
+    device: str
     seed: int
 
 
@@ -56,9 +57,15 @@ class Ranks:
     """The other ranks, seen from rank 0."""
 
     def __init__(
-        self, model: Path, policies: Mapping[str, Policy], settings: EngineSettings, seed: int, folder: Path
+        self,
+        model: Path,
+        policies: Mapping[str, Policy],
+        settings: EngineSettings,
+        devices: Sequence[str],
+        seed: int,
+        folder: Path,
     ) -> None:
-        """Start them, and wait until all are there.
+        """Start them, each on its device, and wait until all are there.
 
         Raises:
             EngineLost: one did not start.
@@ -72,7 +79,7 @@ class Ranks:
         self.children = [
             ChildProcess(
                 MODULE,
-                Start(rank, settings.trainers, store, model, policies, settings, seed),
+                Start(rank, settings.trainers, store, model, policies, settings, devices[rank], seed),
                 folder / f"rank-{rank}.log",
                 {"OMP_NUM_THREADS": str(settings.threads)},
             )
@@ -86,7 +93,7 @@ class Ranks:
             for child in self.children:
                 self._receive(child)
             if self.shared_out:
-                self.mesh = mesh_of(0, settings.trainers, store, device_of(0, settings), TIMEOUT)
+                self.mesh = mesh_of(0, settings.trainers, store, devices[0], TIMEOUT)
                 weakref.finalize(self, leave)
             else:
                 self._group = group_of(0, settings.trainers, store)
@@ -192,11 +199,6 @@ def group_of(rank: int, ranks: int, store: Path) -> Any:
     """What ranks sum by; each waits here until all are there."""
     # Not torch's group of the whole process, of which there can be one alone.
     return dist.ProcessGroupGloo(dist.FileStore(str(store), ranks), rank, ranks, TIMEOUT)  # type: ignore[attr-defined]
-
-
-def device_of(rank: int, settings: EngineSettings) -> str:
-    """On several GPUs each rank has the next one."""
-    return f"cuda:{rank}" if settings.device == "cuda" and settings.trainers > 1 else settings.device
 
 
 def sum_gradients(weights: Mapping[str, Parameter], group: Any) -> None:

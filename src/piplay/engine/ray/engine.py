@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from piplay.engine.local.trainer import check_device
+from piplay.engine.placement import check_share, gpus, placed
 from piplay.engine.vllm.engine import VllmEngine
 from piplay.engine.vllm.installed import check_version
 from piplay.engine.vllm.pool import Child
@@ -22,9 +23,13 @@ class RayEngine(VllmEngine):
 
     @classmethod
     def check(cls, settings: EngineSettings) -> None:
-        """Raises ``InputError`` where Ray is not there or of another version. Samplers' machines are checked there."""
+        """Raises ``InputError`` where Ray is not there or of another version, or there are too few GPUs for trainers.
+
+        Samplers' machines are checked there.
+        """
         check_device(settings.device)
         check_version("ray", SERIES, settings.kind)
+        placed(settings)
 
     @classmethod
     def start(
@@ -33,20 +38,26 @@ class RayEngine(VllmEngine):
         """The engine that settings describe; see ``VllmEngine``.
 
         Raises:
-            InputError: see there; or there is no such cluster.
+            InputError: see there; or there is no such cluster, or it deals out the trainers' GPUs (``check_share``).
         """
         cls.check(settings)
         import ray
 
+        split = settings.placement == "split"
         if not ray.is_initialized():
             try:
                 _reach(settings.address)
-                ray.init(address=settings.address or "local", log_to_driver=False, include_dashboard=False)
+                own = {"num_gpus": gpus() - settings.trainers} if split and not settings.address else {}
+                ray.init(address=settings.address or "local", log_to_driver=False, include_dashboard=False, **own)
             except (OSError, ValueError, RuntimeError) as error:
                 raise InputError(
                     f"engine.address {settings.address!r}: no Ray cluster is reached ({first_line(error)}): start one "
                     'with `ray start --head`, or set engine.address = "" to start one here'
                 ) from error
+        if split:
+            here = ray.get_runtime_context().get_node_id()
+            share = next(node["Resources"].get("GPU", 0) for node in ray.nodes() if node["NodeID"] == here)
+            check_share(settings, gpus(), int(share))
         return cls(model.absolute(), policies, settings, seed=seed, tokens=tokens)
 
     def _child(self, number: int) -> Child:

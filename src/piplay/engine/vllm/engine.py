@@ -16,8 +16,9 @@ from safetensors.torch import save_file
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import ChildProcess
 from piplay.engine.local import adapters
-from piplay.engine.local.ranks import Ranks, device_of
+from piplay.engine.local.ranks import Ranks
 from piplay.engine.local.trainer import LocalTrainer, check_device
+from piplay.engine.placement import placed
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.shared import SharedFolder
 from piplay.engine.vllm import proof, serve
@@ -52,19 +53,21 @@ class VllmEngine(LocalTrainer):
             tokens: the most of a sequence.
 
         Raises:
-            InputError: see ``LocalEngine``; or vLLM cannot run this model here.
+            InputError: see ``LocalEngine`` and ``place``; or vLLM cannot run this model here.
         """
+        self._placement = placed(settings)
+        devices = self._placement.trainers
         shared = SharedFolder()
         self._folder = shared.path
         self._children: list[Child] = []
         weakref.finalize(self, _clear, self._children, shared)
         try:
             # They find each other before any of them loads a model.
-            ranks = Ranks(model, policies, settings, seed, self._folder) if settings.trainers > 1 else None
+            ranks = Ranks(model, policies, settings, devices, seed, self._folder) if settings.trainers > 1 else None
             self._children += ranks.children if ranks else []
             super().__init__(
                 model, policies, seed=seed, threads=settings.threads, micro_batch_tokens=settings.micro_batch_tokens,
-                device=device_of(0, settings), dtype=getattr(torch, settings.dtype), lora=settings.lora,
+                device=devices[0], dtype=getattr(torch, settings.dtype), lora=settings.lora,
                 checkpointing=settings.checkpointing, mesh=ranks.mesh if ranks else None,
             )  # fmt: skip
             self._ranks = ranks
@@ -87,9 +90,10 @@ class VllmEngine(LocalTrainer):
 
     @classmethod
     def check(cls, settings: EngineSettings) -> None:
-        """Raises ``InputError`` where vLLM is not there, of another version, or of another device."""
+        """Raises ``InputError`` where vLLM is not there, of another version or device, or there are too few GPUs."""
         check_device(settings.device)
         check_installed(settings.device)
+        placed(settings)
 
     @classmethod
     def start(
@@ -152,10 +156,8 @@ class VllmEngine(LocalTrainer):
         return Version(str(ref), self._policies.version(ref), self._loads)
 
     def _child(self, number: int) -> Child:
-        """Begin the process of a sampler; of several on GPUs each has the next one."""
-        settings = self._settings
-        if settings.device == "cuda":
-            settings = dataclasses.replace(settings, device=f"cuda:{number % torch.cuda.device_count()}")
+        """Begin the process of a sampler."""
+        settings = dataclasses.replace(self._settings, gpus=self._placement.samplers[number])
         log = self._folder / f"sampler-{len(self._children)}.log"
         self._children.append(ChildProcess(serve.MODULE, settings, log, serve.environment(settings)))
         return self._children[-1]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-import torch
 from transformers import AutoConfig
 
 from piplay.engine.local import memory as local
 from piplay.engine.local.attention import head_dim, kv_heads
 from piplay.engine.local.folders import LOCAL
+from piplay.engine.placement import placed
 from piplay.settings import EngineSettings, Policy
 
 BLOCK = 32
@@ -47,11 +48,11 @@ def estimate(
     """The memory of a ``VllmEngine``; arguments as for ``local.memory.estimate``.
 
     Samplers hold what they have all the time, beside a trainer that learns. ``writing`` is not asked for: what is
-    cached is bounded for all policies together. On GPUs it is the first one's share; on a cluster that of a machine
+    cached is bounded for all policies together. On GPUs it is the share of the fullest one; on a cluster that of a GPU
     with one sampler.
     """
-    here = settings.samplers if settings.device == "cpu" else -(-settings.samplers // max(1, torch.cuda.device_count()))
-    here = 1 if settings.kind == "ray" else here
+    on_gpus = Counter(gpu for seen in placed(settings).samplers for gpu in seen)
+    here = settings.samplers if settings.device == "cpu" else max(on_gpus.values(), default=1)
     needed = local.estimate(
         model_path, policies, settings, tokens=tokens, writing=writing, learning=learning, snapshots=snapshots
     )
@@ -67,15 +68,21 @@ def estimate(
     gathered = ends * (width + 4) if shared_out else 0
     others = sum(needed.learning.values()) + (gathered if shared_out else sum(needed.held.values()))
     packed_head = config.vocab_size * config.hidden_size * width if settings.device == "cpu" else 0
-    held = {
+    samplers = {
         "samplers: weights": (weights + packed_head) * here,
         "samplers: adapters": needed.held["adapters"] * here,
         "samplers: keys and values": cached * here,
         "samplers: draws": needed.playing["draws"] * here,
         "samplers: processes": int(PROCESS) * here if settings.device == "cpu" else 0,
+    }
+    trainers = {
         "gathered weights": gathered,
         "other trainers": others * (settings.trainers - 1) if settings.device == "cpu" else 0,
         # Shared memory is this machine's, whatever the device.
         "a sync": 0 if settings.lora.rank or settings.device != "cpu" else weights,
     }
-    return replace(needed, held={**needed.held, **held}, playing={}, made=needed.made + sum(held.values()))
+    split = settings.placement == "split"
+    held = trainers if split else samplers | trainers
+    learns = replace(needed, held={**needed.held, **held}, playing={}, made=needed.made + sum(held.values()))
+    writes = replace(needed, held=samplers, playing={}, learning={}, made=0)
+    return max(learns, writes, key=lambda one: one.peak) if split else learns

@@ -9,6 +9,7 @@ is wrong with the weights.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -36,16 +37,15 @@ def environment(settings: Settings) -> dict[str, str]:
         "VLLM_CPU_OMP_THREADS_BIND": "nobind",
         "VLLM_NO_USAGE_STATS": "1",
         "HF_HUB_OFFLINE": "1",
-    } | _visible(settings.device)
+    } | _visible(settings.gpus)
 
 
-def _visible(device: str) -> dict[str, str]:
-    """The one GPU that a sampler sees: vLLM takes the first."""
-    kind, _, index = device.partition(":")
-    if kind == "cpu" or not index:
+def _visible(gpus: Sequence[int]) -> dict[str, str]:
+    """The GPUs that a sampler sees: vLLM takes the first."""
+    if not gpus:
         return {}
     inherited = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return {"CUDA_VISIBLE_DEVICES": inherited[int(index)] if inherited else index}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(inherited[gpu] if inherited else str(gpu) for gpu in gpus)}
 
 
 def serve(connection: Connection, sampler: Sampler) -> None:

@@ -1,0 +1,110 @@
+"""Which devices trainers and samplers are given, and what is refused."""
+
+import pytest
+
+from piplay.engine import placement
+from piplay.engine.placement import check_share, place
+from piplay.engine.vllm import serve
+from piplay.engine.vllm.messages import Settings
+from piplay.errors import InputError
+from piplay.settings import EngineSettings
+
+
+def settings(**given: object) -> EngineSettings:
+    return EngineSettings.model_validate({"kind": "vllm", "device": "cuda"} | given)
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "trainers", "samplers"),
+    [
+        ({"device": "cpu"}, 0, "cpu", "-"),
+        ({"device": "cpu", "trainers": 2, "samplers": 3}, 8, "cpu cpu", "- - -"),
+        ({"device": "cpu", "kind": "ray", "samplers": 2}, 0, "cpu", "- -"),
+        ({}, 1, "cuda:0", "0"),
+        ({}, 8, "cuda:0", "0"),
+        ({"device": "cuda:3", "samplers": 2}, 8, "cuda:3", "3 3"),
+        ({"trainers": 2, "samplers": 2}, 2, "cuda:0 cuda:1", "0 1"),
+        ({"samplers": 3}, 2, "cuda:0", "0 1 0"),
+        ({"trainers": 8, "samplers": 8}, 8, " ".join(f"cuda:{i}" for i in range(8)), "0 1 2 3 4 5 6 7"),
+        ({"trainers": 2, "samplers": 2, "placement": "split"}, 4, "cuda:2 cuda:3", "0 1"),
+        ({"trainers": 1, "samplers": 3, "placement": "split"}, 3, "cuda:2", "0 1 0"),
+        ({"kind": "ray", "trainers": 2, "samplers": 16}, 2, "cuda:0 cuda:1", "- " * 16),
+        ({"kind": "ray", "trainers": 2, "samplers": 2, "placement": "split"}, 8, "cuda:6 cuda:7", "- -"),
+        ({"kind": "ray", "trainers": 2, "placement": "split"}, 2, "cuda:0 cuda:1", "-"),
+    ],
+)
+def test_devices(given: dict[str, object], gpus: int, trainers: str, samplers: str) -> None:
+    """Samplers by the numbers of the GPUs that each sees, joined by commas."""
+    found = place(settings(**given), gpus)
+    assert found.trainers == tuple(trainers.split())
+    assert found.samplers == tuple(() if one == "-" else tuple(map(int, one.split(","))) for one in samplers.split())
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "complaint"),
+    [
+        ({"trainers": 3}, 2, r'3 trainers take a GPU each, and engine.device "cuda" is 2 here: lower engine.trainers'),
+        ({"device": "cuda:1", "trainers": 2}, 8, r'2 trainers .* engine.device "cuda:1" is 1 here'),
+        ({"kind": "ray", "trainers": 2}, 1, "2 trainers take a GPU each"),
+        ({"trainers": 2, "placement": "split"}, 2, r'a sampler takes a GPU, .* take engine.placement = "shared"'),
+        ({"device": "cuda:0", "placement": "split"}, 4, "a sampler takes a GPU, trainers have 1 of their own"),
+    ],
+)
+def test_too_few_devices_are_refused(given: dict[str, object], gpus: int, complaint: str) -> None:
+    with pytest.raises(InputError, match=complaint):
+        place(settings(**given), gpus)
+
+
+@pytest.mark.parametrize(
+    ("given", "complaint"),
+    [
+        ({"device": "cpu", "placement": "split"}, 'placement: of GPUs, and engine.device is "cpu": leave it out'),
+        ({"kind": "local", "placement": "split"}, 'placement: of engine.kind "ray", and it is "local"'),
+        ({"placement": "beside"}, "placement"),
+    ],
+)
+def test_settings_without_meaning_are_refused(given: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        settings(**given)
+
+
+def test_ray_must_not_deal_out_the_trainers_gpus() -> None:
+    split = settings(kind="ray", trainers=2, placement="split")
+    check_share(split, 8, 6)
+    check_share(settings(kind="ray", trainers=2), 8, 8)
+    with pytest.raises(InputError, match=r"last 2 of the 8 GPUs here, and Ray deals out 7: .*--num-gpus 6`"):
+        check_share(split, 8, 7)
+
+
+def test_what_is_told_of_a_placement() -> None:
+    assert str(place(settings(samplers=3), 2)) == "trainers on cuda:0; samplers on cuda:0, cuda:1"
+    assert str(place(settings(kind="ray"), 1)) == "trainers on cuda:0; samplers on those that Ray deals out"
+
+
+@pytest.mark.parametrize(
+    ("inherited", "gpus", "seen"), [(None, (), None), (None, (1, 2), "1,2"), ("4,5,6", (0, 2), "4,6"), ("", (3,), "3")]
+)
+def test_a_samplers_process_sees_its_gpus_alone(
+    inherited: str | None, gpus: tuple[int, ...], seen: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if inherited is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", inherited)
+    assert serve.environment(sampler(gpus=gpus)).get("CUDA_VISIBLE_DEVICES") == seen
+
+
+def sampler(**given: object) -> Settings:
+    return Settings(
+        model=None, seed=0, slots=1, longest=8, cache_tokens=None, micro_batch_tokens=8, device="cuda", dtype="float32",
+        threads=1, rank=0, adapters=1, **given,
+    )  # fmt: skip
+
+
+def test_gpus_are_counted_once_and_again_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter(["3\n", "2\n"])
+    monkeypatch.setattr(placement.subprocess, "run", lambda *_, **__: type("Done", (), {"stdout": next(found)}))
+    placement.gpus.cache_clear()
+    assert (placement.gpus(), placement.gpus()) == (3, 3)
+    placement.gpus.cache_clear()
+    assert placement.gpus() == 2
+    placement.gpus.cache_clear()
