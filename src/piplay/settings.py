@@ -124,6 +124,9 @@ class EngineSettings(Settings):
     whole weights they share out (FSDP2)."""
     samplers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
+    tensor_parallel: int = Field(1, ge=1)
+    """Of the kinds ``vllm`` and ``ray``: GPUs of one machine that each sampler shares its weights and cache out over
+    (tensor parallelism). It has to divide the model's attention heads."""
     placement: Literal["shared", "split"] = "shared"
     """Of the kinds ``vllm`` and ``ray``, on GPUs. ``shared``: trainers and samplers stand on the same ones, and take
     turns. ``split``: trainers have the last GPUs of this machine, samplers the others."""
@@ -137,6 +140,7 @@ class EngineSettings(Settings):
         kinds = {
             "trainers": ("vllm", "ray"),
             "samplers": ("vllm", "ray"),
+            "tensor_parallel": ("vllm", "ray"),
             "placement": ("vllm", "ray"),
             "restarts": ("vllm", "ray"),
             "address": ("ray",),
@@ -146,7 +150,7 @@ class EngineSettings(Settings):
             given = getattr(self, name) != type(self).model_fields[name].default
             if given and self.kind not in of and self.kind in ("local", "vllm"):
                 raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
-            if given and name in ("placement",) and self.device == "cpu":
+            if given and name in ("tensor_parallel", "placement") and self.device == "cpu":
                 raise ValueError(f'{name}: of GPUs, and engine.device is "cpu": leave it out')
         return self
 

@@ -281,15 +281,21 @@ def test_samplers_are_counted_beside_the_trainer(toy: Callable[[str], Path]) -> 
 
 
 def test_memory_is_that_of_the_fullest_gpu(toy: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("piplay.engine.placement.gpus", lambda: 2)
+    monkeypatch.setattr("piplay.engine.placement.gpus", lambda: 4)
     changes: dict[str, object] = {"model": toy("qwen3"), "engine.kind": "vllm", "engine.device": "cuda"}
 
     def needed(**given: object) -> Estimate:
         return memory(load_config("smoke", changes | {f"engine.{name}": value for name, value in given.items()}))
 
-    one, shared = needed(samplers=2), needed(samplers=4)
+    one, shared = needed(samplers=4), needed(samplers=8)
     name = "samplers: keys and values"
     assert shared.held[name] == 2 * one.held[name]
+    both = needed(samplers=4, tensor_parallel=2)
+    # Of two shared heads each GPU has one, and half of the weights; each GPU has a part of both samplers.
+    assert both.held[name] == one.held[name]
+    assert both.held["samplers: weights"] == one.held["samplers: weights"] // 2 * 2
+    assert needed(tensor_parallel=2).held[name] * 2 == one.held[name]
+    assert needed(tensor_parallel=4).held[name] * 2 == one.held[name]
     learns, writes = needed(placement="split", slots=1), needed(placement="split", slots=50000)
     assert learns.held == {key: size for key, size in needed(slots=1).held.items() if not key.startswith("samplers")}
     assert writes.held[name] == needed(slots=50000).held[name]

@@ -1,10 +1,14 @@
 """Which devices trainers and samplers are given, and what is refused."""
 
+from pathlib import Path
+
 import pytest
+from transformers import Qwen3Config
 
 from piplay.engine import placement
-from piplay.engine.placement import check_share, place
+from piplay.engine.placement import check_cluster, place
 from piplay.engine.vllm import serve
+from piplay.engine.vllm.memory import check_heads
 from piplay.engine.vllm.messages import Settings
 from piplay.errors import InputError
 from piplay.settings import EngineSettings
@@ -28,6 +32,11 @@ def settings(**given: object) -> EngineSettings:
         ({"trainers": 8, "samplers": 8}, 8, " ".join(f"cuda:{i}" for i in range(8)), "0 1 2 3 4 5 6 7"),
         ({"trainers": 2, "samplers": 2, "placement": "split"}, 4, "cuda:2 cuda:3", "0 1"),
         ({"trainers": 1, "samplers": 3, "placement": "split"}, 3, "cuda:2", "0 1 0"),
+        ({"samplers": 2, "tensor_parallel": 2}, 4, "cuda:0", "0,1 2,3"),
+        ({"samplers": 3, "tensor_parallel": 2}, 5, "cuda:0", "0,1 2,3 0,1"),
+        ({"trainers": 4, "samplers": 1, "tensor_parallel": 4}, 4, "cuda:0 cuda:1 cuda:2 cuda:3", "0,1,2,3"),
+        ({"trainers": 2, "samplers": 3, "tensor_parallel": 2, "placement": "split"}, 8, "cuda:6 cuda:7", "0,1 2,3 4,5"),
+        ({"kind": "ray", "tensor_parallel": 4}, 1, "cuda:0", "-"),
         ({"kind": "ray", "trainers": 2, "samplers": 16}, 2, "cuda:0 cuda:1", "- " * 16),
         ({"kind": "ray", "trainers": 2, "samplers": 2, "placement": "split"}, 8, "cuda:6 cuda:7", "- -"),
         ({"kind": "ray", "trainers": 2, "placement": "split"}, 2, "cuda:0 cuda:1", "-"),
@@ -46,8 +55,11 @@ def test_devices(given: dict[str, object], gpus: int, trainers: str, samplers: s
         ({"trainers": 3}, 2, r'3 trainers take a GPU each, and engine.device "cuda" is 2 here: lower engine.trainers'),
         ({"device": "cuda:1", "trainers": 2}, 8, r'2 trainers .* engine.device "cuda:1" is 1 here'),
         ({"kind": "ray", "trainers": 2}, 1, "2 trainers take a GPU each"),
-        ({"trainers": 2, "placement": "split"}, 2, r'a sampler takes a GPU, .* take engine.placement = "shared"'),
-        ({"device": "cuda:0", "placement": "split"}, 4, "a sampler takes a GPU, trainers have 1 of their own"),
+        ({"trainers": 2, "placement": "split"}, 2, r'takes 1 of the GPUs .* take engine.placement = "shared"'),
+        ({"device": "cuda:0", "placement": "split"}, 4, "trainers have 1 of their own"),
+        ({"tensor_parallel": 4}, 2, r"takes 4 of the GPUs \(engine.tensor_parallel\), and .* is 2 here: lower it"),
+        ({"tensor_parallel": 2, "device": "cuda:0"}, 8, 'engine.device "cuda:0" is 1 here: lower it'),
+        ({"tensor_parallel": 2, "trainers": 3, "placement": "split"}, 4, "takes 2 of the GPUs .* lower one of them"),
     ],
 )
 def test_too_few_devices_are_refused(given: dict[str, object], gpus: int, complaint: str) -> None:
@@ -59,6 +71,8 @@ def test_too_few_devices_are_refused(given: dict[str, object], gpus: int, compla
     ("given", "complaint"),
     [
         ({"device": "cpu", "placement": "split"}, 'placement: of GPUs, and engine.device is "cpu": leave it out'),
+        ({"device": "cpu", "tensor_parallel": 2}, 'tensor_parallel: of GPUs, and engine.device is "cpu"'),
+        ({"kind": "local", "tensor_parallel": 2}, 'tensor_parallel: of engine.kind "ray", and it is "local"'),
         ({"kind": "local", "placement": "split"}, 'placement: of engine.kind "ray", and it is "local"'),
         ({"placement": "beside"}, "placement"),
     ],
@@ -68,15 +82,34 @@ def test_settings_without_meaning_are_refused(given: dict[str, object], complain
         settings(**given)
 
 
-def test_ray_must_not_deal_out_the_trainers_gpus() -> None:
+def test_what_ray_deals_out_is_checked() -> None:
     split = settings(kind="ray", trainers=2, placement="split")
-    check_share(split, 8, 6)
-    check_share(settings(kind="ray", trainers=2), 8, 8)
+    check_cluster(split, 8, 6, 8)
+    check_cluster(settings(kind="ray", trainers=2, tensor_parallel=8), 8, 8, 8)
     with pytest.raises(InputError, match=r"last 2 of the 8 GPUs here, and Ray deals out 7: .*--num-gpus 6`"):
-        check_share(split, 8, 7)
+        check_cluster(split, 8, 7, 7)
+    with pytest.raises(InputError, match=r"takes 4 GPUs of one machine .* no machine of the cluster has more than 2"):
+        check_cluster(settings(kind="ray", tensor_parallel=4), 2, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("heads", "shared", "able"),
+    [(16, 8, [1, 2, 4, 8, 16]), (4, 2, [1, 2, 4]), (12, 4, [1, 2, 4, 12]), (9, 3, [1, 3, 9])],
+)
+def test_a_model_is_dealt_to_as_many_gpus_as_divide_its_heads(
+    heads: int, shared: int, able: list[int], tmp_path: Path
+) -> None:
+    Qwen3Config(num_attention_heads=heads, num_key_value_heads=shared).save_pretrained(tmp_path)
+    for number in range(1, heads + 2):
+        if number in able:
+            check_heads(tmp_path, number)
+        else:
+            with pytest.raises(InputError, match=rf"engine.tensor_parallel is {number}, .* one of {str(able)[1:-1]}$"):
+                check_heads(tmp_path, number)
 
 
 def test_what_is_told_of_a_placement() -> None:
+    assert "samplers on cuda:0+cuda:1" in str(place(settings(tensor_parallel=2), 2))
     assert str(place(settings(samplers=3), 2)) == "trainers on cuda:0; samplers on cuda:0, cuda:1"
     assert str(place(settings(kind="ray"), 1)) == "trainers on cuda:0; samplers on those that Ray deals out"
 
@@ -96,7 +129,7 @@ def test_a_samplers_process_sees_its_gpus_alone(
 def sampler(**given: object) -> Settings:
     return Settings(
         model=None, seed=0, slots=1, longest=8, cache_tokens=None, micro_batch_tokens=8, device="cuda", dtype="float32",
-        threads=1, rank=0, adapters=1, **given,
+        threads=1, rank=0, adapters=1, tensor_parallel=1, **given,
     )  # fmt: skip
 
 

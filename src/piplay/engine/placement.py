@@ -31,7 +31,8 @@ def place(settings: EngineSettings, gpus: int) -> Placement:
     """The devices of an engine of the kinds ``vllm`` and ``ray`` on a machine with so many GPUs.
 
     ``shared``: trainers on the first GPUs, samplers on all; ``split``: samplers on the first, trainers on the last. A
-    trainer has a GPU of its own; where there are more samplers than GPUs, they go round. ``cuda:N`` is one GPU.
+    trainer has a GPU of its own. Samplers have ``tensor_parallel`` GPUs each; where they run out, they begin again with
+    the first. ``cuda:N`` is one GPU.
 
     Raises:
         InputError: there are too few.
@@ -49,21 +50,39 @@ def place(settings: EngineSettings, gpus: int) -> Placement:
     if settings.kind == "ray":
         return Placement(ranks, ((),) * settings.samplers)
     free = here[:first] if split else here
-    if not free:
+    each = settings.tensor_parallel
+    groups = [tuple(free[i : i + each]) for i in range(0, len(free) - each + 1, each)]
+    if not groups:
+        beside = f", trainers have {trainers} of their own (engine.placement)" if split else ""
         raise InputError(
-            f"a sampler takes a GPU, trainers have {trainers} of their own (engine.placement), and {there}: lower "
-            'engine.trainers, or take engine.placement = "shared"'
+            f"a sampler takes {each} of the GPUs (engine.tensor_parallel){beside}, and {there}: lower "
+            + ('one of them, or take engine.placement = "shared"' if split else "it")
         )
-    return Placement(ranks, tuple((free[number % len(free)],) for number in range(settings.samplers)))
+    return Placement(ranks, tuple(groups[number % len(groups)] for number in range(settings.samplers)))
 
 
-def check_share(settings: EngineSettings, gpus: int, share: int) -> None:
-    """Raises ``InputError`` where Ray, which has so many of this machine's GPUs, would give samplers the trainers'."""
+def check_cluster(settings: EngineSettings, gpus: int, here: int, most: int) -> None:
+    """Check what Ray deals out of a cluster.
+
+    Args:
+        settings: the engine's, on GPUs.
+        gpus: those of this machine.
+        here: how many of these are Ray's.
+        most: Ray's of the machine that has the most.
+
+    Raises:
+        InputError: Ray would give samplers the GPUs of trainers, or never finds enough for one.
+    """
     free = gpus - settings.trainers
-    if settings.placement == "split" and share > free:
+    if settings.placement == "split" and here > free:
         raise InputError(
             f'engine.placement = "split": trainers take the last {settings.trainers} of the {gpus} GPUs here, and Ray '
-            f"deals out {share}: start it on this machine with `ray start --num-gpus {free}`"
+            f"deals out {here}: start it on this machine with `ray start --num-gpus {free}`"
+        )
+    if settings.tensor_parallel > most:
+        raise InputError(
+            f"a sampler takes {settings.tensor_parallel} GPUs of one machine (engine.tensor_parallel), and no machine "
+            f"of the cluster has more than {most}: lower it"
         )
 
 

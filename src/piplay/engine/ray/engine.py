@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from piplay.engine.local.trainer import check_device
-from piplay.engine.placement import check_share, gpus, placed
+from piplay.engine.placement import check_cluster, gpus, placed
 from piplay.engine.vllm.engine import VllmEngine
 from piplay.engine.vllm.installed import check_version
 from piplay.engine.vllm.pool import Child
@@ -38,26 +38,26 @@ class RayEngine(VllmEngine):
         """The engine that settings describe; see ``VllmEngine``.
 
         Raises:
-            InputError: see there; or there is no such cluster, or it deals out the trainers' GPUs (``check_share``).
+            InputError: see there; or there is no such cluster, or see ``check_cluster``.
         """
         cls.check(settings)
         import ray
 
-        split = settings.placement == "split"
         if not ray.is_initialized():
             try:
                 _reach(settings.address)
-                own = {"num_gpus": gpus() - settings.trainers} if split and not settings.address else {}
+                begins = settings.placement == "split" and not settings.address
+                own = {"num_gpus": gpus() - settings.trainers} if begins else {}
                 ray.init(address=settings.address or "local", log_to_driver=False, include_dashboard=False, **own)
             except (OSError, ValueError, RuntimeError) as error:
                 raise InputError(
                     f"engine.address {settings.address!r}: no Ray cluster is reached ({first_line(error)}): start one "
                     'with `ray start --head`, or set engine.address = "" to start one here'
                 ) from error
-        if split:
-            here = ray.get_runtime_context().get_node_id()
-            share = next(node["Resources"].get("GPU", 0) for node in ray.nodes() if node["NodeID"] == here)
-            check_share(settings, gpus(), int(share))
+        if settings.device != "cpu":
+            machines = {node["NodeID"]: int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]}
+            here = machines[ray.get_runtime_context().get_node_id()]
+            check_cluster(settings, gpus(), here, max(machines.values()))
         return cls(model.absolute(), policies, settings, seed=seed, tokens=tokens)
 
     def _child(self, number: int) -> Child:

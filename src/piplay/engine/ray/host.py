@@ -87,7 +87,7 @@ class RemoteProcess:
     """A ``Child`` elsewhere: what is sent to ``connection`` goes to the actor, and what it receives comes back."""
 
     def __init__(self, settings: Settings) -> None:
-        gpus = 0 if settings.device == "cpu" else 1
+        gpus = 0 if settings.device == "cpu" else settings.tensor_parallel
         actor = ray.remote(concurrency_groups={"to": 1, "from": 1})(Host)
         self.actor = actor.options(num_cpus=settings.threads, num_gpus=gpus, scheduling_strategy="SPREAD").remote(
             settings

@@ -23,6 +23,7 @@ from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.shared import SharedFolder
 from piplay.engine.vllm import proof, serve
 from piplay.engine.vllm.installed import check_installed, versions
+from piplay.engine.vllm.memory import check_heads
 from piplay.engine.vllm.messages import Settings, Version
 from piplay.engine.vllm.pool import Child, Pool, Replica
 from piplay.errors import InputError, InputWarning
@@ -53,8 +54,9 @@ class VllmEngine(LocalTrainer):
             tokens: the most of a sequence.
 
         Raises:
-            InputError: see ``LocalEngine`` and ``place``; or vLLM cannot run this model here.
+            InputError: see ``LocalEngine``, ``place`` and ``check_heads``; or vLLM cannot run this model here.
         """
+        check_heads(model, settings.tensor_parallel)
         self._placement = placed(settings)
         devices = self._placement.trainers
         shared = SharedFolder()
@@ -80,6 +82,7 @@ class VllmEngine(LocalTrainer):
                 threads=settings.threads, rank=self._rank,
                 # Of the policies that move, and one of zeros for those that do not.
                 adapters=1 + sum(1 for ref in self._policies.refs() if self._policies.weights(ref)),
+                tensor_parallel=settings.tensor_parallel,
             )  # fmt: skip
             self._pool = Pool(
                 self._child, self._prove, self._give, samplers=settings.samplers, slots=settings.slots,

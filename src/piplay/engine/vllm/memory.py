@@ -13,6 +13,7 @@ from piplay.engine.local import memory as local
 from piplay.engine.local.attention import head_dim, kv_heads
 from piplay.engine.local.folders import LOCAL
 from piplay.engine.placement import placed
+from piplay.errors import InputError
 from piplay.settings import EngineSettings, Policy
 
 BLOCK = 32
@@ -27,11 +28,26 @@ def blocks(longest: int, slots: int, cache_tokens: int | None) -> int:
     return 1 + (wanted if cache_tokens is None else min(wanted, -(-cache_tokens // BLOCK)))
 
 
-def cache_bytes(model: Path, dtype: str, longest: int, slots: int, cache_tokens: int | None) -> int:
-    """Keys and values of one sampler."""
+def check_heads(model: Path, tensor_parallel: int) -> None:
+    """Raises ``InputError`` where a model's attention heads cannot be dealt to so many GPUs."""
     config = AutoConfig.from_pretrained(model, **LOCAL)
-    width = 2 if dtype == "bfloat16" else 4
-    place = 2 * kv_heads(config) * head_dim(config) * width * int(config.num_hidden_layers)
+    heads, shared = int(config.num_attention_heads), kv_heads(config)
+    # Heads of keys and values that are fewer than GPUs are held several times.
+    able = [n for n in range(1, heads + 1) if heads % n == 0 and (shared % n == 0 or n % shared == 0)]
+    if tensor_parallel not in able:
+        raise InputError(
+            f"engine.tensor_parallel is {tensor_parallel}, and {model} has {heads} attention heads ({shared} of keys "
+            f"and values): take one of {', '.join(map(str, able))}"
+        )
+
+
+def cache_bytes(
+    model: Path, dtype: str, longest: int, slots: int, cache_tokens: int | None, tensor_parallel: int
+) -> int:
+    """Keys and values of one sampler, on each of its GPUs."""
+    config = AutoConfig.from_pretrained(model, **LOCAL)
+    width, heads = 2 if dtype == "bfloat16" else 4, max(1, kv_heads(config) // tensor_parallel)
+    place = 2 * heads * head_dim(config) * width * int(config.num_hidden_layers)
     return blocks(longest, slots, cache_tokens) * BLOCK * place
 
 
@@ -53,12 +69,14 @@ def estimate(
     """
     on_gpus = Counter(gpu for seen in placed(settings).samplers for gpu in seen)
     here = settings.samplers if settings.device == "cpu" else max(on_gpus.values(), default=1)
+    each = settings.tensor_parallel
+    check_heads(model_path, each)
     needed = local.estimate(
         model_path, policies, settings, tokens=tokens, writing=writing, learning=learning, snapshots=snapshots
     )
     config = AutoConfig.from_pretrained(model_path, **LOCAL)
     width = 2 if settings.dtype == "bfloat16" else 4
-    cached = cache_bytes(model_path, settings.dtype, tokens, settings.slots, settings.cache_tokens)
+    cached = cache_bytes(model_path, settings.dtype, tokens, settings.slots, settings.cache_tokens, each)
     weights = needed.model
     shared_out = settings.trainers > 1 and not settings.lora.rank
     if shared_out and settings.device != "cpu":
@@ -69,7 +87,7 @@ def estimate(
     others = sum(needed.learning.values()) + (gathered if shared_out else sum(needed.held.values()))
     packed_head = config.vocab_size * config.hidden_size * width if settings.device == "cpu" else 0
     samplers = {
-        "samplers: weights": (weights + packed_head) * here,
+        "samplers: weights": (weights // each + packed_head) * here,
         "samplers: adapters": needed.held["adapters"] * here,
         "samplers: keys and values": cached * here,
         "samplers: draws": needed.playing["draws"] * here,

@@ -28,6 +28,8 @@ class Settings:
     """Of adapters; 0: whole weights are given."""
     adapters: int
     """Adapters in one forward at most."""
+    tensor_parallel: int
+    """GPUs that it shares its weights out over."""
     gpus: tuple[int, ...] = ()
     """Those that it is to see; none: whatever its process sees."""
 
