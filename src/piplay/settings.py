@@ -130,6 +130,9 @@ class EngineSettings(Settings):
     placement: Literal["shared", "split"] = "shared"
     """Of the kinds ``vllm`` and ``ray``, on GPUs. ``shared``: trainers and samplers stand on the same ones, and take
     turns. ``split``: trainers have the last GPUs of this machine, samplers the others."""
+    exact: bool = False
+    """Of the kinds ``vllm`` and ``ray``, on GPUs: what is computed depends neither on the batch nor on which thread is
+    first (vLLM's batch invariance, torch's deterministic algorithms). Slower."""
     restarts: int = Field(3, ge=0)
     """Of the kinds ``vllm`` and ``ray``: how many samplers may die, and be started again, before the engine is lost."""
     address: str = "auto"
@@ -142,6 +145,7 @@ class EngineSettings(Settings):
             "samplers": ("vllm", "ray"),
             "tensor_parallel": ("vllm", "ray"),
             "placement": ("vllm", "ray"),
+            "exact": ("vllm", "ray"),
             "restarts": ("vllm", "ray"),
             "address": ("ray",),
         }
@@ -150,7 +154,7 @@ class EngineSettings(Settings):
             given = getattr(self, name) != type(self).model_fields[name].default
             if given and self.kind not in of and self.kind in ("local", "vllm"):
                 raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
-            if given and name in ("tensor_parallel", "placement") and self.device == "cpu":
+            if given and name in ("tensor_parallel", "placement", "exact") and self.device == "cpu":
                 raise ValueError(f'{name}: of GPUs, and engine.device is "cpu": leave it out')
         return self
 

@@ -75,6 +75,8 @@ def test_too_few_devices_are_refused(given: dict[str, object], gpus: int, compla
         ({"kind": "local", "tensor_parallel": 2}, 'tensor_parallel: of engine.kind "ray", and it is "local"'),
         ({"kind": "local", "placement": "split"}, 'placement: of engine.kind "ray", and it is "local"'),
         ({"placement": "beside"}, "placement"),
+        ({"device": "cpu", "exact": True}, 'exact: of GPUs, and engine.device is "cpu"'),
+        ({"kind": "local", "exact": True}, 'exact: of engine.kind "ray", and it is "local"'),
     ],
 )
 def test_settings_without_meaning_are_refused(given: dict[str, object], complaint: str) -> None:
@@ -129,7 +131,7 @@ def test_a_samplers_process_sees_its_gpus_alone(
 def sampler(**given: object) -> Settings:
     return Settings(
         model=None, seed=0, slots=1, longest=8, cache_tokens=None, micro_batch_tokens=8, device="cuda", dtype="float32",
-        threads=1, rank=0, adapters=1, tensor_parallel=1, **given,
+        threads=1, rank=0, adapters=1, tensor_parallel=1, exact=False, **given,
     )  # fmt: skip
 
 

@@ -1,11 +1,13 @@
 """The engine over samplers of its own, without vLLM: versions, turns sent again, and the self-test."""
 
 import gc
+import os
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conformance import POLICIES, Conformance, Start, learn, play, turns
 from engine_helpers import TEACHER_VIEW, make_sample
 from fake_sampler import FakeChild, FakeSampler, FakeVllm
@@ -13,7 +15,7 @@ from turns import SEED, contexts, request
 
 from piplay.engine.local import LocalEngine
 from piplay.engine.protocol import EngineLost
-from piplay.engine.vllm import installed
+from piplay.engine.vllm import installed, serve
 from piplay.errors import InputError
 from piplay.settings import EngineSettings, Lora
 from piplay.types import PolicyRef
@@ -165,6 +167,23 @@ def test_files_and_processes_go_with_the_engine(lettered: Path) -> None:
     gc.collect()
     assert not folder.exists()
     assert all(child.connection.closed for child in children)
+
+
+def test_an_exact_engine_computes_by_deterministic_algorithms_alone(
+    lettered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    engine = FakeVllm(lettered, POLICIES, settings(exact=True), SEED)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert serve.environment(engine._settings)["VLLM_BATCH_INVARIANT"] == "1"
+    learn(engine, 1)
+    del engine
+    gc.collect()
+    assert not torch.are_deterministic_algorithms_enabled()
+    usual = FakeVllm(lettered, POLICIES, SETTINGS, SEED)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "VLLM_BATCH_INVARIANT" not in serve.environment(usual._settings)
 
 
 @pytest.mark.parametrize(

@@ -75,7 +75,7 @@ def play(
     console.print(f"run directory: {run.folder}")
     repeatable = getattr(environment, "repeatable", True)
     about = {"device": config.engine.device, "deterministic": engine.deterministic, "repeatable": repeatable}
-    about |= getattr(engine, "versions", {}) | own_code(config)
+    about |= getattr(engine, "versions", {}) | own_code(config) | ({"exact": True} if config.engine.exact else {})
     _record_machine(run, about, listener.message)
     # Taken from here by whoever plays on it, so that nothing holds it once it is lost.
     ready = [engine]

@@ -71,6 +71,7 @@ class VllmEngine(LocalTrainer):
                 model, policies, seed=seed, threads=settings.threads, micro_batch_tokens=settings.micro_batch_tokens,
                 device=devices[0], dtype=getattr(torch, settings.dtype), lora=settings.lora,
                 checkpointing=settings.checkpointing, mesh=ranks.mesh if ranks else None,
+                exact=settings.exact,
             )  # fmt: skip
             self._ranks = ranks
             self._path, self._dtype, self._rank, self._longest = model, settings.dtype, settings.lora.rank, tokens
@@ -82,7 +83,7 @@ class VllmEngine(LocalTrainer):
                 threads=settings.threads, rank=self._rank,
                 # Of the policies that move, and one of zeros for those that do not.
                 adapters=1 + sum(1 for ref in self._policies.refs() if self._policies.weights(ref)),
-                tensor_parallel=settings.tensor_parallel,
+                tensor_parallel=settings.tensor_parallel, exact=settings.exact,
             )  # fmt: skip
             self._pool = Pool(
                 self._child, self._prove, self._give, samplers=settings.samplers, slots=settings.slots,

@@ -30,6 +30,8 @@ class Settings:
     """Adapters in one forward at most."""
     tensor_parallel: int
     """GPUs that it shares its weights out over."""
+    exact: bool
+    """Whether what it computes of a turn is to be the same whatever else is in the batch."""
     gpus: tuple[int, ...] = ()
     """Those that it is to see; none: whatever its process sees."""
 

@@ -29,15 +29,20 @@ MODULE = "piplay.engine.vllm.serve"
 
 def environment(settings: Settings) -> dict[str, str]:
     """What vLLM has to find in the environment before it is imported."""
-    return {
-        "OMP_NUM_THREADS": str(settings.threads),
-        # One process; of its two ways to run a model the one whose logits processors are classes.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_USE_V2_MODEL_RUNNER": "0",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-    } | _visible(settings.gpus)
+    batch_invariant = {"VLLM_BATCH_INVARIANT": "1"} if settings.exact else {}
+    return (
+        {
+            "OMP_NUM_THREADS": str(settings.threads),
+            # One process; of its two ways to run a model the one whose logits processors are classes.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_USE_V2_MODEL_RUNNER": "0",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        | batch_invariant
+        | _visible(settings.gpus)
+    )
 
 
 def _visible(gpus: Sequence[int]) -> dict[str, str]:
