@@ -122,6 +122,8 @@ class EngineSettings(Settings):
     trainers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes here that learn from a part of each batch. Each has all adapters;
     whole weights they share out (FSDP2)."""
+    min_trainers: int | None = Field(None, ge=1)
+    """The fewest of ``trainers`` that a run starts or goes on with where there are fewer GPUs; by default all."""
     samplers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
     tensor_parallel: int = Field(1, ge=1)
@@ -142,6 +144,7 @@ class EngineSettings(Settings):
     def _of_its_kind(self) -> EngineSettings:
         kinds = {
             "trainers": ("vllm", "ray"),
+            "min_trainers": ("vllm", "ray"),
             "samplers": ("vllm", "ray"),
             "tensor_parallel": ("vllm", "ray"),
             "placement": ("vllm", "ray"),
@@ -156,6 +159,8 @@ class EngineSettings(Settings):
                 raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
             if given and name in ("tensor_parallel", "placement", "exact") and self.device == "cpu":
                 raise ValueError(f'{name}: of GPUs, and engine.device is "cpu": leave it out')
+        if self.min_trainers is not None and self.min_trainers > self.trainers:
+            raise ValueError(f"min_trainers is {self.min_trainers}, of {self.trainers} trainers: lower it")
         return self
 
 

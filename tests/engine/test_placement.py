@@ -7,6 +7,7 @@ from transformers import Qwen3Config
 
 from piplay.engine import placement
 from piplay.engine.placement import check_cluster, place
+from piplay.engine.protocol import TooFewDevices
 from piplay.engine.vllm import serve
 from piplay.engine.vllm.memory import check_heads
 from piplay.engine.vllm.messages import Settings
@@ -36,6 +37,9 @@ def settings(**given: object) -> EngineSettings:
         ({"samplers": 3, "tensor_parallel": 2}, 5, "cuda:0", "0,1 2,3 0,1"),
         ({"trainers": 4, "samplers": 1, "tensor_parallel": 4}, 4, "cuda:0 cuda:1 cuda:2 cuda:3", "0,1,2,3"),
         ({"trainers": 2, "samplers": 3, "tensor_parallel": 2, "placement": "split"}, 8, "cuda:6 cuda:7", "0,1 2,3 4,5"),
+        ({"trainers": 4, "min_trainers": 2, "samplers": 4}, 3, "cuda:0 cuda:1 cuda:2", "0 1 2 0"),
+        ({"trainers": 4, "min_trainers": 2, "placement": "split"}, 4, "cuda:1 cuda:2 cuda:3", "0"),
+        ({"device": "cpu", "trainers": 3, "min_trainers": 1}, 0, "cpu cpu cpu", "-"),
         ({"kind": "ray", "tensor_parallel": 4}, 1, "cuda:0", "-"),
         ({"kind": "ray", "trainers": 2, "samplers": 16}, 2, "cuda:0 cuda:1", "- " * 16),
         ({"kind": "ray", "trainers": 2, "samplers": 2, "placement": "split"}, 8, "cuda:6 cuda:7", "- -"),
@@ -52,18 +56,24 @@ def test_devices(given: dict[str, object], gpus: int, trainers: str, samplers: s
 @pytest.mark.parametrize(
     ("given", "gpus", "complaint"),
     [
-        ({"trainers": 3}, 2, r'3 trainers take a GPU each, and engine.device "cuda" is 2 here: lower engine.trainers'),
-        ({"device": "cuda:1", "trainers": 2}, 8, r'2 trainers .* engine.device "cuda:1" is 1 here'),
-        ({"kind": "ray", "trainers": 2}, 1, "2 trainers take a GPU each"),
-        ({"trainers": 2, "placement": "split"}, 2, r'takes 1 of the GPUs .* take engine.placement = "shared"'),
-        ({"device": "cuda:0", "placement": "split"}, 4, "trainers have 1 of their own"),
-        ({"tensor_parallel": 4}, 2, r"takes 4 of the GPUs \(engine.tensor_parallel\), and .* is 2 here: lower it"),
+        ({"trainers": 3}, 2, 'engine.trainers is 3, each takes a GPU, and engine.device "cuda" is 2 here: lower it'),
+        ({"device": "cuda:1", "trainers": 2}, 8, 'engine.trainers is 2, each takes a GPU, .* "cuda:1" is 1 here'),
+        ({"kind": "ray", "trainers": 2}, 1, "engine.trainers is 2, each takes a GPU"),
+        ({"trainers": 8, "min_trainers": 6}, 5, "engine.min_trainers is 6, each takes a GPU, .* is 5 here"),
+        ({"trainers": 4, "min_trainers": 3, "placement": "split"}, 3, "beside the 1 of a sampler .* is 3 here"),
+        (
+            {"trainers": 2, "placement": "split"},
+            2,
+            r"trainers is 2, each takes a GPU beside the 1 of a sampler \(engine.placement\), and",
+        ),
+        ({"device": "cuda:0", "placement": "split"}, 4, "trainers is 1, each takes a GPU beside the 1 of a sampler"),
+        ({"tensor_parallel": 4}, 2, r"takes 4 GPUs \(engine.tensor_parallel\), and .* is 2 here: lower it"),
         ({"tensor_parallel": 2, "device": "cuda:0"}, 8, 'engine.device "cuda:0" is 1 here: lower it'),
-        ({"tensor_parallel": 2, "trainers": 3, "placement": "split"}, 4, "takes 2 of the GPUs .* lower one of them"),
+        ({"tensor_parallel": 2, "trainers": 3, "placement": "split"}, 4, "beside the 2 of a sampler"),
     ],
 )
 def test_too_few_devices_are_refused(given: dict[str, object], gpus: int, complaint: str) -> None:
-    with pytest.raises(InputError, match=complaint):
+    with pytest.raises(TooFewDevices, match=complaint):
         place(settings(**given), gpus)
 
 
@@ -75,6 +85,8 @@ def test_too_few_devices_are_refused(given: dict[str, object], gpus: int, compla
         ({"kind": "local", "tensor_parallel": 2}, 'tensor_parallel: of engine.kind "ray", and it is "local"'),
         ({"kind": "local", "placement": "split"}, 'placement: of engine.kind "ray", and it is "local"'),
         ({"placement": "beside"}, "placement"),
+        ({"trainers": 2, "min_trainers": 3}, "min_trainers is 3, of 2 trainers: lower it"),
+        ({"kind": "local", "min_trainers": 1}, 'min_trainers: of engine.kind "ray", and it is "local"'),
         ({"device": "cpu", "exact": True}, 'exact: of GPUs, and engine.device is "cpu"'),
         ({"kind": "local", "exact": True}, 'exact: of engine.kind "ray", and it is "local"'),
     ],

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from functools import cache
 
+from piplay.engine.protocol import TooFewDevices
 from piplay.errors import InputError
 from piplay.settings import EngineSettings
 
@@ -31,33 +32,37 @@ def place(settings: EngineSettings, gpus: int) -> Placement:
     """The devices of an engine of the kinds ``vllm`` and ``ray`` on a machine with so many GPUs.
 
     ``shared``: trainers on the first GPUs, samplers on all; ``split``: samplers on the first, trainers on the last. A
-    trainer has a GPU of its own. Samplers have ``tensor_parallel`` GPUs each; where they run out, they begin again with
-    the first. ``cuda:N`` is one GPU.
+    trainer has a GPU of its own: where there are fewer, there are as many trainers, and ``min_trainers`` at least.
+    Samplers have ``tensor_parallel`` GPUs each; where they run out, they begin again with the first. ``cuda:N`` is one
+    GPU.
 
     Raises:
-        InputError: there are too few.
+        TooFewDevices: there are too few.
     """
     kind, _, index = settings.device.partition(":")
     if kind != "cuda":
         return Placement((settings.device,) * settings.trainers, ((),) * settings.samplers)
     here = [int(index)] if index else list(range(gpus))
-    trainers, split = settings.trainers, settings.placement == "split"
     there = f'engine.device "{settings.device}" is {len(here)} here'
-    if trainers > len(here):
-        raise InputError(f"{trainers} trainers take a GPU each, and {there}: lower engine.trainers")
+    on_ray, split, each = settings.kind == "ray", settings.placement == "split", settings.tensor_parallel
+    if each > len(here) and not on_ray:
+        raise TooFewDevices(
+            f"a sampler takes {each} GPUs (engine.tensor_parallel), and {there}: lower it, or have more GPUs"
+        )
+    apart = each if split and not on_ray else 0
+    trainers = min(settings.trainers, len(here) - apart)
+    least, name = settings.min_trainers or settings.trainers, "min_trainers" if settings.min_trainers else "trainers"
+    if trainers < least:
+        beside = f" beside the {apart} of a sampler (engine.placement)" if apart else ""
+        raise TooFewDevices(
+            f"engine.{name} is {least}, each takes a GPU{beside}, and {there}: lower it, or have more GPUs"
+        )
     first = len(here) - trainers if split else 0
     ranks = tuple(f"cuda:{gpu}" for gpu in here[first : first + trainers])
-    if settings.kind == "ray":
+    if on_ray:
         return Placement(ranks, ((),) * settings.samplers)
     free = here[:first] if split else here
-    each = settings.tensor_parallel
     groups = [tuple(free[i : i + each]) for i in range(0, len(free) - each + 1, each)]
-    if not groups:
-        beside = f", trainers have {trainers} of their own (engine.placement)" if split else ""
-        raise InputError(
-            f"a sampler takes {each} of the GPUs (engine.tensor_parallel){beside}, and {there}: lower "
-            + ('one of them, or take engine.placement = "shared"' if split else "it")
-        )
     return Placement(ranks, tuple(groups[number % len(groups)] for number in range(settings.samplers)))
 
 
@@ -73,10 +78,11 @@ def check_cluster(settings: EngineSettings, gpus: int, here: int, most: int) -> 
     Raises:
         InputError: Ray would give samplers the GPUs of trainers, or never finds enough for one.
     """
-    free = gpus - settings.trainers
+    trainers = len(place(settings, gpus).trainers)
+    free = gpus - trainers
     if settings.placement == "split" and here > free:
         raise InputError(
-            f'engine.placement = "split": trainers take the last {settings.trainers} of the {gpus} GPUs here, and Ray '
+            f'engine.placement = "split": trainers take the last {trainers} of the {gpus} GPUs here, and Ray '
             f"deals out {here}: start it on this machine with `ray start --num-gpus {free}`"
         )
     if settings.tensor_parallel > most:

@@ -79,11 +79,11 @@ class Ranks:
         self.children = [
             ChildProcess(
                 MODULE,
-                Start(rank, settings.trainers, store, model, policies, settings, devices[rank], seed),
+                Start(rank, len(devices), store, model, policies, settings, devices[rank], seed),
                 folder / f"rank-{rank}.log",
                 {"OMP_NUM_THREADS": str(settings.threads)},
             )
-            for rank in range(1, settings.trainers)
+            for rank in range(1, len(devices))
         ]
         self._lost = ""
         self.mesh: DeviceMesh | None = None
@@ -93,10 +93,10 @@ class Ranks:
             for child in self.children:
                 self._receive(child)
             if self.shared_out:
-                self.mesh = mesh_of(0, settings.trainers, store, devices[0], TIMEOUT)
+                self.mesh = mesh_of(0, len(devices), store, devices[0], TIMEOUT)
                 weakref.finalize(self, leave)
             else:
-                self._group = group_of(0, settings.trainers, store)
+                self._group = group_of(0, len(devices), store)
         except BaseException:
             for child in self.children:
                 child.stop()

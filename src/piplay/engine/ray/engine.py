@@ -47,7 +47,7 @@ class RayEngine(VllmEngine):
             try:
                 _reach(settings.address)
                 begins = settings.placement == "split" and not settings.address
-                own = {"num_gpus": gpus() - settings.trainers} if begins else {}
+                own = {"num_gpus": gpus() - len(placed(settings).trainers)} if begins else {}
                 ray.init(address=settings.address or "local", log_to_driver=False, include_dashboard=False, **own)
             except (OSError, ValueError, RuntimeError) as error:
                 raise InputError(

@@ -18,7 +18,7 @@ from piplay.engine.child import ChildProcess
 from piplay.engine.local import adapters
 from piplay.engine.local.ranks import Ranks
 from piplay.engine.local.trainer import LocalTrainer, check_device
-from piplay.engine.placement import placed
+from piplay.engine.placement import gpus, placed
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.shared import SharedFolder
 from piplay.engine.vllm import proof, serve
@@ -57,15 +57,20 @@ class VllmEngine(LocalTrainer):
             InputError: see ``LocalEngine``, ``place`` and ``check_heads``; or vLLM cannot run this model here.
         """
         check_heads(model, settings.tensor_parallel)
+        # Some may be lost since the last engine.
+        gpus.cache_clear()
         self._placement = placed(settings)
         devices = self._placement.trainers
+        if len(devices) < settings.trainers:
+            few = f"{len(devices)} of engine.trainers = {settings.trainers} have a GPU, and learn"
+            warnings.warn(few, InputWarning, stacklevel=2)
         shared = SharedFolder()
         self._folder = shared.path
         self._children: list[Child] = []
         weakref.finalize(self, _clear, self._children, shared)
         try:
             # They find each other before any of them loads a model.
-            ranks = Ranks(model, policies, settings, devices, seed, self._folder) if settings.trainers > 1 else None
+            ranks = Ranks(model, policies, settings, devices, seed, self._folder) if len(devices) > 1 else None
             self._children += ranks.children if ranks else []
             super().__init__(
                 model, policies, seed=seed, threads=settings.threads, micro_batch_tokens=settings.micro_batch_tokens,

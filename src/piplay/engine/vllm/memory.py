@@ -67,7 +67,8 @@ def estimate(
     cached is bounded for all policies together. On GPUs it is the share of the fullest one; on a cluster that of a GPU
     with one sampler.
     """
-    on_gpus = Counter(gpu for seen in placed(settings).samplers for gpu in seen)
+    placement = placed(settings)
+    on_gpus, trainers = Counter(gpu for seen in placement.samplers for gpu in seen), len(placement.trainers)
     here = settings.samplers if settings.device == "cpu" else max(on_gpus.values(), default=1)
     each = settings.tensor_parallel
     check_heads(model_path, each)
@@ -78,9 +79,9 @@ def estimate(
     width = 2 if settings.dtype == "bfloat16" else 4
     cached = cache_bytes(model_path, settings.dtype, tokens, settings.slots, settings.cache_tokens, each)
     weights = needed.model
-    shared_out = settings.trainers > 1 and not settings.lora.rank
+    shared_out = trainers > 1 and not settings.lora.rank
     if shared_out and settings.device != "cpu":
-        needed = replace(needed, held={name: size // settings.trainers for name, size in needed.held.items()})
+        needed = replace(needed, held={name: size // trainers for name, size in needed.held.items()})
     # Embeddings and head, with their gradients, as long as anything of a model is computed.
     ends = config.vocab_size * config.hidden_size * (1 if config.tie_word_embeddings else 2)
     gathered = ends * (width + 4) if shared_out else 0
@@ -93,14 +94,14 @@ def estimate(
         "samplers: draws": needed.playing["draws"] * here,
         "samplers: processes": int(PROCESS) * here if settings.device == "cpu" else 0,
     }
-    trainers = {
+    beside = {
         "gathered weights": gathered,
-        "other trainers": others * (settings.trainers - 1) if settings.device == "cpu" else 0,
+        "other trainers": others * (trainers - 1) if settings.device == "cpu" else 0,
         # Shared memory is this machine's, whatever the device.
         "a sync": 0 if settings.lora.rank or settings.device != "cpu" else weights,
     }
     split = settings.placement == "split"
-    held = trainers if split else samplers | trainers
+    held = beside if split else samplers | beside
     learns = replace(needed, held={**needed.held, **held}, playing={}, made=needed.made + sum(held.values()))
     writes = replace(needed, held=samplers, playing={}, learning={}, made=0)
     return max(learns, writes, key=lambda one: one.peak) if split else learns
