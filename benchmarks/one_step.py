@@ -59,6 +59,8 @@ class Case:
     """What is measured."""
 
     shape: str = "small"
+    kind: Literal["local", "vllm", "ray"] = "local"
+    """Of the engine; ``ray`` starts a cluster here."""
     device: str = "cpu"
     dtype: Literal["float32", "bfloat16"] = "float32"
     rank: int = 0
@@ -75,6 +77,8 @@ class Case:
     micro_batch_tokens: int = 2048
     sequences: int = 8
     """Trajectories of an update."""
+    questions: int = 0
+    """Of these five rollouts each are played: 1 to 4 turns, about ``write`` tokens each, with tool results between."""
 
 
 def random_model(shape: str, folder: Path, dtype: torch.dtype, device: str) -> Path:
@@ -105,7 +109,10 @@ def settings(case: Case, folder: Path) -> Config:
         "cache_tokens": case.cache_tokens,
         "micro_batch_tokens": case.micro_batch_tokens,
         "threads": len(os.sched_getaffinity(0)),
+        "kind": case.kind,
     }
+    if case.kind == "ray":
+        engine["address"] = ""
     overrides: dict[str, object] = {f"engine.{key}": value for key, value in engine.items()}
     limits = {"limits.tokens": case.tokens, "limits.turn_tokens": case.write, "limits.turns": 1}
     return load_config("pi-play-hf", overrides | limits | {"model": str(folder)})
@@ -130,6 +137,16 @@ def write(engine: Engine, case: Case, turn: int) -> int:
     for key in keys:
         engine.close(key)
     return tokens
+
+
+def play(engine: Engine, case: Case, turn: int) -> int:
+    """The student's rollouts, of at most ``tokens``; how many tokens it wrote."""
+    from rollouts import given
+
+    # A prompt and three results, and four turns of one and a half times ``write`` at most.
+    told = (case.tokens - 6 * case.write) // 4
+    written, _ = given(2000, case.questions, prompt=told, written=case.write, tool=told)(engine, turn)
+    return written
 
 
 def learn(engine: Engine, case: Case, policy: str, losses: dict[str, Loss]) -> int:
@@ -184,6 +201,8 @@ def measure(case: Case) -> dict[str, Any]:
         engine = load_engine(config)
         # The first time makes optimisers and warms up; what counts is the second.
         for turn in range(2):
+            if case.questions:
+                timed("rollouts", lambda turn=turn: play(engine, case, turn))
             timed("write", lambda turn=turn: write(engine, case, turn))
             timed("examine", lambda: learn(engine, case, "examiner", REWARD))
             timed("study", lambda: learn(engine, case, "student", DISTILLED))

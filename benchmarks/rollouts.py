@@ -152,14 +152,16 @@ def study(chat: Chat) -> Callable[[Sampler, int], tuple[int, int]]:
     return play
 
 
-def given(vocabulary: int) -> Callable[[Sampler, int], tuple[int, int]]:
-    """Plays sessions of 1 to 4 turns of given lengths; tokens written, and sessions."""
+def given(
+    vocabulary: int, questions: int = QUESTIONS, *, prompt: int = PROMPT, written: int = WRITTEN, tool: int = TOOL
+) -> Callable[[Sampler, int], tuple[int, int]]:
+    """Plays sessions of 1 to 4 turns of given lengths, half to one and a half times ``written``; tokens, sessions."""
 
     def play(engine: Sampler, number: int) -> tuple[int, int]:
         rng = np.random.default_rng(number)
-        prompts = [rng.integers(2, vocabulary, PROMPT) for _ in range(QUESTIONS)]
-        tools = rng.integers(2, vocabulary, (QUESTIONS, ROLLOUTS, 4, TOOL))
-        lengths = rng.integers(WRITTEN // 2, 3 * WRITTEN // 2, (QUESTIONS, ROLLOUTS, 4))
+        prompts = [rng.integers(2, vocabulary, prompt) for _ in range(questions)]
+        tools = rng.integers(2, vocabulary, (questions, ROLLOUTS, 4, tool))
+        lengths = rng.integers(written // 2, 3 * written // 2, (questions, ROLLOUTS, 4))
         asked: dict[Key, Ints] = {}
 
         def ask(question: int, rollout: int, turn: int, ids_T: Ints) -> None:
@@ -171,9 +173,9 @@ def given(vocabulary: int) -> Callable[[Sampler, int], tuple[int, int]]:
                 Generate(key, PolicyRef("student"), ids_T, session, max_new=room, temperature=1.0, stop=Stop(()))
             )
 
-        for question, prompt in enumerate(prompts):
+        for question, ids_T in enumerate(prompts):
             for rollout in range(ROLLOUTS):
-                ask(question, rollout, 0, prompt)
+                ask(question, rollout, 0, ids_T)
         tokens = 0
         while asked:
             for result in engine.ready():
@@ -186,7 +188,7 @@ def given(vocabulary: int) -> Callable[[Sampler, int], tuple[int, int]]:
                     )
                 else:
                     engine.close(result.key[:3])
-        return tokens, QUESTIONS * ROLLOUTS
+        return tokens, questions * ROLLOUTS
 
     return play
 

@@ -1,8 +1,9 @@
-"""One step of each phase on a GPU, at the shapes of Qwen3-0.6B and 4B with random weights: seconds and memory.
+"""Rollouts and one step of each phase on a GPU, by each kind of engine, at the shapes of Qwen3-0.6B and 4B with random
+weights: seconds and memory.
 
     python benchmarks/gpu/phases.py
 
-Without a GPU it says so and ends. A case that fails, for want of memory for one, has a row that says why.
+Without a GPU it says so and ends. A case that fails, for want of memory or of vLLM, has a row that says why.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,15 @@ import torch
 BENCHMARKS = Path(__file__).resolve().parents[1]
 BF16 = ["--device", "cuda", "--dtype", "bfloat16", "--checkpointing"]
 LONG = ["--tokens", "4096", "--write", "128", "--micro-batch-tokens", "8192", "--sequences", "16"]
+LONG += ["--questions", "20"]
+KINDS = ("local", "vllm", "ray")
 CASES = {
     "0.6B, all weights": ["--shape", "qwen3-0.6b", *BF16, *LONG, "--slots", "16"],
     "0.6B, LoRA": ["--shape", "qwen3-0.6b", *BF16, *LONG, "--slots", "16", "--rank", "32"],
     "4B, LoRA": ["--shape", "qwen3-4b", *BF16, *LONG, "--slots", "8", "--rank", "32"],
     "4B, all weights": ["--shape", "qwen3-4b", *BF16, *LONG, "--slots", "8"],
 }
-PHASES = ("write", "examine", "study", "save", "export")
+PHASES = ("rollouts", "write", "examine", "study", "save", "export")
 
 
 def one_step(words: list[str]) -> dict[str, Any] | str:
@@ -38,13 +42,14 @@ def one_step(words: list[str]) -> dict[str, Any] | str:
 
 
 def rows() -> list[dict[str, object]]:
-    """A row a case and phase: the second time that it is played."""
+    """A row an engine, case and phase: the second time that it is played."""
     made: list[dict[str, object]] = []
-    for name, words in CASES.items():
-        found = one_step(words)
+    for kind, (name, words) in product(KINDS, CASES.items()):
+        found = one_step([*words, "--kind", kind])
         for phase in PHASES:
-            row: dict[str, object] = {"case": name, "phase": phase, "seconds": 0.0, "tokens/s": 0.0, "peak_gb": 0.0}
-            row |= {"estimated_gb": 0.0, "failed": found if isinstance(found, str) else ""}
+            row: dict[str, object] = {"engine": kind, "case": name, "phase": phase}
+            row |= dict.fromkeys(("seconds", "tokens/s", "peak_gb", "estimated_gb"), 0.0)
+            row["failed"] = found if isinstance(found, str) else ""
             if not isinstance(found, str):
                 seconds = found["seconds"][phase]
                 row |= {"seconds": seconds, "tokens/s": found["tokens"][phase] / seconds}
@@ -65,8 +70,10 @@ def main() -> None:
 
     notes = (
         f"GPU: {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}. Random weights, 4,096 tokens a trajectory. "
-        "`write`: examiner and student at once, 128 tokens in every slot behind 3,968. `examine`, `study`: one update "
-        "on 16 trajectories, without and with a teacher. `estimated_gb` is what doctor reckons for the fullest moment."
+        "`rollouts`: 100 of a student, 1 to 4 turns of about 128 tokens with 832 of a tool between. `write`: examiner "
+        "and student at once, 128 tokens in every slot behind 3,968. `examine`, `study`: an update on 16 trajectories, "
+        "without and with a teacher. `estimated_gb` is what doctor reckons for the fullest moment. `peak_gb` is this "
+        "process's: with vllm and ray the trainer's alone, beside a sampler on the same GPU."
     )
     record("gpu", "python benchmarks/gpu/phases.py", rows(), notes)
 

@@ -122,8 +122,19 @@ class EngineSettings(Settings):
     trainers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes here that learn from a part of each batch. Each has all adapters;
     whole weights they share out (FSDP2)."""
+    min_trainers: int | None = Field(None, ge=1)
+    """The fewest of ``trainers`` that a run starts or goes on with where there are fewer GPUs; by default all."""
     samplers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
+    tensor_parallel: int = Field(1, ge=1)
+    """Of the kinds ``vllm`` and ``ray``: GPUs of one machine that each sampler shares its weights and cache out over
+    (tensor parallelism). It has to divide the model's attention heads."""
+    placement: Literal["shared", "split"] = "shared"
+    """Of the kinds ``vllm`` and ``ray``, on GPUs. ``shared``: trainers and samplers stand on the same ones, and take
+    turns. ``split``: trainers have the last GPUs of this machine, samplers the others."""
+    exact: bool = False
+    """Of the kinds ``vllm`` and ``ray``, on GPUs: what is computed depends neither on the batch nor on which thread is
+    first (vLLM's batch invariance, torch's deterministic algorithms). Slower."""
     restarts: int = Field(3, ge=0)
     """Of the kinds ``vllm`` and ``ray``: how many samplers may die, and be started again, before the engine is lost."""
     address: str = "auto"
@@ -133,7 +144,11 @@ class EngineSettings(Settings):
     def _of_its_kind(self) -> EngineSettings:
         kinds = {
             "trainers": ("vllm", "ray"),
+            "min_trainers": ("vllm", "ray"),
             "samplers": ("vllm", "ray"),
+            "tensor_parallel": ("vllm", "ray"),
+            "placement": ("vllm", "ray"),
+            "exact": ("vllm", "ray"),
             "restarts": ("vllm", "ray"),
             "address": ("ray",),
         }
@@ -142,6 +157,10 @@ class EngineSettings(Settings):
             given = getattr(self, name) != type(self).model_fields[name].default
             if given and self.kind not in of and self.kind in ("local", "vllm"):
                 raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
+            if given and name in ("tensor_parallel", "placement", "exact") and self.device == "cpu":
+                raise ValueError(f'{name}: of GPUs, and engine.device is "cpu": leave it out')
+        if self.min_trainers is not None and self.min_trainers > self.trainers:
+            raise ValueError(f"min_trainers is {self.min_trainers}, of {self.trainers} trainers: lower it")
         return self
 
 

@@ -16,7 +16,7 @@ from transformers import AutoConfig
 from piplay.cli import doctor, workload
 from piplay.cli.doctor import memory
 from piplay.cli.main import main
-from piplay.engine.local.memory import estimate
+from piplay.engine.local.memory import Estimate, estimate
 from piplay.protocols import Evaluation
 from piplay.recipes import load_config
 from piplay.settings import EngineSettings, Lora
@@ -278,6 +278,29 @@ def test_samplers_are_counted_beside_the_trainer(toy: Callable[[str], Path]) -> 
     assert one.held["samplers: keys and values"] == (8 * 512 + 32) * place
     adapters = memory(load_config("smoke", changes | {"engine.kind": "vllm", "engine.lora.rank": 8}))
     assert adapters.held["a sync"] == 0 < one.held["a sync"]
+
+
+def test_memory_is_that_of_the_fullest_gpu(toy: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("piplay.engine.placement.gpus", lambda: 4)
+    changes: dict[str, object] = {"model": toy("qwen3"), "engine.kind": "vllm", "engine.device": "cuda"}
+
+    def needed(**given: object) -> Estimate:
+        return memory(load_config("smoke", changes | {f"engine.{name}": value for name, value in given.items()}))
+
+    one, shared = needed(samplers=4), needed(samplers=8)
+    name = "samplers: keys and values"
+    assert shared.held[name] == 2 * one.held[name]
+    both = needed(samplers=4, tensor_parallel=2)
+    # Of two shared heads each GPU has one, and half of the weights; each GPU has a part of both samplers.
+    assert both.held[name] == one.held[name]
+    assert both.held["samplers: weights"] == one.held["samplers: weights"] // 2 * 2
+    assert needed(tensor_parallel=2).held[name] * 2 == one.held[name]
+    assert needed(tensor_parallel=4).held[name] * 2 == one.held[name]
+    learns, writes = needed(placement="split", slots=1), needed(placement="split", slots=50000)
+    assert learns.held == {key: size for key, size in needed(slots=1).held.items() if not key.startswith("samplers")}
+    assert writes.held[name] == needed(slots=50000).held[name]
+    assert "weights" not in writes.held
+    assert sum(writes.learning.values()) == 0
 
 
 def test_a_missing_vllm_is_said_before_anything_is_loaded(capfd: pytest.CaptureFixture[str]) -> None:

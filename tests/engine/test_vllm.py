@@ -1,20 +1,23 @@
 """The engine over samplers of its own, without vLLM: versions, turns sent again, and the self-test."""
 
 import gc
+import os
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from conformance import POLICIES, Conformance, Start, learn, play, turns
 from engine_helpers import TEACHER_VIEW, make_sample
 from fake_sampler import FakeChild, FakeSampler, FakeVllm
 from turns import SEED, contexts, request
 
 from piplay.engine.local import LocalEngine
+from piplay.engine.placement import Placement, gpus
 from piplay.engine.protocol import EngineLost
-from piplay.engine.vllm import installed
-from piplay.errors import InputError
+from piplay.engine.vllm import installed, serve
+from piplay.errors import InputError, InputWarning
 from piplay.settings import EngineSettings, Lora
 from piplay.types import PolicyRef
 
@@ -165,6 +168,37 @@ def test_files_and_processes_go_with_the_engine(lettered: Path) -> None:
     gc.collect()
     assert not folder.exists()
     assert all(child.connection.closed for child in children)
+
+
+def test_as_many_trainers_learn_as_there_are_devices_for(lettered: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted each time that an engine starts."""
+    counted: list[int] = []
+    monkeypatch.setattr(gpus, "cache_clear", lambda: counted.append(1), raising=False)
+    monkeypatch.setattr("piplay.engine.vllm.engine.placed", lambda _: Placement(("cpu",), ((),)))
+    own = settings(trainers=2, lora=Lora(rank=2))
+    with pytest.warns(InputWarning, match="1 of engine.trainers = 2 have a GPU, and learn"):
+        engine = FakeVllm(lettered, POLICIES, own, SEED)
+    assert counted == [1]
+    one = FakeVllm(lettered, POLICIES, settings(lora=Lora(rank=2)), SEED)
+    expected, found = learn(one, 1), learn(engine, 1)
+    assert found | {"sync/seconds": 0} == expected | {"sync/seconds": 0}
+
+
+def test_an_exact_engine_computes_by_deterministic_algorithms_alone(
+    lettered: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", "")
+    engine = FakeVllm(lettered, POLICIES, settings(exact=True), SEED)
+    assert torch.are_deterministic_algorithms_enabled()
+    assert os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+    assert serve.environment(engine._settings)["VLLM_BATCH_INVARIANT"] == "1"
+    learn(engine, 1)
+    del engine
+    gc.collect()
+    assert not torch.are_deterministic_algorithms_enabled()
+    usual = FakeVllm(lettered, POLICIES, SETTINGS, SEED)
+    assert not torch.are_deterministic_algorithms_enabled()
+    assert "VLLM_BATCH_INVARIANT" not in serve.environment(usual._settings)
 
 
 @pytest.mark.parametrize(

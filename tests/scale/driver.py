@@ -37,12 +37,12 @@ def main() -> None:
     address, other, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
     ray.init(address=address, log_to_driver=False)
 
-    @ray.remote(num_cpus=1)
+    @ray.remote(num_cpus=2)
     class Holder:
         def where(self) -> str:
             return ray.util.get_node_ip_address()
 
-    # This host has one CPU: while it is held, the second rank can only be on the other.
+    # This host has two CPUs: while they are held, the second rank can only be on the other.
     holder = Holder.options(resources={f"node:{address.partition(':')[0]}": 0.01}).remote()
     print("held", ray.get(holder.where.remote()), flush=True)
     engine = start(address)

@@ -44,7 +44,7 @@ def ray(host: str, *command: str) -> None:
 
 @pytest.fixture
 def hosts() -> Iterator[None]:
-    """A Ray cluster of two hosts with one CPU each."""
+    """A Ray cluster of two hosts with two CPUs each."""
 
     def ip(*command: str) -> None:
         subprocess.run(["ip", *command], check=True)
@@ -57,7 +57,7 @@ def hosts() -> Iterator[None]:
             ip("-n", name, "addr", "add", f"{address}/24", "dev", f"piplay-v{number}")
             ip("-n", name, "link", "set", f"piplay-v{number}", "up")
             ip("-n", name, "link", "set", "lo", "up")
-        small = ["--num-cpus", "1", "--object-store-memory", "100000000"]
+        small = ["--num-cpus", "2", "--object-store-memory", "100000000"]
         first = ["--head", "--port", str(PORT), "--include-dashboard", "false"]
         ray("piplay-1", "start", *first, "--node-ip-address", HEAD, *small)
         ray("piplay-2", "start", "--address", f"{HEAD}:{PORT}", "--node-ip-address", OTHER, *small)

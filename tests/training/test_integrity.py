@@ -198,6 +198,7 @@ def test_another_machine_is_said_and_kept() -> None:
     record, said = kept(record, first, 9)
     assert "9.9 →" in said
     assert [part["after_step"] for part in record["since"]] == [7, 9]
+    assert "exact None → True" in kept(record, {**first, "exact": True}, 11)[1]
 
 
 def test_code_of_ones_own_that_changes_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

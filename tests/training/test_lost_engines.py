@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from toys.engines import DEATHS, UPDATES
+from toys.engines import DEATHS, UPDATES, Shrinking
 
 from piplay.cli.main import main
 
@@ -19,8 +19,8 @@ def _alive() -> Iterator[None]:
     DEATHS.clear()
 
 
-def train(recipe: Path, run: Path) -> int:
-    return main(["train", str(recipe), "--run-dir", str(run), "--engine.kind", "toys.engines:Mortal"])
+def train(recipe: Path, run: Path, kind: str = "Mortal") -> int:
+    return main(["train", str(recipe), "--run-dir", str(run), "--engine.kind", f"toys.engines:{kind}"])
 
 
 def rows(run: Path) -> list[dict[str, object]]:
@@ -53,3 +53,14 @@ def test_one_that_always_dies_ends_the_run_which_can_be_resumed(
     assert sentence.endswith(f"`piplay resume {tmp_path / 'run'}`")
     assert main(["resume", str(tmp_path / "run"), "--trust"]) == 0
     assert rows(tmp_path / "run") == rows(toy_run)
+
+
+def test_a_run_stops_at_once_where_too_few_devices_are_left(
+    toy_recipe: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    DEATHS.append(2)
+    assert train(toy_recipe, tmp_path / "run", "Shrinking") == 3
+    [sentence] = capfd.readouterr().err.splitlines()
+    assert "one device is here: have more; then go on with" in sentence
+    assert sentence.endswith(f"`piplay resume {tmp_path / 'run'}`")
+    assert Shrinking.starts == 2

@@ -25,6 +25,7 @@ from piplay.config import Config
 from piplay.console import TerminalConsole
 from piplay.engine.local import memory as local
 from piplay.engine.local.memory import Estimate
+from piplay.engine.placement import placed
 from piplay.engine.vllm import memory as vllm
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, make_game
@@ -103,8 +104,10 @@ def _tell_memory(config: Config, needed: Estimate, console: Console) -> None:
 
 
 def _tell_samplers(config: Config, console: Console) -> None:
-    """Where the weights of several policies have to take turns in too few samplers."""
+    """Where trainers and samplers stand, and where the weights of several policies take turns in too few samplers."""
     engine = config.engine
+    if engine.kind != "local" and engine.device != "cpu":
+        console.print(f"devices: {placed(engine)}")
     for phase in config.phases:
         policies = _writing(phase)
         if engine.kind != "local" and not engine.lora.rank and policies > engine.samplers:

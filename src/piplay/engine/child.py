@@ -60,8 +60,13 @@ class ChildProcess:
 
 
 def connected() -> Connection:
-    """The child's end, by its command line. From then on the kernel kills it when its parent ends, however it does."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PDEATHSIG, signal.SIGKILL)
+    """The child's end, by its command line. From then on it ends with its parent."""
+    end_with_parent()
     if os.getppid() != int(sys.argv[2]):
         os._exit(1)
     return Connection(int(sys.argv[1]))
+
+
+def end_with_parent() -> None:
+    """Have the kernel kill this process when its parent ends, however it does."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PDEATHSIG, signal.SIGKILL)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from piplay.algo.losses.base import Loss
-from piplay.errors import Unavailable
+from piplay.errors import InputError, Unavailable
 from piplay.types import Floats, Ints, Key, PolicyRef, Sample, Stop
 
 
@@ -85,6 +85,10 @@ class Usage:
 
 class EngineLost(Unavailable):
     """The engine or a part of it died; the run can be resumed from its last checkpoint."""
+
+
+class TooFewDevices(InputError):  # noqa: N818 (said of the machine)
+    """There are fewer devices than the settings ask for; where a run had them before, it stops until it has them."""
 
 
 class Sampler(Protocol):

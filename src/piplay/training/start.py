@@ -13,8 +13,8 @@ from rich.console import Console
 
 from piplay.border.code import name_of, own
 from piplay.config import Config
-from piplay.engine.protocol import Engine, EngineLost
-from piplay.errors import InputError
+from piplay.engine.protocol import Engine, EngineLost, TooFewDevices
+from piplay.errors import InputError, Unavailable
 from piplay.files import from_json
 from piplay.protocols import Environment
 from piplay.registry import path_options, resolve
@@ -75,7 +75,7 @@ def play(
     console.print(f"run directory: {run.folder}")
     repeatable = getattr(environment, "repeatable", True)
     about = {"device": config.engine.device, "deterministic": engine.deterministic, "repeatable": repeatable}
-    about |= getattr(engine, "versions", {}) | own_code(config)
+    about |= getattr(engine, "versions", {}) | own_code(config) | ({"exact": True} if config.engine.exact else {})
     _record_machine(run, about, listener.message)
     # Taken from here by whoever plays on it, so that nothing holds it once it is lost.
     ready = [engine]
@@ -109,12 +109,13 @@ def _train(run: Run, ready: list[Engine], live: Callable[[], Loop], say: Callabl
 
     Raises:
         EngineLost: so many engines were lost, one after the other, without a step between.
+        Unavailable: see ``_started_again``.
     """
     lost, steps = 0, -1
     while True:
         try:
             if not ready:
-                ready.append(_started_again(run.config))
+                ready.append(_started_again(run))
             return live()
         except EngineLost as error:
             told = str(error)
@@ -130,10 +131,17 @@ def _train(run: Run, ready: list[Engine], live: Callable[[], Loop], say: Callabl
         gc.collect()
 
 
-def _started_again(config: Config) -> Engine:
-    """Raises ``EngineLost``: settings that an engine could be started with once are not what is wrong now."""
+def _started_again(run: Run) -> Engine:
+    """The run's engine, once one was lost.
+
+    Raises:
+        Unavailable: devices are lost too, and too few are left.
+        EngineLost: it does not start. Settings that an engine was started with once are not what is wrong now.
+    """
     try:
-        return load_engine(config)
+        return load_engine(run.config)
+    except TooFewDevices as error:
+        raise Unavailable(f"{error}; then go on with `piplay resume {run.folder}`") from error
     except InputError as error:
         raise EngineLost(str(error)) from error
 

@@ -31,7 +31,7 @@ class Rank(LocalTrainer):
         super().__init__(
             start.model, start.policies, seed=start.seed, threads=settings.threads, device=start.device, mesh=mesh,
             micro_batch_tokens=settings.micro_batch_tokens, dtype=getattr(torch, settings.dtype), lora=settings.lora,
-            checkpointing=settings.checkpointing,
+            checkpointing=settings.checkpointing, exact=settings.exact,
         )  # fmt: skip
 
     def summed(self, policy: str, part: Sequence[Sample], losses: Mapping[str, Loss], filling: Filling) -> Tally:

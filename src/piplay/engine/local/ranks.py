@@ -81,11 +81,12 @@ class Ranks:
         model: Path,
         policies: Mapping[str, Policy],
         settings: EngineSettings,
+        devices: Sequence[str],
         seed: int,
         meeting: Path | str,
         begin: Callable[[Start], Other],
     ) -> None:
-        """Start them by ``begin``, and wait until all are there.
+        """Start them by ``begin``, each on its device, and wait until all are there.
 
         ``meeting``: a file that is not there yet, or this machine's address, where others have to come to it.
 
@@ -98,13 +99,13 @@ class Ranks:
         if self.shared_out:
             check_alone()
         if isinstance(meeting, str):
-            store = TCPStore(meeting, 0, settings.trainers, True, TIMEOUT, wait_for_workers=False)
+            store = TCPStore(meeting, 0, len(devices), True, TIMEOUT, wait_for_workers=False)
             where: Path | tuple[str, int] = (meeting, store.port)
         else:
-            store, where = store_of(meeting, settings.trainers), meeting
+            store, where = store_of(meeting, len(devices)), meeting
         self.children = [
-            begin(Start(rank, settings.trainers, where, model, policies, settings, device_of(rank, settings), seed))
-            for rank in range(1, settings.trainers)
+            begin(Start(rank, len(devices), where, model, policies, settings, devices[rank], seed))
+            for rank in range(1, len(devices))
         ]
         self._lost = ""
         self.mesh: DeviceMesh | None = None
@@ -115,10 +116,10 @@ class Ranks:
                 if refused := self._receive(child):
                     raise InputError(f"a trainer's rank cannot start: {refused[1]}")
             if self.shared_out:
-                self.mesh = mesh_of(0, settings.trainers, store, device_of(0, settings), TIMEOUT)
+                self.mesh = mesh_of(0, len(devices), store, devices[0], TIMEOUT)
                 weakref.finalize(self, leave)
             else:
-                self._group = group_of(0, settings.trainers, store)
+                self._group = group_of(0, len(devices), store)
         except BaseException:
             for child in self.children:
                 child.stop()
@@ -240,11 +241,6 @@ def group_of(rank: int, ranks: int, store: Any) -> Any:
     """What ranks sum by; each waits here until all are there."""
     # Not torch's group of the whole process, of which there can be one alone.
     return dist.ProcessGroupGloo(store, rank, ranks, TIMEOUT)
-
-
-def device_of(rank: int, settings: EngineSettings) -> str:
-    """On several GPUs each rank has the next one."""
-    return f"cuda:{rank}" if settings.device == "cuda" and settings.trainers > 1 else settings.device
 
 
 def sum_gradients(weights: Mapping[str, Parameter], group: Any, look: Callable[[], None] | None = None) -> None:

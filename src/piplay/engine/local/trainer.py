@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -41,8 +43,15 @@ class LocalTrainer(ABC):
         lora: Lora = Lora(),  # noqa: B008 (frozen)
         checkpointing: bool = False,
         mesh: DeviceMesh | None = None,
+        exact: bool = False,
     ) -> None:
-        """See ``LocalEngine``; ``mesh``: see ``Policies``."""
+        """See ``LocalEngine``; ``mesh``: see ``Policies``; ``exact``: by deterministic algorithms alone, as the whole
+        process from here on."""
+        if exact:
+            # cuBLAS reads it with its first product.
+            os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+            torch.use_deterministic_algorithms(True)
+            weakref.finalize(self, torch.use_deterministic_algorithms, False)
         torch.set_num_threads(threads)
         self._device = torch.device(device)
         self._policies = Policies(model_path, policies, self._device, dtype, lora, checkpointing, seed, mesh)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import socket
 from collections.abc import Mapping
@@ -10,6 +9,7 @@ from pathlib import Path
 
 from piplay.engine.local.ranks import Other, Start
 from piplay.engine.local.trainer import check_device
+from piplay.engine.placement import Placement, check_cluster, gpus, place, placed, spread
 from piplay.engine.ray.network import interfaces
 from piplay.engine.vllm.engine import VllmEngine
 from piplay.engine.vllm.installed import check_version
@@ -29,9 +29,13 @@ class RayEngine(VllmEngine):
 
     @classmethod
     def check(cls, settings: EngineSettings) -> None:
-        """Raises ``InputError`` where Ray is not there or of another version. Samplers' machines are checked there."""
+        """Raises ``InputError`` where Ray is not there or of another version, or there are too few GPUs for trainers.
+
+        Samplers' machines are checked there.
+        """
         check_device(settings.device)
         check_version("ray", SERIES, settings.kind)
+        placed(settings)
 
     @classmethod
     def start(
@@ -40,7 +44,7 @@ class RayEngine(VllmEngine):
         """The engine that settings describe; see ``VllmEngine``.
 
         Raises:
-            InputError: see there; or there is no such cluster.
+            InputError: see there; or there is no such cluster, or see ``check_cluster``.
         """
         cls.check(settings)
         import ray
@@ -48,15 +52,34 @@ class RayEngine(VllmEngine):
         if not ray.is_initialized():
             try:
                 _reach(settings.address)
-                ray.init(address=settings.address or "local", log_to_driver=False, include_dashboard=False)
+                begins = settings.placement == "split" and not settings.address
+                own = {"num_gpus": gpus() - 1} if begins else {}
+                ray.init(address=settings.address or "local", log_to_driver=False, include_dashboard=False, **own)
             except (OSError, ValueError, RuntimeError) as error:
                 raise InputError(
                     f"engine.address {settings.address!r}: no Ray cluster is reached ({first_line(error)}): start one "
                     'with `ray start --head`, or set engine.address = "" to start one here'
                 ) from error
+        if settings.device != "cpu":
+            machines = {node["NodeID"]: int(node["Resources"].get("GPU", 0)) for node in ray.nodes() if node["Alive"]}
+            here = machines[ray.get_runtime_context().get_node_id()]
+            check_cluster(settings, gpus(), here, max(machines.values()))
         return cls(model.absolute(), policies, settings, seed=seed, tokens=tokens)
 
-    def _meeting(self) -> str:
+    def _placed(self, settings: EngineSettings) -> Placement:
+        if not spread(settings):
+            return placed(settings)
+        import ray
+
+        on_gpus = settings.device != "cpu"
+        each, taken = (1, settings.tensor_parallel) if on_gpus else (settings.threads, settings.threads)
+        nodes = [node["Resources"].get("GPU" if on_gpus else "CPU", 0) for node in ray.nodes() if node["Alive"]]
+        room = sum(int(free // each) for free in nodes) - settings.samplers * taken // each
+        return place(settings, gpus() if on_gpus else 0, max(room, 0))
+
+    def _meeting(self) -> Path | str:
+        if not self._placement.spread:
+            return super()._meeting()
         import ray
 
         address: str = ray.util.get_node_ip_address()
@@ -64,18 +87,18 @@ class RayEngine(VllmEngine):
         return address
 
     def _begin(self, start: Start) -> Other:
+        if not self._placement.spread:
+            return super()._begin(start)
         from piplay.engine.ray.host import RankPart, RemoteProcess
 
-        # Ray shows it the GPUs that it may use.
-        device = start.settings.device
-        part = RankPart(dataclasses.replace(start, device="cuda:0" if device == "cuda" else device))
-        return RemoteProcess(part, start.settings.threads, 0)
+        return RemoteProcess(RankPart(start), start.settings.threads, 0 if start.device == "cpu" else 1)
 
     def _child(self, number: int) -> Child:
         from piplay.engine.ray.host import RemoteProcess, SamplerPart
 
-        gpus = 0 if self._settings.device == "cpu" else 1
-        self._children.append(RemoteProcess(SamplerPart(self._settings), self._settings.threads, gpus))
+        settings = self._settings
+        taken = 0 if settings.device == "cpu" else settings.tensor_parallel
+        self._children.append(RemoteProcess(SamplerPart(settings), settings.threads, taken))
         return self._children[-1]
 
 

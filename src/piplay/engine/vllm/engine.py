@@ -16,12 +16,14 @@ from safetensors.torch import save_file
 from piplay.algo.losses.base import Loss
 from piplay.engine.child import ChildProcess
 from piplay.engine.local import adapters
-from piplay.engine.local.ranks import MODULE, Other, Ranks, Start, device_of, environment
+from piplay.engine.local.ranks import MODULE, Other, Ranks, Start, environment
 from piplay.engine.local.trainer import LocalTrainer, check_device
+from piplay.engine.placement import Placement, gpus, placed
 from piplay.engine.protocol import EngineLost, Generate, Generated, Usage
 from piplay.engine.shared import SharedFolder
 from piplay.engine.vllm import proof, serve
 from piplay.engine.vllm.installed import check_installed, versions
+from piplay.engine.vllm.memory import check_heads
 from piplay.engine.vllm.messages import Settings, Version
 from piplay.engine.vllm.pool import Child, Pool, Replica
 from piplay.errors import InputError, InputWarning
@@ -52,21 +54,30 @@ class VllmEngine(LocalTrainer):
             tokens: the most of a sequence.
 
         Raises:
-            InputError: see ``LocalEngine``; or vLLM cannot run this model here.
+            InputError: see ``LocalEngine``, ``place`` and ``check_heads``; or vLLM cannot run this model here.
         """
+        check_heads(model, settings.tensor_parallel)
+        # Some may be lost since the last engine.
+        gpus.cache_clear()
+        self._placement = self._placed(settings)
+        devices = self._placement.trainers
+        if len(devices) < settings.trainers:
+            few = f"{len(devices)} of engine.trainers = {settings.trainers} have a GPU, and learn"
+            warnings.warn(few, InputWarning, stacklevel=2)
         shared = SharedFolder()
         self._folder = shared.path
         self._children: list[Child] = []
         weakref.finalize(self, _clear, self._children, shared)
         try:
             # They find each other before any of them loads a model.
-            several = settings.trainers > 1
-            ranks = Ranks(model, policies, settings, seed, self._meeting(), self._begin) if several else None
+            several = len(devices) > 1
+            ranks = Ranks(model, policies, settings, devices, seed, self._meeting(), self._begin) if several else None
             self._children += ranks.children if ranks else []
             super().__init__(
                 model, policies, seed=seed, threads=settings.threads, micro_batch_tokens=settings.micro_batch_tokens,
-                device=device_of(0, settings), dtype=getattr(torch, settings.dtype), lora=settings.lora,
+                device=devices[0], dtype=getattr(torch, settings.dtype), lora=settings.lora,
                 checkpointing=settings.checkpointing, mesh=ranks.mesh if ranks else None,
+                exact=settings.exact,
             )  # fmt: skip
             self._ranks = ranks
             self._path, self._dtype, self._rank, self._longest = model, settings.dtype, settings.lora.rank, tokens
@@ -78,6 +89,7 @@ class VllmEngine(LocalTrainer):
                 threads=settings.threads, rank=self._rank,
                 # Of the policies that move, and one of zeros for those that do not.
                 adapters=1 + sum(1 for ref in self._policies.refs() if self._policies.weights(ref)),
+                tensor_parallel=settings.tensor_parallel, exact=settings.exact,
             )  # fmt: skip
             self._pool = Pool(
                 self._child, self._prove, self._give, samplers=settings.samplers, slots=settings.slots,
@@ -88,9 +100,10 @@ class VllmEngine(LocalTrainer):
 
     @classmethod
     def check(cls, settings: EngineSettings) -> None:
-        """Raises ``InputError`` where vLLM is not there, of another version, or of another device."""
+        """Raises ``InputError`` where vLLM is not there, of another version or device, or there are too few GPUs."""
         check_device(settings.device)
         check_installed(settings.device)
+        placed(settings)
 
     @classmethod
     def start(
@@ -152,6 +165,10 @@ class VllmEngine(LocalTrainer):
         """The version that a policy is of now. Raises ``ValueError`` where there is no such policy."""
         return Version(str(ref), self._policies.version(ref), self._loads)
 
+    def _placed(self, settings: EngineSettings) -> Placement:
+        """Where trainers and samplers are to be."""
+        return placed(settings)
+
     def _meeting(self) -> Path | str:
         """See ``Ranks``."""
         return self._folder / "ranks"
@@ -162,10 +179,8 @@ class VllmEngine(LocalTrainer):
         return ChildProcess(MODULE, start, log, environment(start))
 
     def _child(self, number: int) -> Child:
-        """Begin the process of a sampler; of several on GPUs each has the next one."""
-        settings = self._settings
-        if settings.device == "cuda":
-            settings = dataclasses.replace(settings, device=f"cuda:{number % torch.cuda.device_count()}")
+        """Begin the process of a sampler."""
+        settings = dataclasses.replace(self._settings, gpus=self._placement.samplers[number])
         log = self._folder / f"sampler-{len(self._children)}.log"
         self._children.append(ChildProcess(serve.MODULE, settings, log, serve.environment(settings)))
         return self._children[-1]

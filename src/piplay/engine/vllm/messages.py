@@ -28,6 +28,12 @@ class Settings:
     """Of adapters; 0: whole weights are given."""
     adapters: int
     """Adapters in one forward at most."""
+    tensor_parallel: int
+    """GPUs that it shares its weights out over."""
+    exact: bool
+    """Whether what it computes of a turn is to be the same whatever else is in the batch."""
+    gpus: tuple[int, ...] = ()
+    """Those that it is to see; none: whatever its process sees."""
 
 
 @dataclass(frozen=True, slots=True)

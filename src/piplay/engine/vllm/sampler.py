@@ -21,7 +21,7 @@ from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.engine.vllm.draws import Draws, asking, telling
 from piplay.engine.vllm.memory import BLOCK, cache_bytes
 from piplay.engine.vllm.messages import Settings
-from piplay.engine.vllm.transfer import BACKEND
+from piplay.engine.vllm.transfer import BACKEND, Worker
 from piplay.types import Floats, Ints
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
@@ -163,7 +163,14 @@ class Sampler:
 
 def _engine_args(settings: Settings) -> EngineArgs:
     on_cpu = settings.device == "cpu"
-    cached = cache_bytes(settings.model, settings.dtype, settings.longest, settings.slots, settings.cache_tokens)
+    cached = cache_bytes(
+        settings.model,
+        settings.dtype,
+        settings.longest,
+        settings.slots,
+        settings.cache_tokens,
+        settings.tensor_parallel,
+    )
     args = EngineArgs(
         model=str(settings.model), skip_tokenizer_init=True, dtype=settings.dtype, seed=0,
         max_model_len=settings.longest, max_num_seqs=settings.slots, block_size=BLOCK,
@@ -172,6 +179,11 @@ def _engine_args(settings: Settings) -> EngineArgs:
         logits_processors=[Draws], logprobs_mode="raw_logprobs", max_logprobs=1, async_scheduling=False,
         disable_log_stats=True, enforce_eager=on_cpu, generation_config="vllm",
     )  # fmt: skip
+    if settings.tensor_parallel > 1:
+        args = replace(
+            args, tensor_parallel_size=settings.tensor_parallel, distributed_executor_backend="mp",
+            worker_extension_cls=f"{Worker.__module__}.{Worker.__qualname__}",
+        )  # fmt: skip
     if settings.rank:
         return replace(
             args, enable_lora=True, max_loras=settings.adapters, max_lora_rank=_room(settings.rank),

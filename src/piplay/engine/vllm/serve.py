@@ -9,6 +9,7 @@ is wrong with the weights.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from multiprocessing.connection import Connection
@@ -28,24 +29,28 @@ MODULE = "piplay.engine.vllm.serve"
 
 def environment(settings: Settings) -> dict[str, str]:
     """What vLLM has to find in the environment before it is imported."""
-    return {
-        "OMP_NUM_THREADS": str(settings.threads),
-        # One process; of its two ways to run a model the one whose logits processors are classes.
-        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-        "VLLM_USE_V2_MODEL_RUNNER": "0",
-        "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-        "VLLM_NO_USAGE_STATS": "1",
-        "HF_HUB_OFFLINE": "1",
-    } | _visible(settings.device)
+    batch_invariant = {"VLLM_BATCH_INVARIANT": "1"} if settings.exact else {}
+    return (
+        {
+            "OMP_NUM_THREADS": str(settings.threads),
+            # One process; of its two ways to run a model the one whose logits processors are classes.
+            "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            "VLLM_USE_V2_MODEL_RUNNER": "0",
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "VLLM_NO_USAGE_STATS": "1",
+            "HF_HUB_OFFLINE": "1",
+        }
+        | batch_invariant
+        | _visible(settings.gpus)
+    )
 
 
-def _visible(device: str) -> dict[str, str]:
-    """The one GPU that a sampler sees: vLLM takes the first."""
-    kind, _, index = device.partition(":")
-    if kind == "cpu" or not index:
+def _visible(gpus: Sequence[int]) -> dict[str, str]:
+    """The GPUs that a sampler sees: vLLM takes the first."""
+    if not gpus:
         return {}
     inherited = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    return {"CUDA_VISIBLE_DEVICES": inherited[int(index)] if inherited else index}
+    return {"CUDA_VISIBLE_DEVICES": ",".join(inherited[gpu] if inherited else str(gpu) for gpu in gpus)}
 
 
 def serve(connection: Connection, sampler: Sampler) -> None:

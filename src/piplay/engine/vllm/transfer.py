@@ -16,6 +16,8 @@ from vllm.distributed.weight_transfer.base import (
 )
 from vllm.model_executor.model_loader.reload import finalize_layerwise_reload, initialize_layerwise_reload
 
+from piplay.engine.child import end_with_parent
+
 BACKEND = "piplay_shm"
 
 
@@ -64,4 +66,9 @@ class SharedFile(WeightTransferEngine[Opened, Given]):  # type: ignore[misc]
         pass
 
 
+class Worker:
+    """Named to vLLM as an extension of its workers: a process that it starts for a GPU loads this file by it."""
+
+
+end_with_parent()
 WeightTransferEngineFactory.register_engine(BACKEND, SharedFile)
