@@ -18,9 +18,12 @@ import torch
 BENCHMARKS = Path(__file__).resolve().parents[1]
 BF16 = ["--device", "cuda", "--dtype", "bfloat16", "--checkpointing"]
 LONG = ["--tokens", "4096", "--write", "128", "--micro-batch-tokens", "8192", "--sequences", "16"]
+LORA = ["--shape", "qwen3-0.6b", *BF16, *LONG, "--slots", "16", "--rank", "32"]
 CASES = {
     "0.6B, all weights": ["--shape", "qwen3-0.6b", *BF16, *LONG, "--slots", "16"],
-    "0.6B, LoRA": ["--shape", "qwen3-0.6b", *BF16, *LONG, "--slots", "16", "--rank", "32"],
+    "0.6B, LoRA": LORA,
+    "0.6B, LoRA, segment by segment": [*LORA, "--one-by-one"],
+    "0.6B, LoRA, CUDA graphs": [*LORA, "--cuda-graphs"],
     "4B, LoRA": ["--shape", "qwen3-4b", *BF16, *LONG, "--slots", "8", "--rank", "32"],
     "4B, all weights": ["--shape", "qwen3-4b", *BF16, *LONG, "--slots", "8"],
 }
@@ -66,7 +69,8 @@ def main() -> None:
     notes = (
         f"GPU: {torch.cuda.get_device_name()}, CUDA {torch.version.cuda}. Random weights, 4,096 tokens a trajectory. "
         "`write`: examiner and student at once, 128 tokens in every slot behind 3,968. `examine`, `study`: one update "
-        "on 16 trajectories, without and with a teacher. `estimated_gb` is what doctor reckons for the fullest moment."
+        "on 16 trajectories, without and with a teacher; attention is one call a layer, but for the case segment by "
+        "segment. CUDA graphs are captured within `write`. `estimated_gb` is what doctor reckons at the fullest."
     )
     record("gpu", "python benchmarks/gpu/phases.py", rows(), notes)
 
