@@ -28,6 +28,7 @@ from piplay.algo.losses.distill import DistillLoss
 from piplay.algo.losses.pg import PgLoss
 from piplay.cli.doctor import memory
 from piplay.config import Config
+from piplay.engine.local import attention
 from piplay.engine.local.policies import TOKENIZER_FILES
 from piplay.engine.protocol import Engine, Generate
 from piplay.recipes import load_config
@@ -79,6 +80,9 @@ class Case:
     """Trajectories of an update."""
     questions: int = 0
     """Of these five rollouts each are played: 1 to 4 turns, about ``write`` tokens each, with tool results between."""
+    cuda_graphs: bool = False
+    one_by_one: bool = False
+    """Attention of training rows segment by segment, where one call could do it."""
 
 
 def random_model(shape: str, folder: Path, dtype: torch.dtype, device: str) -> Path:
@@ -107,6 +111,7 @@ def settings(case: Case, folder: Path) -> Config:
     engine |= {
         "slots": case.slots,
         "cache_tokens": case.cache_tokens,
+        "cuda_graphs": case.cuda_graphs,
         "micro_batch_tokens": case.micro_batch_tokens,
         "threads": len(os.sched_getaffinity(0)),
         "kind": case.kind,
@@ -177,6 +182,8 @@ def resident() -> int:
 def measure(case: Case) -> dict[str, Any]:
     """The case's numbers: bytes estimated and measured, and seconds of each phase when it is played again."""
     on_gpu = torch.device(case.device).type == "cuda"
+    if case.one_by_one:
+        attention.fused = lambda *_: False
     peaks: dict[str, int] = {}
     seconds: dict[str, float] = {}
     tokens: dict[str, int] = {}

@@ -119,6 +119,8 @@ class EngineSettings(Settings):
     """Policies as adapters on one base that they share."""
     checkpointing: bool = False
     """Keep each layer's input alone for the backward, and compute the layer once more there: less memory, more time."""
+    cuda_graphs: bool = False
+    """Of the kind ``local``, on a CUDA device: replay each forward that only decodes as one CUDA graph."""
     trainers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes here that learn from a part of each batch. Each has all adapters;
     whole weights they share out (FSDP2)."""
@@ -143,6 +145,7 @@ class EngineSettings(Settings):
     @model_validator(mode="after")
     def _of_its_kind(self) -> EngineSettings:
         kinds = {
+            "cuda_graphs": ("local",),
             "trainers": ("vllm", "ray"),
             "min_trainers": ("vllm", "ray"),
             "samplers": ("vllm", "ray"),
@@ -155,7 +158,7 @@ class EngineSettings(Settings):
         for name, of in kinds.items():
             # By value: a run's own settings, read back, name them all.
             given = getattr(self, name) != type(self).model_fields[name].default
-            if given and self.kind not in of and self.kind in ("local", "vllm"):
+            if given and self.kind not in of and self.kind in ("local", "vllm", "ray"):
                 raise ValueError(f'{name}: of engine.kind "{of[-1]}", and it is "{self.kind}": leave it out')
             if given and name in ("tensor_parallel", "placement", "exact") and self.device == "cpu":
                 raise ValueError(f'{name}: of GPUs, and engine.device is "cpu": leave it out')

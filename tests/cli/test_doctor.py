@@ -93,6 +93,17 @@ def test_weights_masters_moments_and_adapters_are_counted(toy: Callable[[str], P
     assert cached(slots=8) == 2 * 3 * 2 * 2 * 8 * 4 * 32 * (8 * 7 * 5 // 4)
     assert cached(slots=8, cache_tokens=1000) == 2 * 3 * 2 * 2 * 8 * 4 * 32 * 32
 
+    def playing(**settings: object) -> dict[str, int]:
+        engine = EngineSettings.model_validate(settings)
+        return dict(
+            estimate(toy("qwen3"), config.policies, engine, tokens=200, writing=2, learning=frozenset()).playing
+        )
+
+    # Two policies, 8 slots of 200 tokens: keys and values of a layer, and the scores of 4 heads twice.
+    assert playing(slots=8, cuda_graphs=True) == playing(slots=8) | {
+        "graphs": 2 * 8 * 200 * (2 * 2 * 8 * 4 + 2 * 4 * 4)
+    }
+
 
 def test_checkpointing_and_bf16_need_less_to_learn(toy: Callable[[str], Path]) -> None:
     config = load_config("pi-play-hf", {"model": str(toy("llama"))})

@@ -100,11 +100,11 @@ def test_settings_without_meaning_are_refused(given: dict[str, object], complain
 def test_trainers_of_a_cluster_are_as_many_as_there_is_room_for(given: dict[str, object]) -> None:
     four = settings(kind="ray", trainers=4, samplers=2, **given)
     assert len(place(four, 1, 9).trainers) == len(place(four, 1, 3).trainers) == 4
-    with pytest.raises(TooFewDevices, match="engine.trainers is 4, and beside 2 samplers .* room for 3: lower it"):
+    with pytest.raises(TooFewDevices, match=r"engine.trainers is 4, and beside 2 samplers .* room for 3: lower it"):
         place(four, 1, 2)
     fewer = settings(kind="ray", trainers=4, samplers=2, min_trainers=2, **given)
     assert [len(place(fewer, 1, room).trainers) for room in (1, 2, 3)] == [2, 3, 4]
-    with pytest.raises(TooFewDevices, match="engine.min_trainers is 2, .* room for 1"):
+    with pytest.raises(TooFewDevices, match=r"engine.min_trainers is 2, .* room for 1"):
         place(fewer, 1, 0)
 
 

@@ -92,7 +92,7 @@ def with_model(config: Config) -> Config:
 
 def playing(config: Config, model: Path) -> Config:
     """The same settings for one policy, the agent's, that plays as the folder has it, with its adapters."""
-    engine = config.engine.model_copy(update={"lora": Lora(), "checkpointing": False})
+    engine = config.engine.model_copy(update={"lora": Lora(), "checkpointing": False, "cuda_graphs": False})
     return config.model_copy(update={"model": model, "policies": {config.agent: Policy()}, "engine": engine})
 
 

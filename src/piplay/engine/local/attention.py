@@ -9,9 +9,11 @@ attention is causal over right-padded sequences (padding lies in every real toke
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
@@ -20,6 +22,12 @@ from transformers.utils import logging
 
 from piplay.engine.local.folders import LOCAL
 from piplay.errors import InputError, first_line, out_of_memory
+from piplay.types import Ints
+
+# Earlier ones do not share key–value heads.
+VARLEN = torch.__version__ >= "2.12"
+if VARLEN:
+    from torch.nn.attention.varlen import varlen_attn
 
 NAME = "piplay"
 _ALIKE = "use Qwen2, Qwen3, Llama or a model alike"
@@ -55,37 +63,95 @@ def causal(query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Te
     return masked(query, key, value, None, scale)
 
 
+def key_places(lengths: Sequence[int], parents: Sequence[int | None]) -> tuple[Ints, Ints, Ints]:
+    """What each segment of a row attends to: its parent's keys and then its own, one segment after the other.
+
+    A causal mask over them that is aligned at the end, at the last query and the last key, is the segment's.
+
+    Args:
+        lengths: of the segments.
+        parents: of the segments; see ``piplay.algo.packing.Layout``.
+
+    Returns:
+        The places in the row of these keys, and where each segment's queries and each segment's keys begin, with the
+        total behind the last: (M,), (segments + 1,), (segments + 1,).
+    """
+    places = np.split(np.arange(sum(lengths)), np.cumsum(lengths)[:-1])
+    keys = [
+        places[own] if parent is None else np.concatenate([places[parent], places[own]])
+        for own, parent in enumerate(parents)
+    ]
+    begin_query, begin_key = (np.cumsum([0, *map(len, segments)]) for segments in (places, keys))
+    return np.concatenate(keys), begin_query, begin_key
+
+
+def fused(query: Tensor, key: Tensor, value: Tensor) -> bool:
+    """Whether one call can attend within all segments: on a GPU with flash attention, in half precision."""
+    if not (VARLEN and query.is_cuda and query.shape[-1] % 8 == 0):
+        return False
+    asked = torch.backends.cuda.SDPAParams(query, key, value, None, 0.0, True, True)
+    return torch.backends.cuda.can_use_flash_attention(asked)
+
+
 class Packed:
     """Sequences end to end in one row, each attending to itself alone; a segment with a parent attends to that as well.
 
-    Attention runs segment by segment, so that no mask over the row exists; all the rest of a layer runs on the row.
+    No mask over the row exists: where flash attention can be had, one call takes segments of different lengths, and
+    elsewhere attention runs segment by segment. All the rest of a layer runs on the row.
     """
 
     def __init__(self, lengths: Sequence[int], parents: Sequence[int | None], device: torch.device) -> None:
         """``lengths`` and ``parents`` of the segments: see ``piplay.algo.packing.Layout``."""
-        self._lengths, self._parents = list(lengths), list(parents)
-        pairs = [
-            (length, lengths[parent]) for length, parent in zip(lengths, parents, strict=True) if parent is not None
-        ]
-        height, begun = max((length for length, _ in pairs), default=0), max((before for _, before in pairs), default=0)
-        # The mask of a segment behind a longer or shorter parent is a part of the largest one.
-        self._begun = begun
-        self._visible = torch.ones(height, begun + height, dtype=torch.bool, device=device).tril(begun)
+        self._lengths, self._parents, self._device = list(lengths), list(parents), device
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         """Attention within the row, (1, heads, N, head_dim)."""
+        attend = self._at_once if fused(query, key, value) else self._one_by_one
+        return attend(query, key, value, scale)
+
+    def _at_once(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
+        key_M, begin_query, begin_key, most_queries, most_keys = self._segments
+        query_N, key_N, value_N = (whole[0].transpose(0, 1) for whole in (query, key, value))
+        attended_N = varlen_attn(
+            query_N, key_N.index_select(0, key_M), value_N.index_select(0, key_M),
+            begin_query, begin_key, most_queries, most_keys, scale=scale, window_size=(-1, 0), enable_gqa=True,
+        )  # fmt: skip
+        assert isinstance(attended_N, Tensor)
+        return attended_N.transpose(0, 1)[None]
+
+    def _one_by_one(self, query: Tensor, key: Tensor, value: Tensor, scale: float | None) -> Tensor:
         queries, keys, values = (torch.split(whole, self._lengths, dim=2) for whole in (query, key, value))
+        begun, mask = self._visible
         parts = []
         for own, parent in enumerate(self._parents):
             if parent is None:
                 part = causal(queries[own], keys[own], values[own], scale)
             else:
                 behind = torch.cat([keys[parent], keys[own]], 2), torch.cat([values[parent], values[own]], 2)
-                visible = self._visible[: self._lengths[own], self._begun - self._lengths[parent] :]
+                visible = mask[: self._lengths[own], begun - self._lengths[parent] :]
                 visible = visible[:, : behind[0].shape[2]]
                 part = masked(queries[own], *behind, visible, scale)
             parts.append(part.transpose(1, 2))
         return torch.cat(parts, 1).transpose(1, 2)
+
+    @cached_property
+    def _segments(self) -> tuple[Tensor, Tensor, Tensor, int, int]:
+        """``key_places`` as ``varlen_attn`` takes them, and the most queries and keys of a segment."""
+        key_M, *begins = key_places(self._lengths, self._parents)
+        begin_query, begin_key = (torch.from_numpy(begin.astype(np.int32)).to(self._device) for begin in begins)
+        most_queries, most_keys = (int(np.diff(begin).max()) for begin in begins)
+        return torch.from_numpy(key_M).to(self._device), begin_query, begin_key, most_queries, most_keys
+
+    @cached_property
+    def _visible(self) -> tuple[int, Tensor]:
+        """The longest parent, and the mask of the longest segment behind it: others' masks are parts of it."""
+        pairs = [
+            (length, self._lengths[parent])
+            for length, parent in zip(self._lengths, self._parents, strict=True)
+            if parent is not None
+        ]
+        height, begun = max((length for length, _ in pairs), default=0), max((before for _, before in pairs), default=0)
+        return begun, torch.ones(height, begun + height, dtype=torch.bool, device=self._device).tril(begun)
 
 
 def _attention(

@@ -33,6 +33,12 @@ def pages(tokens: Count) -> Count:
     return -(-tokens // PAGE)
 
 
+def bucket(count: int) -> int:
+    """``count``, at least 1, rounded up to 2ⁿ or 3·2ⁿ: few sizes, and less than half of one is padding."""
+    step = 1 << max(0, (count - 1).bit_length() - 2)
+    return -(-count // step) * step
+
+
 class Cache:
     """Keys and values of up to ``slots`` sessions under one policy's weights."""
 
@@ -107,11 +113,25 @@ class Batch:
     Attention differs between the two: a decoded token reads its own pages in place, a chunk is a padded row of a batch.
     """
 
-    def __init__(self, cache: Cache, slot_R: Ints, position_R: Ints, chunks: Sequence[Chunk], budget: int) -> None:
-        """``slot_R``, ``position_R``: what is decoded, and where; ``budget``: padded tokens in a batch of chunks."""
+    def __init__(
+        self,
+        cache: Cache,
+        slot_R: Ints,
+        position_R: Ints,
+        chunks: Sequence[Chunk],
+        budget: int,
+        padded: int | None = None,
+    ) -> None:
+        """``slot_R``, ``position_R``: what is decoded, and where; ``budget``: padded tokens in a batch of chunks;
+        ``padded``: where there are no chunks, the tokens with their padding; then shapes follow from it and a bucket of
+        pages alone."""
         self._cache = cache
-        self._rows = len(slot_R)
+        self._rows = padded or len(slot_R)
         slots, positions, tokens = [slot_R], [position_R], [np.arange(len(slot_R))]
+        if padded:
+            # What padding stores is the first token's, once more.
+            again = np.zeros(padded - len(slot_R), dtype=np.int64)
+            slots, positions, tokens = [*slots, slot_R[again]], [*positions, position_R[again]], [*tokens, again]
         self.first = np.cumsum([len(slot_R), *(chunk.count for chunk in chunks)])
         """Where each chunk begins among the tokens; at the end, how many tokens there are."""
         for chunk, first in zip(chunks, self.first, strict=False):
@@ -127,7 +147,7 @@ class Batch:
         row_M_H = (page_M[:, None] * kv_heads + np.arange(kv_heads)) * PAGE + (position_M % PAGE)[:, None]
         self._row_MH = cache.to_device(row_M_H.ravel())
         self._token_M = cache.to_device(np.concatenate(tokens))
-        self._decode = _Decode(cache, slot_R, position_R) if self._rows else None
+        self._decode = _Decode(cache, slot_R, position_R, padded) if self._rows else None
         counts = [chunk.count for chunk in chunks]
         self._packs: list[_Pack] = []
         for pack in packs(sorted(range(len(chunks)), key=counts.__getitem__), counts, budget):
@@ -136,6 +156,17 @@ class Batch:
             rows = len(pack) if cache.most is None else max(1, cache.most // longest)
             for part in (pack[at : at + rows] for at in range(0, len(pack), rows)):
                 self._packs.append(_Pack(cache, [chunks[i] for i in part], self.first[part]))
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """Without chunks: the tensors in which batches of the same shapes differ."""
+        assert self._decode is not None
+        return [self._row_MH, self._token_M, *self._decode.inputs]
+
+    @property
+    def pages(self) -> int:
+        """The pages of the cache, whose layers are others when it has grown."""
+        return self._cache.layers[0].shape[1]
 
     def update(self, key: Tensor, value: Tensor, layer: int, *_: Any) -> tuple[Tensor, Tensor]:
         """Store the new keys and values (1, kv_heads, N, head_dim); the whole layer is what ``attend`` reads."""
@@ -163,17 +194,21 @@ class Batch:
 class _Decode:
     """Attention of one token a row: a page at a time, and each row's pages put together again."""
 
-    def __init__(self, cache: Cache, slot_R: Ints, position_R: Ints) -> None:
+    def __init__(self, cache: Cache, slot_R: Ints, position_R: Ints, padded: int | None = None) -> None:
+        """``padded``: see ``Batch``."""
         kv_heads = cache.layers[0].shape[2]
         count_R = position_R // PAGE + 1
         row_P, place_P = np.nonzero(np.arange(count_R.max()) < count_R[:, None])
         page_P = cache.page_S_P[slot_R[row_P], place_P]
         top = int(page_P.max()) + 1
-        self._rows = len(slot_R)
+        self._rows = padded or len(slot_R)
         in_place = top <= 2 * len(page_P)
-        self._page_P = slice(0, top) if in_place else cache.to_device(page_P)
+        count = top if in_place else len(page_P)
+        if padded:
+            count = min(bucket(count), cache.layers[0].shape[1]) if in_place else bucket(count)
+        self._page_P = slice(0, count) if in_place else cache.to_device(np.pad(page_P, (0, count - len(page_P))))
         where_P = page_P if in_place else np.arange(len(page_P))
-        owner_P = np.zeros(top if in_place else len(page_P), dtype=np.int64)
+        owner_P = np.zeros(count, dtype=np.int64)
         owner_P[where_P] = row_P
         self._owner_P = cache.to_device(owner_P)
         # A page of no row, between those of others, is read too, and weighs nothing in the first row.
@@ -182,6 +217,12 @@ class _Decode:
         last_R = where_P[np.cumsum(count_R) - 1]
         bias_P_C[last_R] = np.where(np.arange(PAGE) > (position_R % PAGE)[:, None], -np.inf, 0)
         self._bias = cache.to_device(bias_P_C).repeat_interleave(kv_heads, 0)[:, None]
+
+    @property
+    def inputs(self) -> list[Tensor]:
+        """The tensors in which steps of the same shapes differ."""
+        gathered = [] if isinstance(self._page_P, slice) else [self._page_P]
+        return [self._owner_P, self._bias, *gathered]
 
     def attend(self, query_R: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
         key_P, value_P = key[self._page_P], value[self._page_P]
@@ -197,7 +238,8 @@ class _Decode:
         total_R = torch.zeros_like(top_R).index_add_(0, owner_P, weight_P.sum(-1).view(count, heads))
         part_P = torch.bmm(weight_P.to(value_P.dtype), value_P.flatten(0, 1)).view(count, heads, head_dim)
         sum_R = top_R.new_zeros(self._rows, heads, head_dim).index_add_(0, owner_P, part_P.float())
-        return (sum_R / total_R[..., None]).to(query_R.dtype)
+        # At least 1, the weight of the highest score; 0 in a row of padding, which has no page.
+        return (sum_R / total_R[..., None].clamp_(min=1)).to(query_R.dtype)
 
 
 def _scores(query_P: Tensor, key_P: Tensor, bias_P: Tensor, scale: float) -> Tensor:

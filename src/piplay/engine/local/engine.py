@@ -12,6 +12,7 @@ from piplay.engine.local.generate import Sampler
 from piplay.engine.local.stops import StopTexts
 from piplay.engine.local.trainer import LocalTrainer, check_device
 from piplay.engine.protocol import Generate, Generated, Usage
+from piplay.errors import InputError
 from piplay.settings import EngineSettings, Lora, Policy
 from piplay.types import Key, PolicyRef
 
@@ -33,6 +34,7 @@ class LocalEngine(LocalTrainer):
         dtype: torch.dtype = torch.float32,
         lora: Lora = Lora(),  # noqa: B008 (frozen)
         checkpointing: bool = False,
+        cuda_graphs: bool = False,
     ) -> None:
         """Load the model once and give every policy its own weights: a copy, or with LoRA adapters on the one base.
 
@@ -49,6 +51,7 @@ class LocalEngine(LocalTrainer):
             dtype: what models, keys and values are held and computed in; see ``policies.py`` for masters.
             lora: rank 0 for none.
             checkpointing: compute each layer of a trained policy once more in the backward.
+            cuda_graphs: replay the steps that only decode as CUDA graphs; ``device`` has to be CUDA's.
 
         Raises:
             InputError: no usable model in ``model_path``, a policy that follows none, or adapters or checkpointing that
@@ -59,15 +62,17 @@ class LocalEngine(LocalTrainer):
             dtype=dtype, lora=lora, checkpointing=checkpointing,
         )  # fmt: skip
         self.deterministic = self._device.type == "cpu"
-        self._slots, self._cache_tokens = slots, cache_tokens
+        self._slots, self._cache_tokens, self._cuda_graphs = slots, cache_tokens, cuda_graphs
         self._stop_texts = StopTexts(model_path)
         self._samplers: dict[PolicyRef, Sampler] = {}
         self._submitted, self._usage = 0, Usage()
 
     @classmethod
     def check(cls, settings: EngineSettings) -> None:
-        """Raises ``InputError`` where torch has no such device here."""
+        """Raises ``InputError`` where torch has no such device here, or CUDA graphs are asked of another device."""
         check_device(settings.device)
+        if settings.cuda_graphs and torch.device(settings.device).type != "cuda":
+            raise InputError(f'engine.cuda_graphs needs engine.device = "cuda", not "{settings.device}": leave it out')
 
     @classmethod
     def start(cls, model: Path, policies: Mapping[str, Policy], settings: EngineSettings, *, seed: int) -> LocalEngine:
@@ -85,6 +90,7 @@ class LocalEngine(LocalTrainer):
             dtype=getattr(torch, settings.dtype),
             lora=settings.lora,
             checkpointing=settings.checkpointing,
+            cuda_graphs=settings.cuda_graphs,
         )
 
     def submit(self, request: Generate) -> None:
@@ -99,6 +105,7 @@ class LocalEngine(LocalTrainer):
                 stop_texts=self._stop_texts,
                 version=self._policies.version(request.policy),
                 usage=self._usage,
+                cuda_graphs=self._cuda_graphs,
             )
         sampler.submit(self._submitted, request)
         self._submitted += 1

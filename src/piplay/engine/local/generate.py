@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from piplay.engine.local.cache import PAGE, Batch, Cache, Chunk, pages
+from piplay.engine.local.cache import PAGE, Batch, Cache, Chunk, bucket, pages
+from piplay.engine.local.graphs import Graphs, hidden
 from piplay.engine.local.stops import StopTexts
 from piplay.engine.protocol import Generate, Generated, Usage
 from piplay.streams import stream
@@ -101,10 +102,13 @@ class Sampler:
         stop_texts: StopTexts,
         version: int,
         usage: Usage,
+        cuda_graphs: bool = False,
     ) -> None:
         """``slots``: sessions cached at once; ``cache_tokens``: tokens of them all, None: as many as come;
         ``token_budget``: new tokens of prompts and tool results in one forward; ``stop_texts``: finds those of
-        requests; ``version``: the policy's; ``usage``: where the work is counted."""
+        requests; ``version``: the policy's; ``usage``: where the work is counted; ``cuda_graphs``: replay steps that
+        decode and feed nothing else."""
+        self._graphs = Graphs(model) if cuda_graphs else None
         self._model, self._seed, self._token_budget = model, seed, token_budget
         self._stop_texts, self._version, self._usage = stop_texts, version, usage
         self._pages = None if cache_tokens is None else pages(cache_tokens)
@@ -300,8 +304,11 @@ class Sampler:
         todo_S = np.where(self._active_S, self._known_S - self._cached_S, 0)
         slot_R, chunks = np.flatnonzero(todo_S == 1), self._chunks(np.flatnonzero(todo_S > 1))
         position_R = self._cached_S[slot_R]
-        batch = Batch(self._cache, slot_R, position_R, chunks, self._token_budget)
-        padding = np.zeros(-int(batch.first[-1]) % TOKEN_BUCKET, dtype=np.int64)
+        graphs = self._graphs if not chunks else None
+        padded = max(TOKEN_BUCKET, bucket(len(slot_R))) if graphs else None
+        batch = Batch(self._cache, slot_R, position_R, chunks, self._token_budget, padded)
+        count = int(batch.first[-1])
+        padding = np.zeros(padded - count if padded else -count % TOKEN_BUCKET, dtype=np.int64)
         ids, positions = [self._ids_S_C[slot_R, position_R]], [position_R]
         drawing, tokens = [slot_R], [np.arange(len(slot_R))]
         for chunk, after in zip(chunks, batch.first[1:], strict=True):
@@ -316,12 +323,8 @@ class Sampler:
                 tokens.append(np.full(len(chunk.slots), after - 1))
         self._cached_S[slot_R] += 1
         to_device = self._cache.to_device
-        hidden_N_D = self._model.base_model(
-            input_ids=to_device(np.concatenate([*ids, padding]))[None],
-            position_ids=to_device(np.concatenate([*positions, padding]))[None],
-            past_key_values=batch,
-            view=batch,
-        ).last_hidden_state[0]
+        given = to_device(np.concatenate([*ids, padding])), to_device(np.concatenate([*positions, padding])), batch
+        hidden_N_D = graphs.hidden(*given) if graphs else hidden(self._model, *given)
         return np.concatenate(drawing), hidden_N_D[to_device(np.concatenate(tokens))]
 
     def _chunks(self, slot_R: Ints) -> list[Chunk]:

@@ -138,13 +138,17 @@ def _playing(config: Any, settings: EngineSettings, tokens: int, writing: int, w
     pool, cached = settings.slots * pages(tokens) * 5 // 4, settings.slots * tokens
     if settings.cache_tokens is not None:
         pool, cached = min(pool, pages(settings.cache_tokens)), min(cached, settings.cache_tokens)
-    return {
+    found = {
         # While the pool grows, one layer is there twice.
         "keys and values": (config.num_hidden_layers + 1) * writing * pool * PAGE * place,
         # What new tokens attend to is gathered, at worst for every slot; away from the CPU its heads are repeated too.
         "prefill": most * (_layer_row(config) * width + tokens * (1 + width)) + cached * place * gathered,
         "draws": settings.slots * config.vocab_size * _DRAW_BYTES,
     }
+    if settings.cuda_graphs:
+        # A layer's temporaries, apart from all others': pages that are gathered, and two scores a head in fp32.
+        found["graphs"] = writing * cached * (place + 8 * config.num_attention_heads)
+    return found
 
 
 def _learning(model: Any, settings: EngineSettings, tokens: int, moved: int, adapted: bool) -> dict[str, int]:
