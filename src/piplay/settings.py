@@ -122,10 +122,10 @@ class EngineSettings(Settings):
     cuda_graphs: bool = False
     """Of the kind ``local``, on a CUDA device: replay each forward that only decodes as one CUDA graph."""
     trainers: int = Field(1, ge=1)
-    """Of the kinds ``vllm`` and ``ray``: processes here that learn from a part of each batch. Each has all adapters;
-    whole weights they share out (FSDP2)."""
+    """Of the kinds ``vllm`` and ``ray``: processes that learn from a part of each batch. Each has all adapters; whole
+    weights they share out (FSDP2)."""
     min_trainers: int | None = Field(None, ge=1)
-    """The fewest of ``trainers`` that a run starts or goes on with where there are fewer GPUs; by default all."""
+    """The fewest of ``trainers`` that a run starts or goes on with where there is no room for all; by default all."""
     samplers: int = Field(1, ge=1)
     """Of the kinds ``vllm`` and ``ray``: processes that write. Each holds all policies' adapters, or one's weights."""
     tensor_parallel: int = Field(1, ge=1)
@@ -133,7 +133,8 @@ class EngineSettings(Settings):
     (tensor parallelism). It has to divide the model's attention heads."""
     placement: Literal["shared", "split"] = "shared"
     """Of the kinds ``vllm`` and ``ray``, on GPUs. ``shared``: trainers and samplers stand on the same ones, and take
-    turns. ``split``: trainers have the last GPUs of this machine, samplers the others."""
+    turns. ``split``: trainers have the last GPUs of this machine, samplers the others; of the kind ``ray`` the first
+    trainer has the last GPU of this machine, and Ray places the others, as it does on CPUs."""
     exact: bool = False
     """Of the kinds ``vllm`` and ``ray``, on GPUs: what is computed depends neither on the batch nor on which thread is
     first (vLLM's batch invariance, torch's deterministic algorithms). Slower."""

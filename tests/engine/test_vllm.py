@@ -176,7 +176,7 @@ def test_as_many_trainers_learn_as_there_are_devices_for(lettered: Path, monkeyp
     monkeypatch.setattr(gpus, "cache_clear", lambda: counted.append(1), raising=False)
     monkeypatch.setattr("piplay.engine.vllm.engine.placed", lambda _: Placement(("cpu",), ((),)))
     own = settings(trainers=2, lora=Lora(rank=2))
-    with pytest.warns(InputWarning, match="1 of engine.trainers = 2 have a GPU, and learn"):
+    with pytest.warns(InputWarning, match="1 of engine.trainers = 2 have room, and learn"):
         engine = FakeVllm(lettered, POLICIES, own, SEED)
     assert counted == [1]
     one = FakeVllm(lettered, POLICIES, settings(lora=Lora(rank=2)), SEED)

@@ -62,7 +62,7 @@ class VllmEngine(LocalTrainer):
         self._placement = self._placed(settings)
         devices = self._placement.trainers
         if len(devices) < settings.trainers:
-            few = f"{len(devices)} of engine.trainers = {settings.trainers} have a GPU, and learn"
+            few = f"{len(devices)} of engine.trainers = {settings.trainers} have room, and learn"
             warnings.warn(few, InputWarning, stacklevel=2)
         shared = SharedFolder()
         self._folder = shared.path
