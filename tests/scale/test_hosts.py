@@ -28,6 +28,7 @@ def on(host: str, *command: str, **given: object) -> subprocess.Popen[str]:
         **os.environ,
         "PYTHONPATH": os.pathsep.join(map(str, SEARCHED)),
         "OMP_NUM_THREADS": "1",
+        "RAY_AUTH_MODE": "disabled",
         # A host that is cut off is noticed after three seconds.
         "RAY_health_check_initial_delay_ms": "0",
         "RAY_health_check_period_ms": "1000",

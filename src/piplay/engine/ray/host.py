@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -152,7 +153,8 @@ class RemoteProcess:
 
     def stop(self) -> str:
         """End it; why it had ended, where it says so."""
-        ray.kill(self.actor)
+        with suppress(RayError, ConnectionError):  # with its cluster it is gone too
+            ray.kill(self.actor)
         self.connection.close()
         return self._reason
 
