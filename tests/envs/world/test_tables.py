@@ -237,3 +237,25 @@ def test_sqlite_tables_that_are_not_there_or_not_text(tmp_path):
     connection.close()
     with pytest.raises(InputError, match="has no table"):
         read_tables([base])
+
+
+def test_a_table_may_have_a_name_that_no_file_could(tmp_path):
+    long = "people" * 60
+    base = write_sqlite(tmp_path / "t.sqlite", **{long: ("name, boss", [(f"p{i}", f"p{i + 1}") for i in range(30)])})
+    records, _ = read_tables([f"{base}:{long}"])
+    assert "p7" in records.by_name
+    with pytest.raises(InputError, match="has no table"):
+        read_tables([f"{base}:{long}s"])
+
+
+@pytest.mark.parametrize("cell", ["i", "zeroblob(90000)", "printf('%090000d', i)"])
+def test_a_view_without_end_is_given_up(tmp_path, cell):
+    base = write_sqlite(tmp_path / "t.sqlite", people=("name, boss", [("p", "q")]))
+    connection = sqlite3.connect(base)
+    connection.execute(
+        "CREATE VIEW v AS WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n) "
+        f"SELECT i AS name, {cell} AS boss FROM n"
+    )
+    connection.commit()
+    with pytest.raises(InputError, match=r"far more than its file|no end"):
+        read_tables([f"{base}:v"])

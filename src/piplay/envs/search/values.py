@@ -76,6 +76,8 @@ _NAMED = re.compile(
     re.IGNORECASE,
 )
 _LINKS = re.compile(r"\s*(?:[,;/|\n&]|\band\b)\s*", re.IGNORECASE)
+_SHORT = 30
+"""Characters of a piece of text that is likely to come again."""
 _LONGEST = 6
 """Of a right answer, in pieces between commas and the like, where several are listed: "Trinidad and Tobago" has two."""
 
@@ -112,7 +114,7 @@ def _told(text: str) -> str:
 
 def _words(text: str) -> list[tuple[str, str]]:
     """The words of a text as they stand there and in their canonical form."""
-    text = _BOLD.sub(r"\2", _folded(text if text.isascii() else _BEYOND_ASCII.sub(lambda run: fold(run[0]), text)))
+    text = _BOLD.sub(r"\2", _folded(text if text.isascii() else _BEYOND_ASCII.sub(_folded_run, text)))
     if _DIGIT.search(text):
         text = _UNIT.sub("", " ".join(text.split()))
         if _may_date(text):
@@ -120,6 +122,15 @@ def _words(text: str) -> list[tuple[str, str]]:
                 text = form.sub(_iso, text)
         text = _SPACED.sub(lambda number: number[0].replace(" ", ""), text)
     return [(raw, word) for raw in text.split() if (word := _word(raw))]
+
+
+def _folded_run(run: re.Match[str]) -> str:
+    return _folded_piece(run[0]) if len(run[0]) <= _SHORT else fold(run[0])
+
+
+@lru_cache(2**14)
+def _folded_piece(text: str) -> str:
+    return fold(text)
 
 
 def _may_date(text: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
 import sqlite3
 import sys
@@ -64,11 +65,11 @@ def read_file(path: str, key: str | None = None) -> list[Table]:
     InputError for whatever cannot be read.
     """
     file, table = Path(path), ""
-    if not file.exists() and ":" in path:
+    if not os.path.exists(path) and ":" in path:  # which no name is too long for
         before, _, after = path.rpartition(":")
         if Path(before).suffix.lower() in _SQLITE:
             file, table = Path(before), after
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise InputError(f"{file} is no file: give a .csv, .tsv, .jsonl or .sqlite file.")
     try:
         raw = file.read_bytes()
@@ -273,11 +274,10 @@ def _select(base: sqlite3.Connection, name: str) -> tuple[list[str], list[Row]]:
     rows: list[Row] = []
     room = _SIZE + 10 * base.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
     for values in cursor:
-        row = tuple(map(_cell, values))
-        room -= sum(10 + len(cell or "") for cell in row)
+        room -= sum(10 + (len(value) if isinstance(value, str | bytes) else 0) for value in values)
         if room < 0:
             raise InputError(f'the view "{name}" holds far more than its file, or has no end: make a table of it.')
-        rows.append(row)
+        rows.append(tuple(map(_cell, values)))
     return columns, rows
 
 
