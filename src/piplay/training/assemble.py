@@ -22,7 +22,7 @@ from piplay.engine.protocol import Engine
 from piplay.errors import InputError
 from piplay.protocols import Environment, Evaluation, TaskSource, make_game
 from piplay.registry import make, resolve
-from piplay.settings import Limits, Lora, Policy
+from piplay.settings import EngineSettings, Limits, Policy
 from piplay.training.learner import make_advantage, make_losses
 from piplay.training.run_directory import Run
 from piplay.types import State, ToolSpec
@@ -90,9 +90,17 @@ def with_model(config: Config) -> Config:
     return config.model_copy(update={"model": usable(config.model)}) if config.model else config
 
 
+_PLAYING = {"slots", "cache_tokens", "threads", "micro_batch_tokens", "device", "dtype"}
+"""What of the engine's settings is not of learning or of other processes."""
+
+
 def playing(config: Config, model: Path) -> Config:
-    """The same settings for one policy, the agent's, that plays as the folder has it, with its adapters."""
-    engine = config.engine.model_copy(update={"lora": Lora(), "checkpointing": False, "cuda_graphs": False})
+    """The same settings for one policy, the agent's, that plays as the folder has it, with its adapters.
+
+    It plays in this process, whoever wrote in training: a question or a page of examples is worth no sampler.
+    """
+    kind = "local" if config.engine.kind in ("vllm", "ray") else config.engine.kind
+    engine = EngineSettings(kind=kind, **config.engine.model_dump(include=_PLAYING))
     return config.model_copy(update={"model": model, "policies": {config.agent: Policy()}, "engine": engine})
 
 

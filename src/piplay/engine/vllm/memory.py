@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers import AutoConfig
 
 from piplay.engine.local import memory as local
+from piplay.engine.local.adapters import base_of
 from piplay.engine.local.attention import head_dim, kv_heads
 from piplay.engine.local.folders import LOCAL
 from piplay.engine.placement import placed
@@ -30,7 +31,9 @@ def blocks(longest: int, slots: int, cache_tokens: int | None) -> int:
 
 def check_heads(model: Path, tensor_parallel: int) -> None:
     """Raises ``InputError`` where a model's attention heads cannot be dealt to so many GPUs."""
-    config = AutoConfig.from_pretrained(model, **LOCAL)
+    if tensor_parallel == 1:
+        return
+    config = AutoConfig.from_pretrained(base_of(model) or model, **LOCAL)
     heads, shared = int(config.num_attention_heads), kv_heads(config)
     # Heads of keys and values that are fewer than GPUs are held several times.
     able = [n for n in range(1, heads + 1) if heads % n == 0 and (shared % n == 0 or n % shared == 0)]
@@ -45,7 +48,7 @@ def cache_bytes(
     model: Path, dtype: str, longest: int, slots: int, cache_tokens: int | None, tensor_parallel: int
 ) -> int:
     """Keys and values of one sampler, on each of its GPUs."""
-    config = AutoConfig.from_pretrained(model, **LOCAL)
+    config = AutoConfig.from_pretrained(base_of(model) or model, **LOCAL)
     width, heads = 2 if dtype == "bfloat16" else 4, max(1, kv_heads(config) // tensor_parallel)
     place = 2 * heads * head_dim(config) * width * int(config.num_hidden_layers)
     return blocks(longest, slots, cache_tokens) * BLOCK * place
