@@ -153,8 +153,10 @@ class RemoteProcess:
 
     def stop(self) -> str:
         """End it; why it had ended, where it says so."""
-        with suppress(RayError, ConnectionError):  # with its cluster it is gone too
-            ray.kill(self.actor)
+        # Once Ray has shut down it is gone, and Ray, if asked, would look for another cluster or start one.
+        if ray.is_initialized():
+            with suppress(RayError, ConnectionError):
+                ray.kill(self.actor)
         self.connection.close()
         return self._reason
 
