@@ -6,7 +6,7 @@ import pytest
 from transformers import Qwen3Config
 
 from piplay.engine import placement
-from piplay.engine.placement import check_cluster, place
+from piplay.engine.placement import check_cluster, place, place_over
 from piplay.engine.protocol import TooFewDevices
 from piplay.engine.vllm import serve
 from piplay.engine.vllm.memory import check_heads
@@ -24,7 +24,6 @@ def settings(**given: object) -> EngineSettings:
     [
         ({"device": "cpu"}, 0, "cpu", "-"),
         ({"device": "cpu", "trainers": 2, "samplers": 3}, 8, "cpu cpu", "- - -"),
-        ({"device": "cpu", "kind": "ray", "samplers": 2}, 0, "cpu", "- -"),
         ({}, 1, "cuda:0", "0"),
         ({}, 8, "cuda:0", "0"),
         ({"device": "cuda:3", "samplers": 2}, 8, "cuda:3", "3 3"),
@@ -42,8 +41,6 @@ def settings(**given: object) -> EngineSettings:
         ({"device": "cpu", "trainers": 3, "min_trainers": 1}, 0, "cpu cpu cpu", "-"),
         ({"kind": "ray", "tensor_parallel": 4}, 1, "cuda:0", "-"),
         ({"kind": "ray", "trainers": 2, "samplers": 16}, 2, "cuda:0 cuda:1", "- " * 16),
-        ({"kind": "ray", "trainers": 2, "samplers": 2, "placement": "split"}, 8, "cuda:7 cuda:0", "- -"),
-        ({"kind": "ray", "trainers": 2, "placement": "split"}, 2, "cuda:1 cuda:0", "-"),
     ],
 )
 def test_devices(given: dict[str, object], gpus: int, trainers: str, samplers: str) -> None:
@@ -99,13 +96,20 @@ def test_settings_without_meaning_are_refused(given: dict[str, object], complain
 @pytest.mark.parametrize("given", [{"device": "cpu"}, {"placement": "split"}])
 def test_trainers_of_a_cluster_are_as_many_as_there_is_room_for(given: dict[str, object]) -> None:
     four = settings(kind="ray", trainers=4, samplers=2, **given)
-    assert len(place(four, 1, 9).trainers) == len(place(four, 1, 3).trainers) == 4
+    first, *others = place_over(four, 8, None).trainers
+    assert (first, set(others)) == (("cpu", {"cpu"}) if four.device == "cpu" else ("cuda:7", {"cuda:0"}))
+    assert len(place_over(four, 1, 9).trainers) == len(place_over(four, 1, 3).trainers) == 4
     with pytest.raises(TooFewDevices, match=r"engine.trainers is 4, and beside 2 samplers .* room for 3: lower it"):
-        place(four, 1, 2)
+        place_over(four, 1, 2)
     fewer = settings(kind="ray", trainers=4, samplers=2, min_trainers=2, **given)
-    assert [len(place(fewer, 1, room).trainers) for room in (1, 2, 3)] == [2, 3, 4]
+    assert [len(place_over(fewer, 1, room).trainers) for room in (1, 2, 3)] == [2, 3, 4]
     with pytest.raises(TooFewDevices, match=r"engine.min_trainers is 2, .* room for 1"):
-        place(fewer, 1, 0)
+        place_over(fewer, 1, 0)
+
+
+def test_the_first_trainer_of_a_cluster_takes_a_gpu_here() -> None:
+    with pytest.raises(TooFewDevices, match=r'the first trainer takes a GPU here, and engine.device "cuda" is none'):
+        place_over(settings(kind="ray", placement="split"), 0, 4)
 
 
 def test_what_ray_deals_out_is_checked() -> None:

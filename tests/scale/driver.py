@@ -1,7 +1,4 @@
-"""Trains over two hosts of a Ray cluster and says what happens: ``python driver.py ADDRESS OTHER FOLDER``.
-
-``OTHER`` is the address of the host that is to have the second rank.
-"""
+"""Trains over two hosts of a Ray cluster and says what happens: ``python driver.py ADDRESS FOLDER``."""
 
 import sys
 import time
@@ -34,22 +31,22 @@ def start(address: str) -> FakeRay:
 
 
 def main() -> None:
-    address, other, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    address, folder = sys.argv[1], Path(sys.argv[2])
     ray.init(address=address, log_to_driver=False)
 
     @ray.remote(num_cpus=2)
     class Holder:
-        def where(self) -> str:
-            return ray.util.get_node_ip_address()
+        def holds(self) -> None:
+            pass
 
     # This host has two CPUs: while they are held, the second rank can only be on the other.
     holder = Holder.options(resources={f"node:{address.partition(':')[0]}": 0.01}).remote()
-    print("held", ray.get(holder.where.remote()), flush=True)
+    ray.get(holder.holds.remote())
     engine = start(address)
     ray.kill(holder)
     learn(engine, 0)
     engine.save(folder)
-    print("ready", other, flush=True)
+    print("ready", flush=True)
     sys.stdin.readline()
     began = time.perf_counter()
     try:

@@ -72,21 +72,21 @@ def hosts() -> Iterator[None]:
 
 def test_a_host_that_is_cut_off_costs_no_bit(hosts: None, tmp_path: Path, measured) -> None:
     driver = on(
-        "piplay-1", sys.executable, str(ROOT / "tests/scale/driver.py"), f"{HEAD}:{PORT}", OTHER, str(tmp_path),
+        "piplay-1", sys.executable, str(ROOT / "tests/scale/driver.py"), f"{HEAD}:{PORT}", str(tmp_path),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert driver.stdin is not None
     assert driver.stdout is not None
-    told = []
+    said = {}
     for line in driver.stdout:
-        told.append(line.split())
         print(line, end="")
-        if told[-1][0] == "ready":
+        what, _, more = line.strip().partition(" ")
+        said[what] = more.partition(" ")[0]
+        if what == "ready":
             subprocess.run(["ip", "-n", "piplay-1", "link", "set", "piplay-v1", "down"], check=True)
             driver.stdin.write("cut\n")
             driver.stdin.flush()
     assert driver.wait() == 0
-    said = {words[0]: words[1] for words in told}
     measured("a host that is cut off: seconds until it was noticed", float(said["lost"]), "at most 30")
     measured("a host that is cut off: seconds until the step was made on what is left", float(said["done"]), "")
     undisturbed = start(tiny_base(), 2, 4)

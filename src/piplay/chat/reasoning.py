@@ -93,7 +93,7 @@ def cut(text: str, known: Sequence[Reasoning], syntax: CallSyntax | None) -> Sai
             said.append(text[at:place])
             found = syntax.read(text, place)
             if found is None:
-                unread += syntax.strict or syntax.begins(text, place)
+                unread += syntax.strict or syntax.begins_at(text, place)
                 malformed = malformed or syntax.strict or unread == _UNREAD
                 at = place + max(1, len(syntax.anchor))
                 said.append(text[place:at])

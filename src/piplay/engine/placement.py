@@ -35,44 +35,29 @@ def spread(settings: EngineSettings) -> bool:
     return settings.kind == "ray" and (settings.device == "cpu" or settings.placement == "split")
 
 
-def place(settings: EngineSettings, gpus: int, room: int | None = None) -> Placement:
+def place(settings: EngineSettings, gpus: int) -> Placement:
     """The devices of an engine of the kinds ``vllm`` and ``ray`` on a machine with so many GPUs.
 
     ``shared``: trainers on the first GPUs, samplers on all; ``split``: samplers on the first, trainers on the last. A
     trainer has a GPU of its own: where there are fewer, there are as many trainers, and ``min_trainers`` at least.
     Samplers have ``tensor_parallel`` GPUs each; where they run out, they begin again with the first. ``cuda:N`` is one
-    GPU. Where Ray places trainers (``spread``), the first has the last GPU of this machine, and ``room`` is how many
-    more the cluster can have; None: as many as are asked for.
+    GPU.
 
     Raises:
         TooFewDevices: there are too few.
     """
-    kind, _, index = settings.device.partition(":")
-    least, name = settings.min_trainers or settings.trainers, "min_trainers" if settings.min_trainers else "trainers"
-    several = settings.trainers if room is None else min(settings.trainers, 1 + room)
-    if several < least:
-        raise TooFewDevices(
-            f"engine.{name} is {least}, and beside {settings.samplers} samplers the cluster has room for {several}: "
-            "lower it, or have more machines"
-        )
-    if kind != "cuda":
-        return Placement((settings.device,) * several, ((),) * settings.samplers, spread(settings))
-    here = [int(index)] if index else list(range(gpus))
+    if settings.device == "cpu":
+        return Placement((settings.device,) * settings.trainers, ((),) * settings.samplers)
+    here = _gpus_of(settings, gpus)
     there = f'engine.device "{settings.device}" is {len(here)} here'
     on_ray, split, each = settings.kind == "ray", settings.placement == "split", settings.tensor_parallel
     if each > len(here) and not on_ray:
         raise TooFewDevices(
             f"a sampler takes {each} GPUs (engine.tensor_parallel), and {there}: lower it, or have more GPUs"
         )
-    if spread(settings) and here:
-        return Placement((f"cuda:{here[-1]}", *["cuda:0"] * (several - 1)), ((),) * settings.samplers, True)
-    apart = each if split and not on_ray else 0
-    trainers = min(settings.trainers, len(here) - apart)
-    if trainers < least:
-        beside = f" beside the {apart} of a sampler (engine.placement)" if apart else ""
-        raise TooFewDevices(
-            f"engine.{name} is {least}, each takes a GPU{beside}, and {there}: lower it, or have more GPUs"
-        )
+    apart = each if split else 0
+    beside = f" beside the {apart} of a sampler (engine.placement)" if apart else ""
+    trainers = _enough(settings, len(here) - apart, f"each takes a GPU{beside}, and {there}", "GPUs")
     first = len(here) - trainers if split else 0
     ranks = tuple(f"cuda:{gpu}" for gpu in here[first : first + trainers])
     if on_ray:
@@ -80,6 +65,40 @@ def place(settings: EngineSettings, gpus: int, room: int | None = None) -> Place
     free = here[:first] if split else here
     groups = [tuple(free[i : i + each]) for i in range(0, len(free) - each + 1, each)]
     return Placement(ranks, tuple(groups[number % len(groups)] for number in range(settings.samplers)))
+
+
+def place_over(settings: EngineSettings, gpus: int, room: int | None) -> Placement:
+    """The same where Ray places all trainers but the first, which has the last GPU of this machine.
+
+    ``room``: how many more trainers the cluster can have; None: as many as are asked for.
+
+    Raises:
+        TooFewDevices: there is too little room, or no GPU here.
+    """
+    own, others = settings.device, settings.device
+    if settings.device != "cpu":
+        here = _gpus_of(settings, gpus)
+        if not here:
+            raise TooFewDevices(f'the first trainer takes a GPU here, and engine.device "{settings.device}" is none')
+        own, others = f"cuda:{here[-1]}", "cuda:0"
+    able = settings.trainers if room is None else 1 + room
+    short = f"and beside {settings.samplers} samplers the cluster has room for {able}"
+    trainers = _enough(settings, able, short, "machines")
+    return Placement((own, *[others] * (trainers - 1)), ((),) * settings.samplers, spread=True)
+
+
+def _gpus_of(settings: EngineSettings, gpus: int) -> list[int]:
+    index = settings.device.partition(":")[2]
+    return [int(index)] if index else list(range(gpus))
+
+
+def _enough(settings: EngineSettings, able: int, short: str, of: str) -> int:
+    """How many trainers there are, of so many that there can be. Raises ``TooFewDevices``, which says what is short."""
+    name = "min_trainers" if settings.min_trainers else "trainers"
+    least = settings.min_trainers or settings.trainers
+    if able < least:
+        raise TooFewDevices(f"engine.{name} is {least}, {short}: lower it, or have more {of}")
+    return min(settings.trainers, able)
 
 
 def check_cluster(settings: EngineSettings, gpus: int, here: int, most: int) -> None:
@@ -106,9 +125,10 @@ def check_cluster(settings: EngineSettings, gpus: int, here: int, most: int) -> 
         )
 
 
-def placed(settings: EngineSettings) -> Placement:
-    """See ``place``, on this machine."""
-    return place(settings, gpus() if settings.device.startswith("cuda") else 0)
+def placed(settings: EngineSettings, room: int | None = None) -> Placement:
+    """See ``place`` and ``place_over``, on this machine."""
+    here = gpus() if settings.device.startswith("cuda") else 0
+    return place_over(settings, here, room) if spread(settings) else place(settings, here)
 
 
 @cache

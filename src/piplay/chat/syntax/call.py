@@ -64,7 +64,7 @@ class CallSyntax:
                 return found
         return self._as_json(text, at + len(self.anchor))
 
-    def begins(self, text: str, at: int) -> bool:
+    def begins_at(self, text: str, at: int) -> bool:
         """Whether a call begins there, with a tool's name or its JSON, readable or not."""
         return self._begun.match(text, at) is not None
 

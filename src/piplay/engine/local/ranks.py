@@ -92,7 +92,7 @@ class Ranks:
 
         Raises:
             EngineLost: one did not start.
-            InputError: see ``check_alone``.
+            InputError: see ``check_alone``; or a machine refuses its rank.
         """
         self.shared_out = not settings.lora.rank
         """Whether each rank holds a part of the weights."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from piplay.engine.local.ranks import Other, Start
 from piplay.engine.local.trainer import check_device
-from piplay.engine.placement import Placement, check_cluster, gpus, place, placed, spread
+from piplay.engine.placement import Placement, check_cluster, gpus, placed, spread
 from piplay.engine.ray.network import interfaces
 from piplay.engine.vllm.engine import VllmEngine
 from piplay.engine.vllm.installed import check_version
@@ -22,7 +22,7 @@ SERIES = "2.60."
 
 
 class RayEngine(VllmEngine):
-    """Samplers are actors, and so are all ranks of a trainer but the first, which is here.
+    """Samplers are actors, and so are trainers but the first, where Ray places them (``placement.spread``).
 
     Where a sampler dies, or its machine, another is started wherever there is room.
     """
@@ -75,7 +75,7 @@ class RayEngine(VllmEngine):
         each, taken = (1, settings.tensor_parallel) if on_gpus else (settings.threads, settings.threads)
         nodes = [node["Resources"].get("GPU" if on_gpus else "CPU", 0) for node in ray.nodes() if node["Alive"]]
         room = sum(int(free // each) for free in nodes) - settings.samplers * taken // each
-        return place(settings, gpus() if on_gpus else 0, max(room, 0))
+        return placed(settings, max(room, 0))
 
     def _meeting(self) -> Path | str:
         if not self._placement.spread:

@@ -96,7 +96,7 @@ class VllmEngine(LocalTrainer):
                 restarts=settings.restarts, alone=not self._rank,
             )  # fmt: skip
         except EngineLost as error:
-            raise InputError(f"engine.kind vllm: {error}") from error
+            raise InputError(f"engine.kind {settings.kind}: {error}") from error
 
     @classmethod
     def check(cls, settings: EngineSettings) -> None:

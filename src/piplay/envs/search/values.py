@@ -75,6 +75,7 @@ _NAMED = re.compile(
     rf"\b(?:{'|'.join(_SHORT_MONTHS)})[a-z]*\.?,?(?: of)? \d",
     re.IGNORECASE,
 )
+"""What a date has: numbers with a mark between, or a number beside a month."""
 _LINKS = re.compile(r"\s*(?:[,;/|\n&]|\band\b)\s*", re.IGNORECASE)
 _SHORT = 30
 """Characters of a piece of text that is likely to come again."""
@@ -114,7 +115,7 @@ def _told(text: str) -> str:
 
 def _words(text: str) -> list[tuple[str, str]]:
     """The words of a text as they stand there and in their canonical form."""
-    text = _BOLD.sub(r"\2", _folded(text if text.isascii() else _BEYOND_ASCII.sub(_folded_run, text)))
+    text = _BOLD.sub(r"\2", _folded(text if text.isascii() else _BEYOND_ASCII.sub(_fold_run, text)))
     if _DIGIT.search(text):
         text = _UNIT.sub("", " ".join(text.split()))
         if _may_date(text):
@@ -124,13 +125,11 @@ def _words(text: str) -> list[tuple[str, str]]:
     return [(raw, word) for raw in text.split() if (word := _word(raw))]
 
 
-def _folded_run(run: re.Match[str]) -> str:
-    return _folded_piece(run[0]) if len(run[0]) <= _SHORT else fold(run[0])
+_fold_again = lru_cache(2**14)(fold)
 
 
-@lru_cache(2**14)
-def _folded_piece(text: str) -> str:
-    return fold(text)
+def _fold_run(run: re.Match[str]) -> str:
+    return _fold_again(run[0]) if len(run[0]) <= _SHORT else fold(run[0])
 
 
 def _may_date(text: str) -> bool:
