@@ -17,6 +17,7 @@ from transformers import (
     PretrainedConfig,
 )
 
+from piplay.engine.local.attention import _Counted, load_model
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.folders import check_fit, usable
 from piplay.engine.protocol import Generate
@@ -83,6 +84,27 @@ def test_a_model_with_biases_of_its_own_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="attention of its own") as caught:
         LocalEngine.start(folder, {"student": Policy()}, EngineSettings(), seed=0)
     assert "\n" not in str(caught.value)
+
+
+def test_a_model_whose_half_precision_rounds_its_logits_apart_is_not_taken_for_another(tmp_path: Path) -> None:
+    """Any two orders of the same sums end in other logits; in fp32 they are judged alike."""
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        hidden_size=64, num_hidden_layers=12, num_attention_heads=4, num_key_value_heads=2, intermediate_size=96,
+        initializer_range=1.0, **SMALL,
+    )  # fmt: skip
+    folder = saved(config, tmp_path / "wild")
+    model = load_model(folder, torch.device("cpu"), torch.bfloat16)
+    ids = torch.arange(9)[None]
+    ours = model(ids, position_ids=ids, use_cache=False, view=_Counted()).logits.float()
+    ours.logsumexp(-1).sum().backward()  # no weight was left in inference mode
+    with torch.no_grad():
+        model.set_attn_implementation("eager")
+        plain = model(ids, use_cache=False).logits.float()
+    assert (ours - plain).abs().max() > 0.05 * plain.abs().max()
+    read = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).state_dict()
+    assert all(torch.equal(value, read[name]) for name, value in model.state_dict().items())
+    assert {value.dtype for name, value in model.named_buffers() if "inv_freq" in name} == {torch.float32}
 
 
 def test_more_ids_than_rows_and_more_tokens_than_positions_are_refused(tmp_path: Path) -> None:
