@@ -48,6 +48,11 @@ def test_a_card_measures_every_role(small_world: Path) -> None:
     assert table is not None
     assert len(table.rows) == 4
     assert f"{card['followed']:.2f}" in measure.sentence(card)
+    brief = Card(environment, {}, config, per_hop=3, examined=4, before=1)
+    before = brief.measure(stage, 0)
+    assert (before["questions"], sum(before["examiner"]["gates"].values())) == ({"1": 1, "2": 1, "3": 1, "4": 1}, 4)
+    assert brief.measure(stage, 1)["questions"] == card["questions"]
+    assert brief.cost() == measure.cost()
 
 
 def test_foreign_paths_are_of_others(small_world: Path) -> None:

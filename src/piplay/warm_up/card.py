@@ -36,7 +36,14 @@ class Card(Evaluation):
     """
 
     def __init__(
-        self, environment: Environment, state: State, config: Config, *, per_hop: int = 100, examined: int = 200
+        self,
+        environment: Environment,
+        state: State,
+        config: Config,
+        *,
+        per_hop: int = 100,
+        examined: int = 200,
+        before: int | None = None,
     ) -> None:
         """Measure on the environment's held-out questions.
 
@@ -46,18 +53,22 @@ class Card(Evaluation):
             config: the run's settings.
             per_hop: questions of each hop count.
             examined: questions of each hop count that the examiner writes; 0: none.
+            before: at most so many of either in the first measurement, whose model has learnt nothing and fills every
+                turn; none: no fewer than later.
 
         Raises:
             InputError: there are no held-out questions with paths.
         """
         if not isinstance(environment, SearchEnvironment) or not environment.heldout:
             raise InputError("there are no held-out questions: a card needs a world, such as --world zones")
-        self._environment, self._config, self._examined = environment, config, examined
-        self._questions = first_of_each_hop(environment.heldout, per_hop)
+        self._environment, self._config = environment, config
+        self._per_hop, self._examined, self._before = per_hop, examined, before
 
     def measure(self, stage: Stage, iteration: int) -> dict[str, Any]:
         """See ``Evaluation.measure``."""
-        policy, asked, key = self._config.agent, self._questions, ("card", iteration)
+        policy, key = self._config.agent, ("card", iteration)
+        most = self._before if iteration == 0 and self._before is not None else max(self._per_hop, self._examined)
+        asked = self._asked(min(self._per_hop, most))
         foreign = [replace(task, path=other.path) for task, other in zip(asked, _others(asked), strict=True)]
         met = play_teacher(stage, policy, foreign, (*key, "foreign"))
         row: dict[str, Any] = {
@@ -69,13 +80,13 @@ class Card(Evaluation):
             "followed": round(float(np.mean([_followed(e, task) for e, task in zip(met, asked, strict=True)])), 3),
             "questions": {str(hops): count for hops, count in sorted(Counter(task.hops for task in asked).items())},
         }
-        if self._examined:
-            row["examiner"] = self._examiner(stage, iteration)
+        if examined := min(self._examined, most):
+            row["examiner"] = self._examiner(stage, iteration, examined)
         return row
 
     def cost(self) -> int:
         """See ``Evaluation.cost``."""
-        return 6 * len(self._questions) + HOPS * self._examined
+        return 6 * len(self._asked(self._per_hop)) + HOPS * self._examined
 
     def sentence(self, row: dict[str, Any]) -> str:  # type: ignore[override]
         """See ``Evaluation.sentence``."""
@@ -93,7 +104,10 @@ class Card(Evaluation):
         ]
         return ReportTable("Exact match on an unmet world", ("hops", "questions", *_COLUMNS), lines)
 
-    def _examiner(self, stage: Stage, iteration: int) -> dict[str, Any]:
+    def _asked(self, per_hop: int) -> list[Question]:
+        return first_of_each_hop(self._environment.heldout, per_hop)
+
+    def _examiner(self, stage: Stage, iteration: int, each: int) -> dict[str, Any]:
         """What the recipe's first phase that writes, or else the usual game, lets pass, and its truth."""
         phase = next((phase for phase in self._config.phases if phase.writes), _EXAMINE)
         rng_key = ("card", "seeds")
@@ -101,7 +115,7 @@ class Card(Evaluation):
             replace(task, id=f"{hops}/{i}", hops=hops)
             for hops in range(1, HOPS + 1)
             for i, task in enumerate(
-                draw_seeds(self._environment.seeds, (1,), self._config.seed, (*rng_key, hops), self._examined)
+                draw_seeds(self._environment.seeds, (1,), self._config.seed, (*rng_key, hops), each)
             )
         ]
         seats = dict.fromkeys(phase.seats, self._config.agent)
