@@ -451,6 +451,9 @@ def test_draws_are_the_inverse_cdf_of_a_plain_running_sum(vocabulary: int) -> No
     before = np.where(token.numpy() > 0, cumulative[row, token - 1], 0)
     assert (before <= target + 1e-6).all()
     assert (token.numpy() == (cumulative <= target[:, None]).sum(-1)).mean() > 0.995
+    alone = [draw(logits[i : i + 1], uniform[i : i + 1], torch.ones(1)) for i in range(0, 500, 50)]
+    assert torch.equal(torch.cat([one for one, _ in alone]), token[::50]), "of what stands beside it nothing"
+    assert torch.equal(torch.cat([one for _, one in alone]), logprob[::50])
 
 
 def test_a_rows_temperature_is_its_own() -> None:

@@ -1,4 +1,4 @@
-"""Trains over two hosts of a Ray cluster and says what happens: ``python driver.py ADDRESS FOLDER``."""
+"""Trains over two hosts of a Ray cluster and says what happens: ``python driver.py ADDRESS FOLDER RANK``."""
 
 import sys
 import time
@@ -23,15 +23,15 @@ class FakeRay(RayEngine):
     _child = FakeVllm._child
 
 
-def start(address: str) -> FakeRay:
+def start(address: str, rank: int) -> FakeRay:
     settings = EngineSettings(
-        kind="ray", slots=3, threads=1, micro_batch_tokens=64, lora=Lora(rank=4), trainers=2, address=address
+        kind="ray", slots=3, threads=1, micro_batch_tokens=64, lora=Lora(rank=rank), trainers=2, address=address
     )
     return FakeRay(tiny_base(), POLICIES, settings, seed=SEED, tokens=1000)
 
 
 def main() -> None:
-    address, folder = sys.argv[1], Path(sys.argv[2])
+    address, folder, rank = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
     ray.init(address=address, log_to_driver=False)
 
     @ray.remote(num_cpus=2)
@@ -42,7 +42,7 @@ def main() -> None:
     # This host has two CPUs: while they are held, the second rank can only be on the other.
     holder = Holder.options(resources={f"node:{address.partition(':')[0]}": 0.01}).remote()
     ray.get(holder.holds.remote())
-    engine = start(address)
+    engine = start(address, rank)
     ray.kill(holder)
     learn(engine, 0)
     engine.save(folder)
@@ -54,7 +54,7 @@ def main() -> None:
     except EngineLost as error:
         print("lost", round(time.perf_counter() - began, 2), error, flush=True)
     del engine
-    engine = start(address)
+    engine = start(address, rank)
     engine.load(folder)
     learn(engine, 1)
     np.save(folder / "weights.npy", weights(engine))

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from engines import ROOT
-from test_ranks import learn, start, weights
+from test_ranks import KINDS, learn, start, weights
 
 from piplay.training.assemble import tiny_base
 
@@ -70,9 +70,10 @@ def hosts() -> Iterator[None]:
             ip("netns", "delete", name)
 
 
-def test_a_host_that_is_cut_off_costs_no_bit(hosts: None, tmp_path: Path, measured) -> None:
+@pytest.mark.parametrize("rank", KINDS, ids=KINDS.values())
+def test_a_host_that_is_cut_off_costs_no_bit(hosts: None, rank: int, tmp_path: Path, measured) -> None:
     driver = on(
-        "piplay-1", sys.executable, str(ROOT / "tests/scale/driver.py"), f"{HEAD}:{PORT}", str(tmp_path),
+        "piplay-1", sys.executable, str(ROOT / "tests/scale/driver.py"), f"{HEAD}:{PORT}", str(tmp_path), str(rank),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     assert driver.stdin is not None
@@ -87,9 +88,10 @@ def test_a_host_that_is_cut_off_costs_no_bit(hosts: None, tmp_path: Path, measur
             driver.stdin.write("cut\n")
             driver.stdin.flush()
     assert driver.wait() == 0
-    measured("a host that is cut off: seconds until it was noticed", float(said["lost"]), "at most 30")
-    measured("a host that is cut off: seconds until the step was made on what is left", float(said["done"]), "")
-    undisturbed = start(tiny_base(), 2, 4)
+    cut = f"a host that is cut off, {KINDS[rank]}: seconds until"
+    measured(f"{cut} it was noticed", float(said["lost"]), "at most 30")
+    measured(f"{cut} the step was made on what is left", float(said["done"]), "")
+    undisturbed = start(tiny_base(), 2, rank)
     for number in (0, 1):
         learn(undisturbed, number)
     assert np.array_equal(np.load(tmp_path / "weights.npy"), weights(undisturbed))

@@ -26,6 +26,8 @@ from piplay.types import Floats, Ints, Key
 
 BLOCK = 64
 """Tokens of the vocabulary that are summed before the sums are: a running sum is many times dearer than a sum."""
+NEAR = 1 << 18
+"""Logits that a CPU keeps near while it draws from them: of more, one pass after the other would go to memory."""
 TOKEN_BUCKET = 16
 """A forward is padded to a multiple of this many tokens: fewer distinct shapes, each of which rounds in its own way."""
 CHUNK = 512
@@ -55,6 +57,16 @@ def draw(logits_R_V: Tensor, uniform_R: Tensor, temperature_R: Tensor) -> tuple[
     The token is the first whose cumulative probability exceeds the row's uniform draw: fp32 softmax, fp64 sums, over
     blocks and then within the block. The draw is scaled by the row's total, which rounding leaves a little off 1.
     """
+    if not logits_R_V.is_cpu:
+        return _draw(logits_R_V, uniform_R, temperature_R)
+    rows = max(1, NEAR // logits_R_V.shape[-1])
+    given = (each.split(rows) for each in (logits_R_V, uniform_R, temperature_R))
+    parts = [_draw(*part) for part in zip(*given, strict=True)]
+    tokens, logprobs = zip(*parts, strict=True)
+    return torch.cat(tokens), torch.cat(logprobs)
+
+
+def _draw(logits_R_V: Tensor, uniform_R: Tensor, temperature_R: Tensor) -> tuple[Tensor, Tensor]:
     logp_R_V = torch.log_softmax(logits_R_V.float(), dim=-1)
     greedy_R = temperature_R == 0
     if bool(greedy_R.all()):

@@ -10,8 +10,6 @@ policies and optimisers. A step deals the samples, and each rank makes the gradi
 
 from __future__ import annotations
 
-import ctypes
-import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -38,12 +36,9 @@ from piplay.types import Sample
 
 MODULE = "piplay.engine.local.rank"
 TIMEOUT = timedelta(minutes=30)
-"""What a rank waits for another. Over gloo one that is gone is noticed at once, by its closed connection; over NCCL,
-and where whole weights are shared out with a machine that is cut off, by this."""
+"""What a rank waits for another. Over gloo one that is gone is noticed by its closed connection; over NCCL by this."""
 _ENDING = 5.0
 """Seconds that a process may take to end once it has failed."""
-_LOOKS = 1e-3
-"""Seconds after which rank 0, where it waits for a sum, looks whether all are there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +134,7 @@ class Ranks:
         """
         if not self.shared_out:
             with self.watched():
-                sum_gradients(weights, self._group, self._look)
+                sum_gradients(weights, self._group)
         return [self._receive(child) for child in self.children]
 
     def step(self, policy: str, lr: float | None, any_loss: bool) -> None:
@@ -180,13 +175,6 @@ class Ranks:
             if any(child.has_ended(_ENDING) for child in self.children):
                 raise self._gone() from error
             raise
-
-    def _look(self) -> None:
-        """Raises ``EngineLost`` where one is gone, which over a network may be all that is heard of it."""
-        if any(child.has_ended(0) for child in self.children):
-            # Who frees a group waits for its threads, and they for a sum that may never come: it is never freed.
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._group))
-            raise self._gone()
 
     def _send(self, method: str, given: Sequence[tuple[Any, ...]]) -> None:
         if self._lost:
@@ -243,14 +231,10 @@ def group_of(rank: int, ranks: int, store: Any) -> Any:
     return dist.ProcessGroupGloo(store, rank, ranks, TIMEOUT)
 
 
-def sum_gradients(weights: Mapping[str, Parameter], group: Any, look: Callable[[], None] | None = None) -> None:
-    """Each weight's gradient becomes the sum over the ranks; a rank without one has zeros. ``look``: while it waits."""
+def sum_gradients(weights: Mapping[str, Parameter], group: Any) -> None:
+    """Each weight's gradient becomes the sum over the ranks; a rank without one has zeros."""
     flat = torch.cat([_gradient(weight).cpu().flatten() for weight in weights.values()])
-    work = group.allreduce([flat])
-    while look is not None and not work.is_completed():
-        look()
-        time.sleep(_LOOKS)
-    work.wait()
+    group.allreduce([flat]).wait()
     parts = torch.split(flat, [weight.numel() for weight in weights.values()])
     for weight, part in zip(weights.values(), parts, strict=True):
         weight.grad = part.view_as(weight).to(weight.device)

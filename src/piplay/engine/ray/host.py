@@ -22,7 +22,7 @@ from ray.exceptions import RayError
 from piplay.engine.child import ChildProcess
 from piplay.engine.local import ranks
 from piplay.engine.local.ranks import Start
-from piplay.engine.ray.network import interfaces
+from piplay.engine.ray.network import interfaces, sever
 from piplay.engine.shared import SharedFolder
 from piplay.engine.vllm import serve
 from piplay.engine.vllm.installed import check_installed
@@ -130,6 +130,10 @@ class Host:
             return found, f"{socket.gethostname()}: {self._child.stop()}"
         return found, ""
 
+    def node(self) -> str:
+        """Ray's name of this machine."""
+        return str(ray.get_runtime_context().get_node_id())
+
     def pid(self) -> int:
         """The process's, on its machine."""
         return self._child.pid
@@ -169,7 +173,9 @@ class RemoteProcess:
             return
 
     def _in(self) -> None:
+        node = ""
         try:
+            node = ray.get(self.actor.node.remote())
             while not self._gone.is_set():
                 messages, ended = ray.get(self.actor.receive.remote())
                 for message in messages:
@@ -179,6 +185,7 @@ class RemoteProcess:
                     return
         except (OSError, RayError) as error:
             self._reason = first_line(error)
+            sever_dead(node)
         finally:
             self._gone.set()
             # Closing would not do: the other thread is waiting to read.
@@ -192,3 +199,10 @@ def contents(message: tuple[Any, ...]) -> Any:
     path = message[3][1]
     files = {file.name: file for file in sorted(path.iterdir())} if path.is_dir() else {"": path}
     return ray.put({name: np.fromfile(file, np.uint8) for name, file in files.items()})
+
+
+def sever_dead(node: str) -> None:
+    """End the connections to a node, by its name, where Ray holds it for dead."""
+    for one in ray.nodes() if ray.is_initialized() else ():
+        if one["NodeID"] == node and not one["Alive"]:
+            sever(one["NodeManagerAddress"])
