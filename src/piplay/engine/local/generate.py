@@ -60,7 +60,7 @@ def draw(logits_R_V: Tensor, uniform_R: Tensor, temperature_R: Tensor) -> tuple[
     if not logits_R_V.is_cpu:
         return _draw(logits_R_V, uniform_R, temperature_R)
     rows = max(1, NEAR // logits_R_V.shape[-1])
-    given = (each.split(rows) for each in (logits_R_V, uniform_R, temperature_R))
+    given = (torch.split(each, rows) for each in (logits_R_V, uniform_R, temperature_R))
     parts = [_draw(*part) for part in zip(*given, strict=True)]
     tokens, logprobs = zip(*parts, strict=True)
     return torch.cat(tokens), torch.cat(logprobs)
