@@ -203,7 +203,7 @@ def contents(message: tuple[Any, ...]) -> Any:
 
 def sever_dead(node: str) -> None:
     """End the connections to a node, by its name, where Ray holds it for dead."""
-    with suppress(RayError, ConnectionError):
+    with suppress(RayError, OSError):
         for one in ray.nodes() if ray.is_initialized() else ():
             if one["NodeID"] == node and not one["Alive"]:
                 sever(one["NodeManagerAddress"])
