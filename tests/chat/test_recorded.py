@@ -3,6 +3,7 @@
 A recipe draws the same tokens only while every id stays what it is: these are as they were before chats knew other
 tools. The turns were recorded again when open reasoning, stray closings and dialects of a call came to be read;
 and with tags what `written` makes of an answer that spells an added token: plain text now, as in the other chats.
+All of it was recorded again, by the same chats, when the base and its tokenizer were made anew.
 """
 
 import hashlib
