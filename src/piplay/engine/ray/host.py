@@ -183,6 +183,8 @@ class RemoteProcess:
                 if ended:
                     self._reason = ended
                     return
+        except SystemExit:  # what Ray raises in who waits for it when it shuts down
+            self._reason = "Ray has shut down"
         except (OSError, RayError) as error:
             self._reason = first_line(error)
             sever_dead(node)
