@@ -24,7 +24,7 @@ help:
 	@echo "make fuzz    a million damaged inputs and as many hostile texts: an hour; make endurance: 2,000 steps"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make bench-search-real   search by words and by meaning on the 542 questions of make wikipedia-data"
-	@echo "make test-scale   the engine over vLLM on the CPU, in an environment of its own: half an hour"
+	@echo "make test-scale   the engine over vLLM on the CPU, in an environment of its own: a quarter of an hour"
 	@echo "make test-gpu, make bench-gpu   what needs a GPU; elsewhere they skip"
 
 # One marker for one state of the dependencies: made again when they change.

@@ -17,7 +17,7 @@ from transformers import (
     PretrainedConfig,
 )
 
-from piplay.engine.local.attention import _Counted, load_model
+from piplay.engine.local.attention import Packed, load_model
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.folders import check_fit, usable
 from piplay.engine.protocol import Generate
@@ -96,7 +96,7 @@ def test_a_model_whose_half_precision_rounds_its_logits_apart_is_not_taken_for_a
     folder = saved(config, tmp_path / "wild")
     model = load_model(folder, torch.device("cpu"), torch.bfloat16)
     ids = torch.arange(9)[None]
-    ours = model(ids, position_ids=ids, use_cache=False, view=_Counted()).logits.float()
+    ours = model(ids, position_ids=ids, use_cache=False, view=Packed([9], [None], model.device)).logits.float()
     ours.logsumexp(-1).sum().backward()  # no weight was left in inference mode
     with torch.no_grad():
         model.set_attn_implementation("eager")

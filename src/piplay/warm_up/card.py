@@ -61,14 +61,15 @@ class Card(Evaluation):
         """
         if not isinstance(environment, SearchEnvironment) or not environment.heldout:
             raise InputError("there are no held-out questions: a card needs a world, such as --world zones")
-        self._environment, self._config = environment, config
-        self._per_hop, self._examined, self._before = per_hop, examined, before
+        self._environment, self._config, self._before = environment, config, before
+        self._questions, self._examined = first_of_each_hop(environment.heldout, per_hop), examined
 
     def measure(self, stage: Stage, iteration: int) -> dict[str, Any]:
         """See ``Evaluation.measure``."""
         policy, key = self._config.agent, ("card", iteration)
-        most = self._before if iteration == 0 and self._before is not None else max(self._per_hop, self._examined)
-        asked = self._asked(min(self._per_hop, most))
+        asked, examined = self._questions, self._examined
+        if iteration == 0 and self._before is not None:
+            asked, examined = first_of_each_hop(asked, self._before), min(examined, self._before)
         foreign = [replace(task, path=other.path) for task, other in zip(asked, _others(asked), strict=True)]
         met = play_teacher(stage, policy, foreign, (*key, "foreign"))
         row: dict[str, Any] = {
@@ -80,13 +81,13 @@ class Card(Evaluation):
             "followed": round(float(np.mean([_followed(e, task) for e, task in zip(met, asked, strict=True)])), 3),
             "questions": {str(hops): count for hops, count in sorted(Counter(task.hops for task in asked).items())},
         }
-        if examined := min(self._examined, most):
+        if examined:
             row["examiner"] = self._examiner(stage, iteration, examined)
         return row
 
     def cost(self) -> int:
         """See ``Evaluation.cost``."""
-        return 6 * len(self._asked(self._per_hop)) + HOPS * self._examined
+        return 6 * len(self._questions) + HOPS * self._examined
 
     def sentence(self, row: dict[str, Any]) -> str:  # type: ignore[override]
         """See ``Evaluation.sentence``."""
@@ -103,9 +104,6 @@ class Card(Evaluation):
             (hops, str(n), *(f"{last[name][hops]:.2f}" for name in _COLUMNS)) for hops, n in last["questions"].items()
         ]
         return ReportTable("Exact match on an unmet world", ("hops", "questions", *_COLUMNS), lines)
-
-    def _asked(self, per_hop: int) -> list[Question]:
-        return first_of_each_hop(self._environment.heldout, per_hop)
 
     def _examiner(self, stage: Stage, iteration: int, each: int) -> dict[str, Any]:
         """What the recipe's first phase that writes, or else the usual game, lets pass, and its truth."""

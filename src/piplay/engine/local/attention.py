@@ -267,11 +267,13 @@ def _unlike(model: Any) -> str:
     model.set_attn_implementation("eager")
     plain = model(input_ids=ids, use_cache=False).logits
     model.set_attn_implementation(NAME)
-    if torch.allclose(whole, plain, rtol=5e-2, atol=5e-2):
+    # What half precision rounds away grows with the logits themselves.
+    scale = 1.0 if whole.dtype == torch.float32 else max(1.0, float(plain.abs().max()))
+    if torch.allclose(whole.float(), plain.float(), rtol=5e-2, atol=5e-2 * scale):
         return ""
     if whole.dtype == torch.float32:
         return f"adds to its attention what this engine does not ({model.config.model_type})"
-    # Half precision may round away any two ways to the same logits, most of all of ids that training has hardly met.
+    # Of ids that training has hardly met it may round away more: fp32 decides, which takes twice the memory.
     halves = [x for x in (*model.parameters(), *model.buffers()) if x.dtype == whole.dtype]
     try:
         for half in halves:
