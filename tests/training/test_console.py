@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from piplay.methods.pi_play.evaluation import PiPlayEvaluation
+from piplay.progress import Bar
 from piplay.recipes import load_config
 from piplay.training.assemble import load_environment, make_evaluation
 from piplay.training.listeners.console import ConsoleListener, show_table
@@ -90,3 +91,31 @@ def test_on_a_terminal_step_lines_stay_above_a_bar_with_count_and_time() -> None
     assert any(re.match(r"evaluation .*[23]/8 \d:\d\d:\d\d", line) for line in lines)
     assert lines[-1] == "before training: half of them"
     assert all(len(line) <= 80 for line in told)
+
+
+def test_in_a_log_an_evaluation_says_once_a_minute_how_far_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr("piplay.progress.time.monotonic", lambda: now)
+    console = Console(record=True, width=200, file=StringIO())
+    listener = ConsoleListener(load_config("smoke", {}), console)
+    for done in range(1, 12):
+        now += 20
+        listener.measuring(done, 11)
+    assert (
+        console.export_text()
+        == "evaluation: 4 of 11 in 1 min\nevaluation: 7 of 11 in 2 min\nevaluation: 10 of 11 in 3 min\n"
+    )
+    listener.phase(1, load_config("smoke", {}).phases[0], 0, {})
+    now += 300
+    listener.step({"iteration": 1, "phase": "play", "step": 1, "of": 2, "seconds": {"play": 300.0}})
+    assert console.export_text() == "m1 play 1/2: 300.0 s\n"
+
+
+def test_on_a_terminal_what_plays_shows_a_bar_and_leaves_nothing() -> None:
+    shown = StringIO()
+    console = Console(width=80, file=shown, force_terminal=True, color_system=None)
+    with Bar(console, "[b]odd", 3) as bar:
+        bar.advance()
+        bar.reach(3)
+    assert re.search(r"\[b\]odd .*3/3", shown.getvalue())
+    assert shown.getvalue().endswith("\x1b[2K")

@@ -6,7 +6,7 @@ import io
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -242,7 +242,8 @@ def _play(command: Play, overrides: dict[str, str]) -> None:
         settings = run.config.model_dump(mode="json", include={"model", "policies", "environment"})
         settings |= without_place(overrides)
     config = load_config(recipe, settings | overrides)
-    show_preview(preview(config, command.role, command.n, command.hops, weights), TerminalConsole())
+    played = preview(config, command.role, command.n, command.hops, weights, TerminalConsole(stderr=True))
+    show_preview(played, TerminalConsole())
 
 
 def _report(command: Report) -> None:
@@ -287,6 +288,7 @@ def _search(command: BuildIndex | ServeIndex | AskIndex) -> None:
 def _card(command: Card, overrides: dict[str, str]) -> None:
     import json
 
+    from piplay.progress import Bar
     from piplay.recipes import load_config
     from piplay.rollout.stage import Stage
     from piplay.training.assemble import (
@@ -307,4 +309,6 @@ def _card(command: Card, overrides: dict[str, str]) -> None:
     card = Measure(environment, {}, config, per_hop=command.per_hop, examined=command.examined)
     chat = load_chat(folder, config.chat, tool_specs(environment), config.limits.tokens)
     stage = Stage.of(config, load_engine(playing(config, folder)), chat, {t.spec.name: t for t in environment.tools})
-    print(json.dumps(card.measure(stage, 0), indent=1))
+    with Bar(TerminalConsole(stderr=True), "card", card.cost()) as bar:
+        measured = card.measure(replace(stage, ended=bar.advance), 0)
+    print(json.dumps(measured, indent=1))

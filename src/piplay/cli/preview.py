@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from rich.console import Console
+
 from piplay.border.play import check_room
 from piplay.chat.base import Chat
 from piplay.config import Config
@@ -13,6 +15,7 @@ from piplay.envs.search.question import Question
 from piplay.errors import InputError, nearest
 from piplay.methods.pi_play.game import PrivilegedStudy
 from piplay.methods.pi_play.privilege import as_privilege
+from piplay.progress import Bar
 from piplay.protocols import Audit, Environment, Game, TaskSource, make_game
 from piplay.rollout.stage import Stage
 from piplay.settings import Phase
@@ -61,7 +64,12 @@ class _Seated:
 
 
 def preview(
-    config: Config, role: str | None, count: int, hops: int | None = None, weights: Path | None = None
+    config: Config,
+    role: str | None,
+    count: int,
+    hops: int | None = None,
+    weights: Path | None = None,
+    console: Console | None = None,
 ) -> Preview:
     """Play ``count`` tasks of a role as the recipe's phase would.
 
@@ -73,6 +81,7 @@ def preview(
         role: by default the first that writes in the recipe's first phase.
         hops: only questions of that many hops.
         weights: a checkpoint whose policies play; by default they are all the base.
+        console: where it is told how far it has come, by default nowhere.
 
     Raises:
         InputError: the recipe seats no such role, there is no task of so many hops, or tasks have none.
@@ -93,10 +102,13 @@ def preview(
         engine.load(weights)
     stage = Stage.of(config, engine, chat, {tool.spec.name: tool for tool in environment.tools})
     key: Key = ("play", role)
-    tasks = _Tasks(config, environment, stage, hops).of(seated.phase, key, count)
+    console = console or Console(quiet=True)
+    tasks = _Tasks(config, environment, stage, hops, console).of(seated.phase, key, count)
     if isinstance(seated.game, PrivilegedStudy):
         _check_questions(tasks, "a teacher is shown the path of a question")
-    played = stage.play(seated.game.play, key, tasks, seated.seats, seated.temperature)
+    with Bar(console, "episodes", len(tasks)) as bar:
+        watched = replace(stage, ended=bar.advance)
+        played = watched.play(seated.game.play, key, tasks, seated.seats, seated.temperature)
     played = seated.game.finalize_batch(played)
     check_room(played, config.limits.tokens)
     by = weights or config.model or "the base"
@@ -132,8 +144,11 @@ def _teachers(phase: Phase) -> set[str]:
 class _Tasks:
     """What the phases of a recipe play where nothing is written yet."""
 
-    def __init__(self, config: Config, environment: Environment, stage: Stage, hops: int | None) -> None:
+    def __init__(
+        self, config: Config, environment: Environment, stage: Stage, hops: int | None, console: Console
+    ) -> None:
         self._config, self._environment, self._stage, self._hops = config, environment, stage, hops
+        self._console = console
         self._sources: dict[str, TaskSource] = make_sources(config, environment, {})
 
     def of(self, phase: Phase, key: Key, count: int) -> list[Task]:
@@ -181,8 +196,10 @@ class _Tasks:
         for number in range(ROUNDS):
             key: Key = ("play", phase.name, number)
             tasks = self.of(phase, key, tries)
-            episodes = game.finalize_batch(self._stage.play(game.play, key, tasks, phase.seats, phase.temperature))
-            found += [task for episode in episodes for task in episode.written]
+            with Bar(self._console, f"tasks to play, round {number + 1}", tries) as bar:
+                stage = replace(self._stage, ended=bar.advance)
+                written = stage.play(game.play, key, tasks, phase.seats, phase.temperature)
+            found += [task for episode in game.finalize_batch(written) for task in episode.written]
             if len(found) >= count:
                 return found[:count]
         if not found:

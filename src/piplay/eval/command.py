@@ -5,11 +5,8 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-from rich.markup import escape
 
 from piplay.console import TerminalConsole
 from piplay.envs.search.benchmarks import first_of_each_hop, read_benchmark
@@ -23,8 +20,8 @@ from piplay.eval.options import WORLD, check, place
 from piplay.eval.scores import Record, differences, summary
 from piplay.eval.sets.command import evaluate_sets, is_of_sets
 from piplay.eval.tables import show
+from piplay.progress import Bar
 from piplay.training.assemble import BASE
-from piplay.training.listeners.console import progress
 
 NAMED = 5
 """Golds that are named of those that SQuAD's rule gets wrong."""
@@ -64,9 +61,8 @@ def _evaluate_by_hops(given: Mapping[str, Any]) -> None:
     played: list[list[Record]] = []
     try:
         for contestant in contestants:
-            with progress(console) as bar:
-                task = bar.add_task(escape(contestant.name), total=len(tasks) * (2 if samples else 1))
-                played.append(contestant.play(tasks, samples, temperature, notes, partial(bar.advance, task)))
+            with Bar(console, contestant.name, len(tasks) * (2 if samples else 1)) as bar:
+                played.append(contestant.play(tasks, samples, temperature, notes, bar.advance))
             numbers = summary(played[-1], seed)
             results["models"].append({"model": contestant.name, "played": contestant.settings, "by_hops": numbers})
     except KeyboardInterrupt as error:

@@ -15,7 +15,7 @@ from piplay.eval.contestants import contestant_of, environment_of
 from piplay.eval.judge import judge_of
 from piplay.eval.judge import told as told_by
 from piplay.eval.options import WORLD, place
-from piplay.eval.sets.answers import Answers, Place, digest, digest_of, read_plan, stamp
+from piplay.eval.sets.answers import Answers, Place, Row, digest, digest_of, read_plan, stamp
 from piplay.eval.sets.catalogue import SETS, has_several, read_grouped, read_named, sample, set_name
 from piplay.eval.sets.figures import PUBLISHED
 from piplay.eval.sets.play import Arm, arms_of, part
@@ -24,6 +24,7 @@ from piplay.eval.sets.search_r1 import SearchR1
 from piplay.eval.sets.summary import about_sets, failed, summary
 from piplay.eval.sets.tables import em_table, more_table
 from piplay.files import put
+from piplay.progress import Bar
 from piplay.training.assemble import BASE, model_folder
 
 PARTS = 256
@@ -115,13 +116,18 @@ def _play(
     """Every part of every set that is not yet answered, arm by arm."""
     for arm in arms:
         for name, tasks in sets.items():
-            for start in range(0, len(tasks), PARTS):
-                places: list[Place] = [(arm.name, name, i) for i in range(start, min(start + PARTS, len(tasks)))]
-                if answers.are_there(places):
-                    continue
-                with console.status(f"{arm.name}: {name}, from question {start + 1} of {len(tasks)}"):
-                    part(arm, name, tasks, start, PARTS, answers.add)
-                _check_tool(arm, sets, answers)
+            with Bar(console, f"{arm.name}: {name}", len(tasks)) as bar:
+
+                def note(row: Row, bar: Bar = bar) -> None:
+                    answers.add(row)
+                    bar.advance()
+
+                for start in range(0, len(tasks), PARTS):
+                    places: list[Place] = [(arm.name, name, i) for i in range(start, min(start + PARTS, len(tasks)))]
+                    bar.reach(start)
+                    if not answers.are_there(places):
+                        part(arm, name, tasks, start, PARTS, note)
+                        _check_tool(arm, sets, answers)
 
 
 def _check_tool(arm: Arm, sets: Mapping[str, Sequence[Question]], answers: Answers) -> None:

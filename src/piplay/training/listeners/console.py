@@ -1,4 +1,4 @@
-"""What a run tells while it trains: a line a step, and on a terminal a bar below these lines."""
+"""What a run tells while it trains: a line a step, a bar below these lines on a terminal, signs of life in a log."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any
 
 import rich.table
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from piplay.config import Config
+from piplay.progress import EVERY, Bar
 from piplay.protocols import ReportTable
 from piplay.settings import Phase
 
@@ -19,8 +19,7 @@ class ConsoleListener:
 
     def __init__(self, config: Config, console: Console) -> None:
         self.config, self.console = config, console
-        self._bar: Progress | None = None
-        self._task: Any = None
+        self._bar: Bar | None = None
         self._headline: Mapping[str, str] = {}
 
     def began(self, rows: Sequence[Mapping[str, Any]], evals: Sequence[Mapping[str, Any]]) -> None:
@@ -30,7 +29,8 @@ class ConsoleListener:
         """A phase begins, or goes on after ``done`` steps."""
         self._headline = headline
         name = f"iteration {iteration}/{self.config.iterations} {phase.name}"
-        self._show_bar(name, phase.writes or phase.steps, 0 if phase.writes else done)
+        # In a log its steps' lines are enough.
+        self._show_bar(name, phase.writes or phase.steps, 0 if phase.writes else done, None)
 
     def step(self, row: Mapping[str, Any]) -> None:
         """A step is done: a line, which stays above the bar."""
@@ -38,14 +38,14 @@ class ConsoleListener:
         parts = [*filter(None, [score_line(row, self._headline)]), f"{sum(row['seconds'].values()):.1f} s"]
         self.console.print(f"{place}: {', '.join(parts)}")
         if self._bar is not None:
-            self._bar.update(self._task, completed=row.get("written", row["step"]))
+            self._bar.reach(row.get("written", row["step"]))
 
     def measuring(self, done: int, of: int) -> None:
         """An evaluation goes on."""
         if done == 1:
-            self._show_bar("evaluation", max(of, done), 0)
+            self._show_bar("evaluation", max(of, done), 0, EVERY)
         if self._bar is not None:
-            self._bar.update(self._task, completed=done)
+            self._bar.reach(done)
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made."""
@@ -60,27 +60,13 @@ class ConsoleListener:
     def close(self, failed: bool = False) -> None:
         """Leave the terminal as it was."""
         if self._bar is not None:
-            self._bar.stop()
+            self._bar.close()
             self._bar = None
 
-    def _show_bar(self, name: str, total: int, done: int) -> None:
+    def _show_bar(self, name: str, total: int, done: int, every: float | None) -> None:
         """Put a new bar in the place of the last."""
         self.close()
-        self._bar = progress(self.console)
-        self._bar.start()
-        self._task = self._bar.add_task(name, total=total, completed=done)
-
-
-def progress(console: Console) -> Progress:
-    """A bar with its name, count, time and time left, which goes when it is done; none elsewhere than on a terminal."""
-    columns = (
-        TextColumn("[bold]{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self._bar = Bar(self.console, name, total, done, every)
 
 
 def score_line(row: Mapping[str, Any], headline: Mapping[str, str]) -> str:
