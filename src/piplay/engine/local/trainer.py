@@ -16,6 +16,7 @@ from torch.distributed.device_mesh import DeviceMesh
 
 from piplay.algo.losses.base import Loss
 from piplay.engine.local.checkpointing import recomputing
+from piplay.engine.local.freed import give_back
 from piplay.engine.local.policies import Policies
 from piplay.engine.local.ranks import Ranks, deal
 from piplay.engine.local.rows import has_loss
@@ -80,10 +81,12 @@ class LocalTrainer(ABC):
         """
         changing = [PolicyRef(name) for name in (policy, *self._policies.followers(policy))]
         self._refuse_while_writing(changing)
+        give_back()
         tally, any_loss = self._accumulate(policy, samples, losses), any(map(has_loss, samples))
         metrics = tally.metrics() | {"grad_norm": self.step(policy, lr, any_loss)}
         for ref in changing:
             self._changed(ref)
+        give_back()
         return metrics
 
     def _accumulate(self, policy: str, samples: Sequence[Sample], losses: Mapping[str, Loss]) -> Tally:
