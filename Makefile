@@ -20,7 +20,7 @@ help:
 	@echo "make wheel-check   the wheel built, and tried outside the checkout in an empty environment"
 	@echo "make survey-chats   which models can be played: docs/models.md, of the templates that some packages carry"
 	@echo "make wikipedia-data   a language model, an encoder, an encyclopedia and a benchmark in data/wikipedia: 190 MB to fetch"
-	@echo "make wikipedia   π-Play on them, from a model that knows no tool to a report: many hours, resumable"
+	@echo "make wikipedia   π-Play on them, from a model that knows no tool to a report: hours, resumable"
 	@echo "make fuzz    a million damaged inputs and as many hostile texts: an hour; make endurance: 2,000 steps"
 	@echo "make bench   every benchmark, beside vLLM and TRL in environments of their own: hours, on a quiet machine"
 	@echo "make bench-search-real   search by words and by meaning on the 542 questions of make wikipedia-data"
