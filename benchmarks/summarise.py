@@ -26,6 +26,8 @@ def main() -> None:
     parser.add_argument("--arms", type=Path, help="a folder with a folder of runs for each arm")
     parser.add_argument("--svg", type=Path, help="where to write the picture")
     arguments = parser.parse_args()
+    if bool(arguments.runs) == bool(arguments.arms) or (arguments.arms and not arguments.svg):
+        parser.error("give runs, or --arms with --svg")
     if arguments.arms:
         arguments.svg.write_text(of_arms(arguments.arms), encoding="utf-8")
         return
