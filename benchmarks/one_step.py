@@ -150,7 +150,9 @@ def play(engine: Engine, case: Case, turn: int) -> int:
 
     # A prompt and three results, and four turns of one and a half times ``write`` at most.
     told = (case.tokens - 6 * case.write) // 4
-    written, _ = given(2000, case.questions, prompt=told, written=case.write, tool=told)(engine, turn)
+    written, _ = given(
+        2000, case.questions, prompt=told, written=(case.write // 2, 3 * case.write // 2 - 1), tool=told
+    )(engine, turn)
     return written
 
 

@@ -3,11 +3,14 @@
     python benchmarks/rollouts.py                  # against transformers, with the tiny base
     python benchmarks/rollouts.py --vllm PYTHON    # and against vLLM, at three sizes; see benchmarks/README.md
     python benchmarks/rollouts.py --model runs/pi-play-1/final/student
+    python benchmarks/rollouts.py --beside FOLDER --dtype bfloat16 --threads 2 --vllm PYTHON    # a model of your own
 
 Against transformers both sides play the game ``Study``: 20 questions of the default world, 5 rollouts each, up to 4
 searches, sampled at temperature 1. ``generate`` gets all pending turns as one batch and everyone waits for its end, as
 in a plain GRPO loop. Against vLLM the models are random, so turns have given lengths: 5 rollouts of 20 prompts, of 1 to
-4 turns with tool results between. Sides alternate, and the ratio is that of the medians over the rounds.
+4 turns with tool results between. With ``--beside`` a model of your own plays 64 sessions of given lengths, all three
+side by side: ``one turn``, prompts of 256 tokens and 65 written; ``turns``, 16 such prompts four times each, of 1 to 4
+turns of 24 written and 64 of a tool. Sides alternate, and the ratio is that of the medians over the rounds.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -41,6 +44,7 @@ from piplay.settings import EngineSettings, Limits, Policy
 from piplay.training.assemble import load_chat, tiny_base
 from piplay.types import Ints, Key, Owner, PolicyRef, Stop
 
+Dtype = Literal["float32", "bfloat16"]
 QUESTIONS, ROLLOUTS, SLOTS = 20, 5, 128
 PROMPT, WRITTEN, TOOL = 64, 24, 64
 """Tokens of a prompt, of a turn, and of what a tool answers, where lengths are given."""
@@ -57,8 +61,9 @@ class Barrier:
 
     deterministic = True
 
-    def __init__(self, model: Path, end_ids: Sequence[int]) -> None:
-        self._model = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32).eval()
+    def __init__(self, model: Path, end_ids: Sequence[int], dtype: str = "float32") -> None:
+        self._model = AutoModelForCausalLM.from_pretrained(model, dtype=getattr(torch, dtype)).eval()
+        self._model.generation_config.eos_token_id = None
         self._end_ids, self._pending = list(end_ids), list[Generate]()
 
     def submit(self, request: Generate) -> None:
@@ -75,7 +80,7 @@ class Barrier:
             mask_R_T[row, width - len(request.ids_T) :] = 1
         written_R_T = self._model.generate(
             input_ids=ids_R_T, attention_mask=mask_R_T, max_new_tokens=max(request.max_new for request in asked),
-            do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eos_token_id=self._end_ids, pad_token_id=0,
+            do_sample=True, temperature=1.0, top_k=0, top_p=1.0, eos_token_id=self._end_ids or None, pad_token_id=0,
         )[:, width:].numpy()  # fmt: skip
         return [
             cut(request, row_T[: request.max_new], self._end_ids)
@@ -90,9 +95,9 @@ class Foreign:
 
     deterministic = True
 
-    def __init__(self, python: str, model: Path, threads: int) -> None:
+    def __init__(self, python: str, model: Path, threads: int, dtype: str = "float32") -> None:
         script = Path(__file__).with_name("vllm_engine.py")
-        command = [python, str(script), str(model), str(threads), str(SLOTS)]
+        command = [python, str(script), str(model), str(threads), str(SLOTS), dtype]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._asked: dict[int, Generate] = {}
         self._new: list[tuple[int, list[int], int]] = []
@@ -133,8 +138,9 @@ def cut(request: Generate, ids_T: Ints, end_ids: Sequence[int]) -> Generated:
     return Generated(request.key, ids_T, np.zeros(len(ids_T), np.float32), bool(len(ends)), version=0)
 
 
-def ours(model: Path, threads: int) -> LocalEngine:
-    return LocalEngine.start(model, {"student": Policy()}, EngineSettings(slots=SLOTS, threads=threads), seed=0)
+def ours(model: Path, threads: int, dtype: Dtype = "float32") -> LocalEngine:
+    settings = EngineSettings(slots=SLOTS, threads=threads, dtype=dtype)
+    return LocalEngine.start(model, {"student": Policy()}, settings, seed=0)
 
 
 def study(chat: Chat) -> Callable[[Sampler, int], tuple[int, int]]:
@@ -153,15 +159,23 @@ def study(chat: Chat) -> Callable[[Sampler, int], tuple[int, int]]:
 
 
 def given(
-    vocabulary: int, questions: int = QUESTIONS, *, prompt: int = PROMPT, written: int = WRITTEN, tool: int = TOOL
+    vocabulary: int,
+    questions: int = QUESTIONS,
+    *,
+    rollouts: int = ROLLOUTS,
+    turns: int = 4,
+    prompt: int = PROMPT,
+    written: tuple[int, int] = (WRITTEN // 2, 3 * WRITTEN // 2 - 1),
+    tool: int = TOOL,
 ) -> Callable[[Sampler, int], tuple[int, int]]:
-    """Plays sessions of 1 to 4 turns of given lengths, half to one and a half times ``written``; tokens, sessions."""
+    """Plays sessions of 1 to ``turns`` turns of given lengths, ``written`` from the first to the second; tokens,
+    sessions."""
 
     def play(engine: Sampler, number: int) -> tuple[int, int]:
         rng = np.random.default_rng(number)
         prompts = [rng.integers(2, vocabulary, prompt) for _ in range(questions)]
-        tools = rng.integers(2, vocabulary, (questions, ROLLOUTS, 4, tool))
-        lengths = rng.integers(written // 2, 3 * written // 2, (questions, ROLLOUTS, 4))
+        tools = rng.integers(2, vocabulary, (questions, rollouts, turns, tool))
+        lengths = rng.integers(written[0], written[1] + 1, (questions, rollouts, turns))
         asked: dict[Key, Ints] = {}
 
         def ask(question: int, rollout: int, turn: int, ids_T: Ints) -> None:
@@ -174,7 +188,7 @@ def given(
             )
 
         for question, ids_T in enumerate(prompts):
-            for rollout in range(ROLLOUTS):
+            for rollout in range(rollouts):
                 ask(question, rollout, 0, ids_T)
         tokens = 0
         while asked:
@@ -182,13 +196,13 @@ def given(
                 _, question, rollout, turn = map(int, result.key)
                 ids_T = asked.pop(result.key)
                 tokens += len(result.ids)
-                if turn < (question + rollout) % 4:
+                if turn < (question + rollout) % turns:
                     ask(
                         question, rollout, turn + 1, np.concatenate([ids_T, result.ids, tools[question, rollout, turn]])
                     )
                 else:
                     engine.close(result.key[:3])
-        return tokens, questions * ROLLOUTS
+        return tokens, questions * rollouts
 
     return play
 
@@ -203,6 +217,7 @@ def alternate(
             began = time.perf_counter()
             tokens, rollouts = play(engine, number)
             seconds = time.perf_counter() - began
+            print(f"round {number}, {name}: {tokens} tokens in {seconds:.1f} s", flush=True)
             if number:
                 seen[name].append((tokens / seconds, rollouts / seconds))
     rows: list[dict[str, Any]] = []
@@ -230,6 +245,26 @@ def random_model(name: str, folder: Path) -> Path:
     return folder
 
 
+def beside(model: Path, threads: int, dtype: Dtype, vllm: str | None, rounds: int) -> list[dict[str, Any]]:
+    """A model's rates under given lengths, its sessions written by each engine."""
+    vocabulary = len(load_chat(model).tokenizer)
+    games = {
+        "one turn": given(vocabulary, 64, rollouts=1, turns=1, prompt=256, written=(65, 65)),
+        "turns": given(vocabulary, 16, rollouts=4, prompt=256),
+    }
+    sides: dict[str, Any] = {"piplay": ours(model, threads, dtype), "transformers generate": Barrier(model, [], dtype)}
+    if vllm:
+        sides["vLLM"] = Foreign(vllm, model, threads, dtype)
+    rows = [
+        {"model": model.name, "dtype": dtype, "lengths": name} | row
+        for name, play in games.items()
+        for row in alternate(play, sides, rounds)
+    ]
+    if vllm:
+        sides["vLLM"].stop()
+    return rows
+
+
 def main(arguments: Iterable[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
@@ -237,8 +272,15 @@ def main(arguments: Iterable[str] | None = None) -> None:
     parser.add_argument("--vllm", metavar="PYTHON", help="python of an environment with vLLM")
     parser.add_argument("--sizes", nargs="*", choices=SHAPES, default=list(SHAPES))
     parser.add_argument("--model", type=Path, default=tiny_base(), help="who plays Study; a trained one searches more")
+    parser.add_argument("--beside", type=Path, metavar="FOLDER", help="a model of your own, under given lengths")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32", help="with --beside")
     options = parser.parse_args(None if arguments is None else list(arguments))
     torch.set_num_threads(options.threads)
+    command, note = " ".join(["python", *sys.argv]), f"{options.threads} thread(s), {options.rounds} rounds"
+    if options.beside:
+        rows = beside(options.beside, options.threads, options.dtype, options.vllm, options.rounds)
+        record("rollouts-beside", command, rows, note)
+        return
     chat = load_chat(options.model, tools=(SEARCH,))
     sides: dict[str, Any] = {
         "piplay": ours(options.model, options.threads),
@@ -254,7 +296,7 @@ def main(arguments: Iterable[str] | None = None) -> None:
                 pair = {"piplay": ours(model, options.threads), "vLLM": foreign}
                 rows += [{"model": name} | row for row in alternate(play, pair, options.rounds)]
                 foreign.stop()
-    record("rollouts", " ".join(["python", *sys.argv]), rows, f"{options.threads} thread(s), {options.rounds} rounds")
+    record("rollouts", command, rows, note)
 
 
 if __name__ == "__main__":

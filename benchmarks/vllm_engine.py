@@ -8,7 +8,7 @@ import json
 import os
 import sys
 
-MODEL, THREADS, SLOTS = sys.argv[1], sys.argv[2], int(sys.argv[3])
+MODEL, THREADS, SLOTS, DTYPE = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4]
 os.environ |= {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_KVCACHE_SPACE": "4",
@@ -25,7 +25,7 @@ from vllm import EngineArgs, LLMEngine, SamplingParams  # noqa: E402
 def main() -> None:
     engine = LLMEngine.from_engine_args(
         EngineArgs(
-            model=MODEL, dtype="float32", max_model_len=1024, max_num_seqs=SLOTS, enable_prefix_caching=True,
+            model=MODEL, dtype=DTYPE, max_model_len=1024, max_num_seqs=SLOTS, enable_prefix_caching=True,
             disable_log_stats=True, seed=0,
         )
     )  # fmt: skip
