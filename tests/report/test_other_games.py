@@ -265,3 +265,13 @@ def test_where_the_games_code_is_gone_the_page_is_made_without(tmp_path: Path) -
     [sentence] = told
     assert sentence.startswith("the report lacks what would have to be played for it")
     assert "card_table" in sentence
+
+
+@pytest.mark.parametrize(("reward", "others"), [(0.0, []), (0.25, ["Reward"])])
+def test_who_imitates_has_a_loss_and_no_reward(reward: float, others: list[str], tmp_path: Path) -> None:
+    rows = [step(n, **{"first/nll": 1.0 / n, "first/loss": 1.0 / n, "first/reward": reward * n}) for n in range(1, 5)]
+    counts = {"questions": {"1": 50}, "examiner": {"gates": {"passed": 18, "format": 1}}}
+    evals = [{"iteration": number, "win_rate": 0.5} | counts for number in (0, 1)]
+    tree = parse(page(read(made(tmp_path / "run", cards(), rows, evals))))
+    assert titles(tree) == ["Win rate", "Loss of what is imitated", *others, "Time by part"]
+    assert drawn(figure(tree, "Loss of what is imitated"))["first"] == pytest.approx([1, 0.5, 1 / 3, 0.25], abs=0.01)

@@ -18,7 +18,8 @@ TOLD = 4
 ONE_AXIS = 20.0
 """Numbers share a chart if the largest is at most so many times as large as each; shares of 1 always do."""
 
-PLACE = re.compile("iteration")
+PLACE = re.compile(r"iteration|(questions|examiner/gates)/.+")
+"""What of another evaluation says when it was and how many there were: nothing that rises or falls."""
 EXACT_MATCH = re.compile(r"iteration|em|(em|n|teacher_em)_by_hops/.+")
 """What of an evaluation with exact match by hops has charts of its own."""
 OF_A_STEP = re.compile(
@@ -30,7 +31,7 @@ OF_A_STEP = re.compile(
 OF_A_ROLE = re.compile(
     r"reward|length|length_max|tokens_written|turns|tool_calls|stop/.+|searches|repeated_queries"
     r"|weight/.+|loss|pg_loss|tokens|entropy|clipped|logprob_diff_(mean|max)|grad_norm"
-    r"|distill_kl|teacher_entropy|teacher_nll|illusion|no_search"
+    r"|distill_kl|teacher_entropy|teacher_nll|nll|illusion|no_search"
 )
 """The same of ``ROLE/name``, without the role."""
 SUMS_UP = {"accuracy": r"accuracy/\d+", "solved": r"k/\d+", "wasted": r"truth/\d+"}

@@ -45,14 +45,26 @@ def outcome(record: Record) -> list[Html]:
 
 def learning(record: Record) -> list[Html]:
     """What rises and falls from step to step."""
-    examined = record.has_examiner
+    examined, imitated = record.has_examiner, record.by_role("nll")
     return [
+        *_over_steps(
+            record,
+            "Loss of what is imitated",
+            "−log of its tokens' probability, nats a token",
+            "Healthy: it falls and then levels off; a climb says that the learning rate is too high.",
+            imitated,
+        ),
         *_over_steps(
             record,
             "Reward",
             "mean over a role's rollouts",
             f"Healthy: it rises within a phase{_opposition(record)}.",
-            record.by_role("reward"),
+            # Who imitates has no rewards.
+            [
+                curve
+                for curve in record.by_role("reward")
+                if not imitated or any(y for one in curve.stretches for _, y in one)
+            ],
         ),
         *_over_steps(
             record,
