@@ -146,13 +146,11 @@ def write(engine: Engine, case: Case, turn: int) -> int:
 
 def play(engine: Engine, case: Case, turn: int) -> int:
     """The student's rollouts, of at most ``tokens``; how many tokens it wrote."""
-    from rollouts import given
+    from rollouts import around, given
 
     # A prompt and three results, and four turns of one and a half times ``write`` at most.
     told = (case.tokens - 6 * case.write) // 4
-    written, _ = given(
-        2000, case.questions, prompt=told, written=(case.write // 2, 3 * case.write // 2 - 1), tool=told
-    )(engine, turn)
+    written, _ = given(2000, case.questions, prompt=told, written=around(case.write), tool=told)(engine, turn)
     return written
 
 

@@ -158,6 +158,11 @@ def study(chat: Chat) -> Callable[[Sampler, int], tuple[int, int]]:
     return play
 
 
+def around(tokens: int) -> tuple[int, int]:
+    """Half to one and a half times as many."""
+    return tokens // 2, 3 * tokens // 2 - 1
+
+
 def given(
     vocabulary: int,
     questions: int = QUESTIONS,
@@ -165,7 +170,7 @@ def given(
     rollouts: int = ROLLOUTS,
     turns: int = 4,
     prompt: int = PROMPT,
-    written: tuple[int, int] = (WRITTEN // 2, 3 * WRITTEN // 2 - 1),
+    written: tuple[int, int] = around(WRITTEN),
     tool: int = TOOL,
 ) -> Callable[[Sampler, int], tuple[int, int]]:
     """Plays sessions of 1 to ``turns`` turns of given lengths, ``written`` from the first to the second; tokens,

@@ -18,8 +18,8 @@ TOLD = 4
 ONE_AXIS = 20.0
 """Numbers share a chart if the largest is at most so many times as large as each; shares of 1 always do."""
 
-PLACE = re.compile(r"iteration|(questions|examiner/gates)/.+")
-"""What of another evaluation says when it was and how many there were: nothing that rises or falls."""
+COUNTS = re.compile(r"iteration|(questions|examiner/gates)/.+")
+"""What of another evaluation counts, and so neither rises nor falls."""
 EXACT_MATCH = re.compile(r"iteration|em|(em|n|teacher_em)_by_hops/.+")
 """What of an evaluation with exact match by hops has charts of its own."""
 OF_A_STEP = re.compile(
@@ -107,7 +107,7 @@ def _evaluated(record: Record) -> dict[str, Curve]:
     points: dict[str, list[tuple[float, float]]] = {}
     for row in record.evals:
         for key, value in numbers(row).items():
-            if is_number(value) and not (EXACT_MATCH if record.exact_match else PLACE).fullmatch(key):
+            if is_number(value) and not (EXACT_MATCH if record.exact_match else COUNTS).fullmatch(key):
                 points.setdefault(key, []).append((float(row["iteration"]), float(value)))
     return {key: Curve(key, [found]) for key, found in points.items()}
 

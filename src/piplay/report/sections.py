@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from piplay.methods.pi_play.evaluation import measured, titled
@@ -59,12 +59,7 @@ def learning(record: Record) -> list[Html]:
             "Reward",
             "mean over a role's rollouts",
             f"Healthy: it rises within a phase{_opposition(record)}.",
-            # Who imitates has no rewards.
-            [
-                curve
-                for curve in record.by_role("reward")
-                if not imitated or any(y for one in curve.stretches for _, y in one)
-            ],
+            _rewards(record, {curve.name for curve in imitated}),
         ),
         *_over_steps(
             record,
@@ -85,6 +80,12 @@ def learning(record: Record) -> list[Html]:
             record.by_role("distill_kl"),
         ),
     ]
+
+
+def _rewards(record: Record, imitating: Collection[str]) -> list[Curve]:
+    """Without those of roles that imitate and get none."""
+    curves = record.by_role("reward")
+    return [c for c in curves if c.name not in imitating or any(reward for part in c.stretches for _, reward in part)]
 
 
 def _opposition(record: Record) -> str:
