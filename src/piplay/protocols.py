@@ -181,6 +181,10 @@ class Evaluation:
         """Called once, before training: make what is measured by, where it is not there yet."""
         return Prepared()
 
+    def preparation(self) -> int:
+        """The most episodes of ``prepare``."""
+        return 0
+
     def measure(self, stage: Stage, iteration: int) -> dict[str, Any]:
         """A row of the summary's ``eval``, empty where nothing is measured; ``iteration`` 0 is before training."""
         return {}

@@ -81,7 +81,7 @@ def test_on_a_terminal_step_lines_stay_above_a_bar_with_count_and_time() -> None
         }
         listener.step(row)
     for done in (1, 2, 3):
-        listener.measuring(done, 8)
+        listener.measuring("evaluation", done, 8)
     listener.evaluated(evaluation(0, 0.5), "half of them")
     told = [line for line in re.split(r"[\r\n]+|\x1b\[[0-9;?]*[A-Za-z]", shown.getvalue()) if line.strip()]
     lines = [line.strip() for line in told]
@@ -100,10 +100,10 @@ def test_in_a_log_an_evaluation_says_once_a_minute_how_far_it_is(monkeypatch: py
     listener = ConsoleListener(load_config("smoke", {}), console)
     for done in range(1, 12):
         now += 20
-        listener.measuring(done, 11)
+        listener.measuring("evaluation set", done, 11)
     assert (
         console.export_text()
-        == "evaluation: 4 of 11 in 1 min\nevaluation: 7 of 11 in 2 min\nevaluation: 10 of 11 in 3 min\n"
+        == "evaluation set: 4 of 11 in 1 min\nevaluation set: 7 of 11 in 2 min\nevaluation set: 10 of 11 in 3 min\n"
     )
     listener.phase(1, load_config("smoke", {}).phases[0], 0, {})
     now += 300

@@ -35,12 +35,15 @@ class Silent:
 
     def __init__(self) -> None:
         self.sentences: list[str] = []
+        self.measured: list[tuple[object, ...]] = []
 
     def began(self, *told: object) -> None: ...
     def phase(self, *told: object) -> None: ...
     def step(self, *told: object) -> None: ...
-    def measuring(self, *told: object) -> None: ...
     def evaluated(self, *told: object) -> None: ...
+    def measuring(self, *told: object) -> None:
+        self.measured.append(told)
+
     def message(self, sentence: str) -> None:
         self.sentences.append(sentence)
 
@@ -440,6 +443,7 @@ def test_where_no_probe_can_be_written_the_run_stops_there(
     with pytest.raises(InputError, match="no question for an evaluation set that passes the gates in 20 tries"):
         loop.train()
     assert listener.sentences == []
+    assert listener.measured == [("evaluation set", done, 20) for done in range(1, 21)]
     assert (loop.state.evals, loop.run.rows()) == ([], [])
     assert not (loop.run.folder / "tasks" / "self_generated.parquet").exists()
 

@@ -56,8 +56,8 @@ class Listener(Protocol):
     def step(self, row: Mapping[str, Any]) -> None:
         """A step is done: its row of metrics.jsonl."""
 
-    def measuring(self, done: int, of: int) -> None:
-        """An evaluation goes on: so many of at most so many trajectories are played."""
+    def measuring(self, what: str, done: int, of: int) -> None:
+        """An evaluation, or what it is made of, goes on: so many of at most so many episodes are played."""
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         """An evaluation was made: a row of the summary's ``eval``, and what it says in a line."""
@@ -256,14 +256,16 @@ class Loop:
         self.run.save_tasks(f"m{iteration}-{phase.name}", tasks)
 
     def _prepare(self) -> None:
-        prepared = self._patiently(lambda: self.evaluation.prepare(self.stage))
+        watched = self._watched("evaluation set", self.evaluation.preparation())
+        prepared = self._patiently(lambda: self.evaluation.prepare(watched))
         for name, tasks in prepared.tasks.items():
             self.run.save_tasks(name, tasks)
         if prepared.sentence:
             self.listener.message(prepared.sentence)
 
     def _evaluate(self, iteration: int) -> None:
-        measured = self._patiently(lambda: self.evaluation.measure(self._watched(), iteration))
+        watched = self._watched("evaluation", self.evaluation.cost())
+        measured = self._patiently(lambda: self.evaluation.measure(watched, iteration))
         row = {"iteration": iteration} | measured
         if measured:
             self.listener.evaluated(row, self.evaluation.sentence(row))
@@ -285,10 +287,10 @@ class Loop:
 
         self.run.export(self.run.final(policy), write)
 
-    def _watched(self) -> Stage:
+    def _watched(self, what: str, most: int) -> Stage:
         """The stage of an evaluation, whose listener is told of each episode that ends."""
-        done, most = itertools.count(1), self.evaluation.cost()
-        return replace(self.stage, ended=lambda: self.listener.measuring(next(done), most))
+        done = itertools.count(1)
+        return replace(self.stage, ended=lambda: self.listener.measuring(what, next(done), most))
 
     def _commit(self) -> None:
         check_states(self.config, self.state, self.evaluation)

@@ -118,9 +118,9 @@ class PiPlayEvaluation(Evaluation):
 
     def prepare(self, stage: Stage) -> Prepared:
         """Where passages are reserved for it, the base examiner writes what the run will be measured by."""
-        reserved, phases = self._environment.reserved, self._config.phases
-        if not (reserved and phases and self._wanted):
+        if not self.preparation():
             return Prepared()
+        reserved, phases = self._environment.reserved, self._config.phases
         phase = next((phase for phase in phases if phase.writes), phases[0])
         odds = _hop_odds(self._config)
         found = write_questions(
@@ -134,12 +134,16 @@ class PiPlayEvaluation(Evaluation):
         if not found:
             raise InputError(
                 "the base examiner wrote no question for an evaluation set that passes the gates in "
-                f"{ROUNDS * self._wanted} tries, so there is nothing to measure by and little to learn from: try a "
+                f"{self.preparation()} tries, so there is nothing to measure by and little to learn from: try a "
                 f"larger model (`piplay play --role {next(iter(phase.seats))}` shows what this one writes), or go on "
                 "without with --evaluation.self_generated 0"
             )
         sentence = f"an evaluation set of {len(found)} questions ({LABEL}) from {len(reserved)} passages set aside"
         return Prepared(sentence, {"self_generated": found})
+
+    def preparation(self) -> int:
+        """See ``Evaluation.preparation``."""
+        return ROUNDS * self._wanted if self._environment.reserved and self._config.phases else 0
 
     def measure(self, stage: Stage, iteration: int) -> dict[str, Any]:
         """The student alone, also on the benchmark, and the teacher with the path; empty where there is no question.

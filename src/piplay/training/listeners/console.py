@@ -40,10 +40,10 @@ class ConsoleListener:
         if self._bar is not None:
             self._bar.reach(row.get("written", row["step"]))
 
-    def measuring(self, done: int, of: int) -> None:
+    def measuring(self, what: str, done: int, of: int) -> None:
         """An evaluation goes on."""
         if done == 1:
-            self._show_bar("evaluation", max(of, done), 0, EVERY)
+            self._show_bar(what, max(of, done), 0, EVERY)
         if self._bar is not None:
             self._bar.reach(done)
 

@@ -29,9 +29,9 @@ class ListenerGroup:
         for listener in self._listeners:
             listener.step(row)
 
-    def measuring(self, done: int, of: int) -> None:
+    def measuring(self, what: str, done: int, of: int) -> None:
         for listener in self._listeners:
-            listener.measuring(done, of)
+            listener.measuring(what, done, of)
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
         for listener in self._listeners:

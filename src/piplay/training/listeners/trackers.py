@@ -71,7 +71,7 @@ class Tracker(Listener):
         self._n = row["n"]
         self.tell(numbers(row), self._n, False)
 
-    def measuring(self, done: int, of: int) -> None:
+    def measuring(self, what: str, done: int, of: int) -> None:
         """Nothing to keep."""
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:

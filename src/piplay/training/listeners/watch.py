@@ -26,7 +26,7 @@ class WatchListener:
     def step(self, row: Mapping[str, Any]) -> None:
         self._tell(self._watch.step(row))
 
-    def measuring(self, done: int, of: int) -> None:
+    def measuring(self, what: str, done: int, of: int) -> None:
         """Not yet a number."""
 
     def evaluated(self, row: Mapping[str, Any], sentence: str) -> None:
