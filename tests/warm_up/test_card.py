@@ -77,8 +77,8 @@ def test_a_card_is_measured_with_its_recipe(small_world: Path, capfd: pytest.Cap
         (["nowhere"], "there is no model folder nowhere"),
         (["--recipe", "pi-ply"], "there is no recipe 'pi-ply'"),
         (["--corpus", "towns"], "there are no held-out questions: a card needs a world"),
-        (["--per-hop", "0"], "a card with per_hop = 0 asks nothing: give 1 or more"),
-        (["--examined", "-1"], "a card with examined = -1 asks nothing: give 0 or more"),
+        (["--per-hop", "0"], "a card with per_hop = 0: give 1 or more"),
+        (["--examined", "-1"], "a card with examined = -1: give 0 or more"),
     ],
 )
 def test_what_a_card_cannot_measure(

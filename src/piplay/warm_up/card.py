@@ -57,13 +57,13 @@ class Card(Evaluation):
                 turn; none: no fewer than later.
 
         Raises:
-            InputError: there are no held-out questions with paths, or none of them is to be asked.
+            InputError: there are no held-out questions with paths, or one of the counts is too small.
         """
         if not isinstance(environment, SearchEnvironment) or not environment.heldout:
             raise InputError("there are no held-out questions: a card needs a world, such as --world zones")
         for name, least, value in (("per_hop", 1, per_hop), ("examined", 0, examined), ("before", 1, before)):
             if value is not None and value < least:
-                raise InputError(f"a card with {name} = {value} asks nothing: give {least} or more")
+                raise InputError(f"a card with {name} = {value}: give {least} or more")
         self._environment, self._config, self._before = environment, config, before
         self._questions, self._examined = first_of_each_hop(environment.heldout, per_hop), examined
 
