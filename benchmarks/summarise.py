@@ -16,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#9c6b4e", "#a463f2", "#38761d")
-ARMS = {"true": "the path", "reward": "reward only", "foreign": "another's", "none": "empty slot"}
+ARMS = {
+    "true": "the path",
+    "reward": "reward only",
+    "foreign": "another's",
+    "none": "empty slot",
+    "half": "half of it",
+}
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 640, 360, 56, 130, 44, 48
 
 
