@@ -18,6 +18,7 @@ from torch import Tensor
 
 from piplay.algo.packing import packs
 from piplay.engine.local.attention import head_dim, kv_heads, masked
+from piplay.engine.local.freed import give_back
 from piplay.types import Ints
 
 PAGE = 32
@@ -95,6 +96,7 @@ class Cache:
         for index, layer in enumerate(self.layers):
             self.layers[index] = torch.nn.functional.pad(layer, (0, 0, 0, 0, 0, 0, 0, more))
         self._free = list(range(there, there + more))
+        give_back()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from piplay.engine.local.freed import give_back
 from piplay.engine.local.generate import Sampler
 from piplay.engine.local.stops import StopTexts
 from piplay.engine.local.trainer import LocalTrainer, check_device
@@ -123,10 +124,11 @@ class LocalEngine(LocalTrainer):
         return []
 
     def close(self, session: Key) -> None:
-        for ref, sampler in list(self._samplers.items()):
-            sampler.close(session)
-            if sampler.empty:
+        for ref in list(self._samplers):
+            self._samplers[ref].close(session)
+            if self._samplers[ref].empty:
                 del self._samplers[ref]
+                give_back()
 
     def usage(self) -> Usage:
         return replace(self._usage)
