@@ -1,3 +1,4 @@
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM, CohereConfig, GraniteConfig, PreTrainedModel
 from turns import END, LIVE, SEED, STOP, assert_same, contexts, drain, reference, request, says
 
+from piplay.engine.local import engine as local_engine
 from piplay.engine.local.cache import _Decode, _scores
 from piplay.engine.local.engine import LocalEngine
 from piplay.engine.local.generate import draw
@@ -499,3 +501,22 @@ def test_scores_of_bf16_keys_are_exact() -> None:
     torch.testing.assert_close(_scores(query, key, bias, 0.125).double(), exact, rtol=1e-5, atol=1e-4)
     single = _scores(query.float(), key.float(), bias, 0.125)
     torch.testing.assert_close(single.double(), exact, rtol=1e-5, atol=1e-4)
+
+
+def test_a_cache_goes_with_its_last_session_and_its_memory_after_it(
+    model_folder: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = make_engine(model_folder("llama"))
+    asked = [request(("r", i), ids, max_new=4) for i, ids in enumerate(contexts(2))]
+    for one in asked:
+        engine.submit(one)
+    drain(engine)
+    (sampler,) = engine._samplers.values()
+    cache = weakref.ref(sampler._cache)
+    del sampler
+    given: list[bool] = []
+    monkeypatch.setattr(local_engine, "give_back", lambda: given.append(cache() is None))
+    engine.close(asked[0].session)
+    assert given == []
+    engine.close(asked[1].session)
+    assert given == [True]
