@@ -20,6 +20,7 @@ from piplay.methods.pi_play.privilege import as_privilege
 from piplay.reproduce.experiment import plan, read_experiment
 from piplay.training.run_directory import Run
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 HERE = Path(__file__).parent
 ARMS = ("reward", "foreign", "decaying")
 FEW = {
@@ -92,6 +93,12 @@ def test_all_arms_are_planned_from_every_start_with_every_seed(toy: Callable[[st
 
 
 @pytest.mark.slow
+def test_an_arm_may_have_steps_of_its_own() -> None:
+    experiment = read_experiment(str(EXAMPLES / "tokens.toml"))
+    jobs = plan(experiment, arms=[], seeds=[0], starts=["base"], steps=None, recipe=None, overrides={})
+    assert {job.arm: job.config.phases[0].steps for job in jobs} == {"true": 8, "reward": 16}
+
+
 def test_all_arms_of_a_seed_play_the_same_questions_as_often(whole: Path) -> None:
     played: dict[str, list[list[str]]] = {}
     for name, run in runs(whole).items():
