@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from piplay.algo.schedules import Schedule
 from piplay.config import Config
 from piplay.errors import InputError
 from piplay.protocols import make_game
@@ -60,6 +61,25 @@ def test_overrides_reach_every_kind_of_place() -> None:
 def test_what_is_not_overridden_stays() -> None:
     changed = load_config("smoke", {"seed": "7"})
     assert changed.model_copy(update={"seed": 0}) == load_config("smoke", {})
+
+
+def test_a_rate_that_no_step_would_take_is_refused() -> None:
+    with pytest.raises(
+        InputError, match=r"--policies.student.lr would change nothing.* --phases.learn.learn.learner.lr "
+    ):
+        load_config("warm-up", {"policies.student.lr": "1e-3"})
+    unchanged = load_config("warm-up", {}).policies["student"].lr
+    assert load_config("warm-up", {"policies.student.lr": str(unchanged)}) == load_config("warm-up", {})
+    # A phase of this recipe has no rate of its own.
+    assert load_config("tiny-base", {"policies.student.lr": "1e-3"}).policies["student"].lr == 1e-3
+
+
+def test_a_number_of_a_schedule_is_overridden_alone() -> None:
+    config = load_config("warm-up", {"phases.settle.learn.learner.lr.steps": "300"})
+    before, after = (one.phases[1].learn["learner"].lr for one in (load_config("warm-up", {}), config))
+    assert isinstance(before, Schedule)
+    assert isinstance(after, Schedule)
+    assert after.written() == before.written() | {"steps": 300}
 
 
 @pytest.mark.parametrize("name", ["a/b", "", ".."])

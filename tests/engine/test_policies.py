@@ -47,6 +47,14 @@ def test_saved_and_loaded_trains_on_to_the_same_bits(saved: tuple[LocalEngine, P
     assert bits(resumed, *refs) == bits(straight, *refs)
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux lists what is mapped")
+def test_a_checkpoint_that_was_loaded_is_not_held(saved: tuple[LocalEngine, Path], model_folder: Folder) -> None:
+    """Mapped, all of it would count as the process's memory, and its room on the disk would not be freed."""
+    resumed = make_engine(model_folder("qwen3"))
+    resumed.load(saved[1])
+    assert str(saved[1]) not in Path("/proc/self/maps").read_text()
+
+
 def test_an_engine_that_never_stepped_can_be_saved(model_folder: Folder, tmp_path: Path) -> None:
     engines = [make_engine(model_folder("llama")) for _ in range(2)]
     engines[0].save(tmp_path)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from toys.models import toy_model
-from transformers import AutoConfig
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from piplay.cli.main import main
 from piplay.envs.search.benchmarks import first_of_each_hop
@@ -106,6 +107,25 @@ def short(**phases: int) -> list[str]:
     for phase, steps in phases.items():
         words += [f"--phases.{phase}.steps", str(steps), f"--phases.{phase}.episodes", "2"]
     return words
+
+
+def test_a_model_warmed_up_by_adapters_is_whole(toy: Callable[[str], Path], small_world: Path, tmp_path: Path) -> None:
+    """It writes what the adapters write beside their base, and lessons go on from it."""
+    pytest.importorskip("peft")
+    rates = ["--phases.learn.learn.learner.lr", "1e-2", "--phases.settle.learn.learner.lr", "1e-2"]
+    words = ["--world", str(small_world), *short(learn=2, settle=2), "--engine.lora.rank", "4", *rates]
+    out = tmp_path / "warm"
+    assert main(["warm-up", str(toy("qwen3")), "--out", str(out), *words]) == 2, "a toy learns nothing"
+    assert not list(out.glob("adapter*"))
+    ids = torch.tensor([[5, 6, 7, 8]])
+    beside, whole, before = (
+        AutoModelForCausalLM.from_pretrained(where, dtype=torch.float32)(ids).logits
+        for where in (out / "run" / "final" / "student", out, toy("qwen3"))
+    )
+    torch.testing.assert_close(whole, beside, atol=1e-4, rtol=1e-4)
+    assert (whole - before).abs().max() > 1e-2
+    assert main(["warm-up", str(out), "--out", str(tmp_path / "more"), *words]) == 2
+    assert (tmp_path / "more" / "card.json").exists()
 
 
 def test_what_was_interrupted_goes_on_to_the_same_model(

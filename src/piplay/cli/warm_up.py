@@ -10,6 +10,8 @@ from typing import Any
 
 from piplay.api import resume, train
 from piplay.config import Config
+from piplay.engine.local.adapters import base_of
+from piplay.engine.local.folders import write_merged
 from piplay.errors import InputError, going_on
 from piplay.files import put
 from piplay.recipes import load_config
@@ -25,7 +27,8 @@ RUN, CARD, FRESH = "run", "card.json", "fresh"
 def warm_up(model: str, out: Path, recipe: str, overrides: Mapping[str, Any]) -> None:
     """Play a recipe of lessons in ``out/run`` and make ``out`` a folder of the model that comes of it.
 
-    Called again it goes on where it was interrupted. ``out/card.json`` has the card before and after.
+    Adapters are merged into their base. Called again it goes on where it was interrupted. ``out/card.json`` has the
+    card before and after.
 
     Raises:
         InputError: ``out`` holds something else or was begun with other settings; or the model did not learn enough,
@@ -39,8 +42,12 @@ def warm_up(model: str, out: Path, recipe: str, overrides: Mapping[str, Any]) ->
         raise InputError(f"{out} is not empty: name a folder that is not there yet")
     with going_on():
         run = _gone_on(folder, config) if folder.exists() else train(config, folder)
-    for path in sorted(run.final(config.agent).iterdir()):
-        shutil.copyfile(path, out / path.name)
+    final = run.final(config.agent)
+    if base_of(final) is not None:
+        write_merged(final, out)  # a run begins with a whole model
+    else:
+        for path in sorted(final.iterdir()):
+            shutil.copyfile(path, out / path.name)
     assert run.summary is not None
     before, *_, after = run.summary["eval"]
     put(out / CARD, f"{json.dumps({'before': before, 'after': after}, indent=1)}\n".encode())

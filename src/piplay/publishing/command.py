@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from piplay.engine.local.adapters import base_of
+from piplay.engine.local.folders import write_merged
 from piplay.errors import InputError
 from piplay.files import from_json
 from piplay.publishing.card import About, card
@@ -103,31 +104,13 @@ def _license(run: Run, source: Path) -> str | None:
 def _copy(source: Path, new: Path, merge: bool, base: str | None) -> None:
     """The policy's files; adapters merged into their base, or with the base's name on the Hub for its place here."""
     if merge:
-        _merge(source, new)
+        write_merged(source, new)
         return
     shutil.copytree(source, new, dirs_exist_ok=True)
     if base is not None:
         file = new / "adapter_config.json"
         tree = from_json(file.read_text(encoding="utf-8")) | {"base_model_name_or_path": base}
         file.write_text(json.dumps(tree, indent=2) + "\n", encoding="utf-8")
-
-
-def _merge(source: Path, new: Path) -> None:
-    """A whole model in fp32: in bf16 most of what an adapter adds to a weight is less than the weight's rounding."""
-    import torch
-    from transformers import AutoModelForCausalLM
-
-    from piplay.engine.local.folders import LOCAL
-
-    try:
-        from peft import PeftModel
-    except ModuleNotFoundError as error:
-        raise InputError("--merge needs peft: pip install 'piplay[lora]'") from error
-    whole = AutoModelForCausalLM.from_pretrained(base_of(source), dtype=torch.float32, **LOCAL)
-    PeftModel.from_pretrained(whole, source).merge_and_unload().save_pretrained(new)
-    for file in source.iterdir():
-        if not file.name.startswith("adapter_") and file.is_file() and not (new / file.name).exists():
-            shutil.copy2(file, new / file.name)
 
 
 def _hide_places(run: Run, new: Path) -> None:

@@ -28,7 +28,7 @@ def load_config(recipe: str | Path | Config, overrides: Mapping[str, object]) ->
 
     A phase is named in an override by its name: ``phases.study.steps``. Text is read as TOML where it can be; any other
     value is taken as it is. Raises ``InputError`` for a recipe or a key that does not exist, with the nearest that
-    does, and for a value of the wrong kind.
+    does, for a value of the wrong kind, and for a policy's rate that no phase would use.
     """
     if isinstance(recipe, Config):
         tree, where = recipe.model_dump(mode="json"), recipe.name
@@ -39,7 +39,9 @@ def load_config(recipe: str | Path | Config, overrides: Mapping[str, object]) ->
     for key, value in overrides.items():
         check_text(key, "a setting's name")
         _set(tree, key, value)
-    return validated(tree, where)
+    config = validated(tree, where)
+    _check_rates(recipe, overrides, config)
+    return config
 
 
 def _read_recipe(recipe: str) -> tuple[dict[str, Any], str]:
@@ -83,6 +85,26 @@ def validated(tree: Mapping[str, Any], where: str) -> Config:
                 said += f", not {problem['input']!r}"
             message = f"{key}: {said}" if key else said
         raise InputError(f"recipe {where}: {message}") from error
+
+
+def _check_rates(recipe: str | Path | Config, overrides: Mapping[str, object], config: Config) -> None:
+    """Raises ``InputError`` for a change of a policy's rate where each role that trains it has a rate of its own."""
+    for name, policy in config.policies.items():
+        key = f"policies.{name}.lr"
+        learners = [
+            (f"--phases.{phase.name}.learn.{role}.lr", learn.lr)
+            for phase in config.phases
+            for role, learn in phase.learn.items()
+            if phase.seats[role] == name
+        ]
+        if key not in overrides or not learners or any(rate is None for _, rate in learners):
+            continue
+        others = {other: value for other, value in overrides.items() if other != key}
+        if policy.lr != load_config(recipe, others).policies[name].lr:
+            raise InputError(
+                f"--{key} would change nothing, since each role that trains it has a rate of its own: "
+                f"change {' and '.join(setting for setting, _ in learners)}"
+            )
 
 
 def _dotted(tree: Mapping[str, Any], location: tuple[int | str, ...]) -> str:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
+import torch
 import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
@@ -62,6 +64,25 @@ def _agent(run: Path) -> str:
         return str(from_json((run / "config.json").read_text(encoding="utf-8"))["agent"])
     except (OSError, ValueError, KeyError, TypeError):
         return ""
+
+
+def write_merged(adapters: Path, folder: Path) -> None:
+    """Write the whole model that a folder's adapters and their base are together, with the other files that lie there.
+
+    In fp32: in bf16 most of what an adapter adds to a weight is less than the weight's rounding.
+
+    Raises:
+        InputError: peft is not installed.
+    """
+    try:
+        from peft import PeftModel
+    except ModuleNotFoundError as error:
+        raise InputError("to merge adapters needs peft: install piplay[lora]") from error
+    base = AutoModelForCausalLM.from_pretrained(base_of(adapters), dtype=torch.float32, **LOCAL)
+    PeftModel.from_pretrained(base, adapters).merge_and_unload().save_pretrained(folder)
+    for file in adapters.iterdir():
+        if not file.name.startswith("adapter_") and file.is_file() and not (folder / file.name).exists():
+            shutil.copy2(file, folder / file.name)
 
 
 def check_fit(model: Path, tokenizer: PreTrainedTokenizerBase, tokens: int | None = None) -> None:
@@ -134,8 +155,6 @@ def _dequantised(file: Path) -> Path:
 
 
 def _unpack(file: Path, folder: Path) -> None:
-    import torch
-
     # From some version on, transformers leaves the weights packed unless it is told otherwise.
     how = getattr(transformers, "GgufConfig", None)
     unpacked = {"quantization_config": how(dequantize=True)} if how else {}

@@ -75,5 +75,6 @@ class Optimizer:
                     index, _, entry = rest.partition(".")
                     weight = weights[int(index)]
                     shared = value.shape == weight.shape
-                    state.setdefault(int(index), {})[entry] = own_part(value, weight) if shared else value
+                    # A copy: else it is a view of the file, all of which stays mapped for as long as the optimiser.
+                    state.setdefault(int(index), {})[entry] = (own_part(value, weight) if shared else value).clone()
             part.load_state_dict({"state": state, "param_groups": part.state_dict()["param_groups"]})
