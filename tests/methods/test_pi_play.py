@@ -254,6 +254,33 @@ def test_every_step_of_the_path_is_checked_against_its_passage(
     ]
 
 
+@pytest.mark.parametrize(
+    ("note", "think", "answer", "right"),
+    [
+        ("river: Oltan.", "river: Oltan.", "no", True),
+        ("river: Oltan.", "River:  oltan", "", True),
+        ("river: Oltan.", "river: Daldor.", "yes", False),
+        ("length: 1,200.", "length: 1200.", "no", True),
+        ("river: Oltan.", "mayor: Vergos.", "yes", True),
+        ("river: Oltan.", "The note says: the river is Oltan.", "no", False),
+        ("its river is Oltan", "its river is Oltan", "no", False),
+        ("its river is Oltan", "", "Yes.", True),
+    ],
+)
+def test_what_a_checker_looked_up_counts_more_than_its_verdict(
+    tiny_chat: Chat, note: str, think: str, answer: str, right: bool
+) -> None:
+    def writes(request: Generate) -> str:
+        if "checker" in request.key:
+            first = request.key[request.key.index("checker") + 1] == 0
+            return says(answer, think) if first else says("yes")
+        return searching("Tamsin", note) if request.key[-1] == 0 else says(GOOD, "it rises in Oum")
+
+    episode, _ = examine(tiny_chat, writes, gates=["checked"], probes=0)
+    assert episode.trajectories[1].reward == float(right)
+    assert episode.facts["gate"] == ("" if right else "checked")
+
+
 @pytest.mark.parametrize(("answer", "gate"), [("oum", ""), ("Tamsin", "answerable"), ("", "answerable")])
 def test_a_reader_of_the_passages_has_to_come_to_the_same_answer(tiny_chat: Chat, answer: str, gate: str) -> None:
     writes = script(GOOD, "Oum", "Oum", "x", "x")

@@ -12,16 +12,19 @@ import numpy as np
 from piplay.config import Config
 from piplay.envs.search.benchmarks import first_of_each_hop
 from piplay.envs.search.environment import SearchEnvironment
-from piplay.envs.search.question import Question
+from piplay.envs.search.question import Question, Step
 from piplay.envs.search.tool import query_of, searches
 from piplay.errors import InputError
 from piplay.methods.pi_play.evaluation import play_student, play_teacher
+from piplay.methods.pi_play.gates import confirms, seed_passage
 from piplay.methods.pi_play.metrics import em_by_hops
 from piplay.methods.pi_play.seed_passages import draw_seeds
+from piplay.methods.pi_play.views import CHECKER, checker_view
 from piplay.protocols import Audit, Environment, Evaluation, ReportTable, make_game
+from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
 from piplay.settings import Phase
-from piplay.types import Episode, State
+from piplay.types import Episode, Key, ScoredTrajectory, State
 
 HOPS = 4
 
@@ -31,8 +34,9 @@ class Card(Evaluation):
 
     All by ``config.agent``. In a row of ``measure``, by hop count: ``alone`` (greedy), ``sampled`` (at temperature 1),
     ``true``, ``half`` (a random half of the steps), ``foreign`` (another question's path); ``followed``, the share of
-    rollouts behind a foreign path that search for one of its names; ``questions``, how many; and ``examiner``: by hop
-    count and in all the shares of each verdict on what passes the gates, and how often each gate refuses.
+    rollouts behind a foreign path that search for one of its names; ``checker``, the shares of true notes that it finds
+    right and of false ones that it finds wrong; ``questions``, how many; and ``examiner``: by hop count and in all the
+    shares of each verdict on what passes the gates, and how often each gate refuses.
     """
 
     def __init__(
@@ -82,6 +86,7 @@ class Card(Evaluation):
             "half": _em(play_teacher(stage, policy, asked, (*key, "half"), "half")),
             "foreign": _em(met),
             "followed": round(float(np.mean([_followed(e, task) for e, task in zip(met, asked, strict=True)])), 3),
+            "checker": self._checker(stage, policy, asked, (*key, "checker")),
             "questions": {str(hops): count for hops, count in sorted(Counter(task.hops for task in asked).items())},
         }
         if examined:
@@ -90,13 +95,15 @@ class Card(Evaluation):
 
     def cost(self) -> int:
         """See ``Evaluation.cost``."""
-        return 6 * len(self._questions) + HOPS * self._examined
+        return 8 * len(self._questions) + HOPS * self._examined
 
     def sentence(self, row: dict[str, Any]) -> str:  # type: ignore[override]
         """See ``Evaluation.sentence``."""
         told = [f"{name} {' '.join(f'{em:.2f}' for em in row[name].values())}" for name in _COLUMNS]
         asked = f"; questions true {row['examiner']['all'].get('true', 0):.2f}" if "examiner" in row else ""
-        return f"exact match by hops: {', '.join(told)}; foreign paths followed {row['followed']:.2f}{asked}"
+        told.append(f"foreign paths followed {row['followed']:.2f}")
+        checked = "; checker right on true notes {true:.2f}, on false ones {false:.2f}".format(**row["checker"])
+        return f"exact match by hops: {', '.join(told[:-1])}; {told[-1]}{checked}{asked}"
 
     def table(self, rows: Sequence[dict[str, Any]]) -> ReportTable | None:  # type: ignore[override]
         """Exact match by hops at the end, behind each kind of hint."""
@@ -107,6 +114,17 @@ class Card(Evaluation):
             (hops, str(n), *(f"{last[name][hops]:.2f}" for name in _COLUMNS)) for hops, n in last["questions"].items()
         ]
         return ReportTable("Exact match on an unmet world", ("hops", "questions", *_COLUMNS), lines)
+
+    def _checker(self, stage: Stage, policy: str, asked: Sequence[Question], key: Key) -> dict[str, float]:
+        found = self._environment.searcher.search([task.path[-1].query for task in asked], 1)
+        shown = [
+            replace(task, source=passages[0], path=task.path[-1:]) for task, passages in zip(asked, found, strict=True)
+        ]
+        wrong = [replace(task, path=(note,)) for task, note in zip(shown, _false_notes(asked), strict=True)]
+        played = stage.play(_check, key, [*shown, *wrong], {"checker": policy}, 0.0)
+        said = [episode.trajectories[0].reward for episode in played]
+        true, false = np.mean(said[: len(shown)]), np.mean(said[len(shown) :])
+        return {"true": round(float(true), 3), "false": round(1 - float(false), 3)}
 
     def _examiner(self, stage: Stage, iteration: int, each: int) -> dict[str, Any]:
         """What the recipe's first phase that writes, or else the usual game, lets pass, and its truth."""
@@ -136,6 +154,13 @@ _EXAMINE = Phase(
 )
 
 
+async def _check(task: Question, context: Context) -> Episode:
+    """Whether the checker finds the task's only note to be what its passage says."""
+    note, system = task.path[0].evidence, context.system("checker", CHECKER)
+    check = await context.child("checker").converse("checker", system, checker_view([seed_passage(task)], note))
+    return Episode(context.key, task, (ScoredTrajectory(check, context.key, float(confirms(check, note))),))
+
+
 def _em(episodes: Sequence[Episode]) -> dict[str, float]:
     return em_by_hops(episodes)[0]
 
@@ -151,6 +176,18 @@ def _others(tasks: Sequence[Question]) -> list[Question]:
         place = same.index(task)
         apart = (one for one in same[place + 1 :] + same[:place] if not own & _names(one))
         found.append(next(apart, same[place - 1]))
+    return found
+
+
+def _false_notes(asked: Sequence[Question]) -> list[Step]:
+    """For each question its path's last note with another's value, of the same relation where there is one."""
+    notes = [task.path[-1].evidence.partition(": ") for task in asked]
+    found = []
+    for place, (relation, _, value) in enumerate(notes):
+        others = [other for other in [*notes[place + 1 :], *notes[:place]] if other[2] != value]
+        same = [other for other in others if other[0] == relation]
+        false = (same or others or [(relation, "", "none.")])[0][2]
+        found.append(replace(asked[place].path[-1], evidence=f"{relation}: {false}"))
     return found
 
 

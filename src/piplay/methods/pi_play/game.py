@@ -14,7 +14,6 @@ from typing import ClassVar
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from piplay.envs.search.match import exact_match
 from piplay.envs.search.question import Question
 from piplay.envs.search.tool import passages_of, searches
 from piplay.envs.search.values import canonical
@@ -24,6 +23,7 @@ from piplay.methods.pi_play.gates import (
     READ_GATES,
     USUAL_GATES,
     Gate,
+    confirms,
     contested,
     passes,
     seed_passage,
@@ -212,7 +212,7 @@ class Examine(_PiPlayGame):
         ]
 
     async def _checks(self, draft: Question, trajectory: Trajectory, context: Context) -> list[ScoredTrajectory]:
-        """Each step of the path, checked alone and greedily: 1 where the checker finds the note in the passage."""
+        """Each step of the path, checked alone and greedily: 1 where the checker finds the note right."""
         shown = [(seed_passage(draft),), *map(passages_of, searches(trajectory))]
         system = context.system("checker", CHECKER)
         checks = await context.gather(
@@ -222,8 +222,8 @@ class Examine(_PiPlayGame):
             for i, (passages, step) in enumerate(zip(shown, draft.path, strict=True))
         )
         return [
-            ScoredTrajectory(check, (*context.key, "checks"), float(exact_match(check.answer, ["yes"])))
-            for check in checks
+            ScoredTrajectory(check, (*context.key, "checks"), float(confirms(check, step.evidence)))
+            for check, step in zip(checks, draft.path, strict=True)
         ]
 
     def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:

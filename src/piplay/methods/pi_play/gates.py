@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal, get_args
 
+from piplay.envs.search.match import exact_match
 from piplay.envs.search.question import Passage, Question, Step, show
 from piplay.envs.search.tool import passages_of, query_of, searches
 from piplay.envs.search.values import canonical, mentions, same_value
@@ -76,6 +77,20 @@ def passes(gate: str, draft: Question, trajectory: Trajectory, seed: Passage, as
         case "duplicate":
             return canonical(draft.question) not in asked
     raise ValueError(f"no gate is called {gate!r}; there are {', '.join(READ_GATES)}")
+
+
+def confirms(check: Trajectory, note: str) -> bool:
+    """Whether a checker finds a note right.
+
+    Where it looked the same relation up again in its reasoning, as in ``river: Oltan.``, the values decide: a small
+    model finds what the passage says far better than it compares two values (docs/results.md). Else its yes or no does.
+    """
+    relation, noted, value = note.partition(":")
+    for turn in check.turns:
+        again, stated, found = turn.think.partition(":")
+        if noted and stated and canonical(again) == canonical(relation):
+            return same_value(found, [value])
+    return exact_match(check.answer, ["yes"])
 
 
 def contested(draft: Question, answers: Sequence[str]) -> bool:
