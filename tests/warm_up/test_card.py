@@ -20,7 +20,7 @@ from piplay.tiny_base import fresh
 from piplay.tiny_base.fresh import Family
 from piplay.training.assemble import load_chat, load_engine, load_environment, playing, tiny_base, tool_specs
 from piplay.warm_up import Card
-from piplay.warm_up.card import _names, _others
+from piplay.warm_up.card import _false_notes, _names, _others
 from piplay.warm_up.source import Lessons
 
 pytestmark = pytest.mark.slow
@@ -40,6 +40,7 @@ def test_a_card_measures_every_role(small_world: Path) -> None:
     assert sum(card["true"].values()) > 3 > sum(card["alone"].values())
     assert all(share * 6 == pytest.approx(round(share * 6)) for share in card["sampled"].values()), "each twice"
     assert 0 <= card["followed"] <= 1
+    assert min(card["checker"].values()) >= 0.75, "of twelve notes each"
     examiner = card["examiner"]
     assert sum(examiner["gates"].values()) == 4 * 4
     assert examiner["gates"]["passed"] > 8
@@ -62,6 +63,18 @@ def test_foreign_paths_are_of_others(small_world: Path) -> None:
         assert task.hops == other.hops
         assert task.id != other.id
         assert not _names(task) & _names(other)
+
+
+def test_false_notes_have_another_value_and_if_they_can_of_the_same_relation(small_world: Path) -> None:
+    asked = first_of_each_hop(load_environment(load_config("pi-play", {"world": str(small_world)})).heldout, 8)
+    true = [task.path[-1].evidence.split(": ") for task in asked]
+    false = [step.evidence.split(": ") for step in _false_notes(asked)]
+    for (relation, value), (kept, other) in zip(true, false, strict=True):
+        assert kept == relation
+        assert other != value
+        if any(r == relation and v != value for r, v in true):
+            assert [relation, other] in true
+    assert [step.evidence for step in _false_notes(asked[:1])] == [f"{true[0][0]}: none."]
 
 
 def test_a_card_is_measured_with_its_recipe(small_world: Path, capfd: pytest.CaptureFixture[str]) -> None:
