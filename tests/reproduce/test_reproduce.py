@@ -92,13 +92,13 @@ def test_all_arms_are_planned_from_every_start_with_every_seed(toy: Callable[[st
     assert {name for one in experiment.comparisons for name in (one.first, one.second)} <= experiment.arms.keys()
 
 
-@pytest.mark.slow
 def test_an_arm_may_have_steps_of_its_own() -> None:
     experiment = read_experiment(str(EXAMPLES / "tokens.toml"))
     jobs = plan(experiment, arms=[], seeds=[0], starts=["base"], steps=None, recipe=None, overrides={})
     assert {job.arm: job.config.phases[0].steps for job in jobs} == {"true": 8, "reward": 16}
 
 
+@pytest.mark.slow
 def test_all_arms_of_a_seed_play_the_same_questions_as_often(whole: Path) -> None:
     played: dict[str, list[list[str]]] = {}
     for name, run in runs(whole).items():

@@ -16,15 +16,15 @@ from piplay.envs.search.question import Question, Step
 from piplay.envs.search.tool import query_of, searches
 from piplay.errors import InputError
 from piplay.methods.pi_play.evaluation import play_student, play_teacher
-from piplay.methods.pi_play.gates import confirms, seed_passage
+from piplay.methods.pi_play.game import check
+from piplay.methods.pi_play.gates import seed_passage
 from piplay.methods.pi_play.metrics import em_by_hops
 from piplay.methods.pi_play.seed_passages import draw_seeds
-from piplay.methods.pi_play.views import CHECKER, checker_view
 from piplay.protocols import Audit, Environment, Evaluation, ReportTable, make_game
 from piplay.rollout.context import Context
 from piplay.rollout.stage import Stage
 from piplay.settings import Phase
-from piplay.types import Episode, Key, ScoredTrajectory, State
+from piplay.types import Episode, Key, State
 
 HOPS = 4
 
@@ -101,9 +101,9 @@ class Card(Evaluation):
         """See ``Evaluation.sentence``."""
         told = [f"{name} {' '.join(f'{em:.2f}' for em in row[name].values())}" for name in _COLUMNS]
         asked = f"; questions true {row['examiner']['all'].get('true', 0):.2f}" if "examiner" in row else ""
-        told.append(f"foreign paths followed {row['followed']:.2f}")
-        checked = "; checker right on true notes {true:.2f}, on false ones {false:.2f}".format(**row["checker"])
-        return f"exact match by hops: {', '.join(told[:-1])}; {told[-1]}{checked}{asked}"
+        checked = "checker right on true notes {true:.2f}, on false ones {false:.2f}".format(**row["checker"])
+        followed = f"foreign paths followed {row['followed']:.2f}"
+        return f"exact match by hops: {', '.join(told)}; {followed}; {checked}{asked}"
 
     def table(self, rows: Sequence[dict[str, Any]]) -> ReportTable | None:  # type: ignore[override]
         """Exact match by hops at the end, behind each kind of hint."""
@@ -155,10 +155,9 @@ _EXAMINE = Phase(
 
 
 async def _check(task: Question, context: Context) -> Episode:
-    """Whether the checker finds the task's only note to be what its passage says."""
-    note, system = task.path[0].evidence, context.system("checker", CHECKER)
-    check = await context.child("checker").converse("checker", system, checker_view([seed_passage(task)], note))
-    return Episode(context.key, task, (ScoredTrajectory(check, context.key, float(confirms(check, note))),))
+    """The task's only note, beside the passage that it starts from."""
+    seen = await check([seed_passage(task)], task.path[0].evidence, context.child("checker"), context.key)
+    return Episode(context.key, task, (seen,))
 
 
 def _em(episodes: Sequence[Episode]) -> dict[str, float]:

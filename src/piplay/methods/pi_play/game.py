@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt
 
-from piplay.envs.search.question import Question
+from piplay.envs.search.question import Passage, Question
 from piplay.envs.search.tool import passages_of, searches
 from piplay.envs.search.values import canonical
 from piplay.errors import InputError
@@ -47,7 +47,7 @@ from piplay.methods.pi_play.views import (
 )
 from piplay.protocols import Audit, Game, Healthy
 from piplay.rollout.context import Context
-from piplay.types import Episode, ScoredTrajectory, State, Trajectory
+from piplay.types import Episode, Key, ScoredTrajectory, State, Trajectory
 
 HEADLINE = {
     "examiner/reward": "examiner reward",
@@ -106,6 +106,13 @@ class _Answering(_PiPlayGame):
     def metrics(self, episodes: Sequence[Episode], audit: Audit | None) -> dict[str, float]:
         """Those of every game of π-Play, and how questions are answered (``conduct.py``)."""
         return super().metrics(episodes, audit) | conduct_metrics(episodes)
+
+
+async def check(passages: Sequence[Passage], note: str, context: Context, group: Key) -> ScoredTrajectory:
+    """The checker reads passages and a note of them, greedily: 1 where it finds the note right."""
+    system, view = context.system("checker", CHECKER), checker_view(passages, note)
+    read = await replace(context, temperature=0.0).converse("checker", system, view)
+    return ScoredTrajectory(read, group, float(confirms(read, note)))
 
 
 @dataclass(slots=True)
@@ -212,19 +219,12 @@ class Examine(_PiPlayGame):
         ]
 
     async def _checks(self, draft: Question, trajectory: Trajectory, context: Context) -> list[ScoredTrajectory]:
-        """Each step of the path, checked alone and greedily: 1 where the checker finds the note right."""
+        """Each step of the path, checked alone."""
         shown = [(seed_passage(draft),), *map(passages_of, searches(trajectory))]
-        system = context.system("checker", CHECKER)
-        checks = await context.gather(
-            replace(context.child("checker", i), temperature=0.0).converse(
-                "checker", system, checker_view(passages, step.evidence)
-            )
+        return await context.gather(
+            check(passages, step.evidence, context.child("checker", i), (*context.key, "checks"))
             for i, (passages, step) in enumerate(zip(shown, draft.path, strict=True))
         )
-        return [
-            ScoredTrajectory(check, (*context.key, "checks"), float(confirms(check, step.evidence)))
-            for check, step in zip(checks, draft.path, strict=True)
-        ]
 
     def finalize_batch(self, episodes: Sequence[Episode]) -> list[Episode]:
         """Refuse what was asked twice within the batch, the first one kept, and what is easy beyond its share."""
