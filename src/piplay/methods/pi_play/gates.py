@@ -12,7 +12,6 @@ from piplay.envs.search.match import exact_match
 from piplay.envs.search.question import Passage, Question, Step, show
 from piplay.envs.search.tool import passages_of, query_of, searches
 from piplay.envs.search.values import canonical, mentions, same_value
-from piplay.envs.search.words import spaced
 from piplay.types import StopReason, Trajectory
 
 Gate = Literal[
@@ -22,7 +21,7 @@ Gate = Literal[
 GATES: tuple[Gate, ...] = get_args(Gate)
 """In the order in which they are tried. What a gate refuses earns nothing. The last two need students' tries; of what
 an earlier gate refuses no student sees any, but for a duplicate within one batch: only the batch can tell."""
-READ_GATES = GATES[:9]
+READ_GATES = GATES[: GATES.index("checked")]
 """Those that read what the examiner wrote and saw, and need no one else."""
 USUAL_GATES: tuple[Gate, ...] = ("format", "leak", "grounded", "hops", "progress", "duplicate")
 """Those that ask nothing of the corpus, of the examiner's notes, or of another player."""
@@ -83,22 +82,18 @@ def passes(gate: str, draft: Question, trajectory: Trajectory, seed: Passage, as
 
 
 def _asks_for_its_notes(draft: Question, seed: Passage) -> bool:
-    """Whether a question asks for the chain that was followed, and for no other.
+    """Whether an English question asks for the chain that was followed, and for no other.
 
-    It names the start and the relation of each note (``river: Oltan.``) once, and joins no more by "of" than there are
-    notes: who noted ``height: 310.`` and asks for the height of the opening year of Bor asks for what was not seen.
+    It names the start and the relation of each note (``river: Oltan.``), as often as noted, and has no more "of" than
+    there are notes: who noted ``height: 310.`` and asks for the height of the opening year of Bor asks for another.
     """
-    wanted = [_spaced(seed.name), *(_spaced(step.evidence.partition(":")[0]) for step in draft.path)]
-    left = _spaced(draft.question)
+    wanted = [canonical(said) for said in (seed.name, *(step.evidence.partition(":")[0] for step in draft.path))]
+    left = f" {canonical(draft.question)} "
     for words in sorted(wanted, key=len, reverse=True):  # "installed size" before the "size" in it
-        if words not in left:
+        if f" {words} " not in left:
             return False
-        left = left.replace(words, " ", 1)
-    return left.split().count("of") <= len(draft.path) and not any(words in left for words in wanted)
-
-
-def _spaced(text: str) -> str:
-    return f" {' '.join(spaced(canonical(text)).split())} "
+        left = left.replace(f" {words} ", " ", 1)
+    return left.split().count("of") <= len(draft.path) and not any(f" {words} " in left for words in wanted)
 
 
 def confirms(check: Trajectory, note: str) -> bool:
